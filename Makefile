@@ -1,0 +1,56 @@
+# One command a job; CI runs the same ones. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format bench lock gpu clean
+
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.onefold-ready
+PYTEST_ARGS ?=
+export PATH := $(BIN):$(PATH)
+export PYTHON
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(READY) ## install into .venv (with uv, or with Python >= 3.11 and pip)
+
+$(READY): pyproject.toml uv.lock requirements.txt scripts/setup
+	@scripts/setup $(VENV)
+	@touch $@
+
+demo: $(READY) ## real flights: training set, model, a replayed December, and the proof
+	@$(BIN)/onefold demo
+
+lint: $(READY) ## ruff, mypy strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## sort the imports, lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint ## lint, then every test that is not slow
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(READY) ## the slow tests
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+bench: $(READY) ## one benchmark: make bench NAME=lookup
+	@test -n "$(NAME)" -a -f "benchmarks/$(NAME).py" || { \
+	  echo "bench: no benchmark '$(NAME)'; there are:" \
+	    "$$(ls benchmarks/*.py 2>/dev/null | xargs -r -n1 basename -s .py | grep -v '^_' | tr '\n' ' ')" >&2; \
+	  echo "bench: try make bench NAME=lookup" >&2; exit 2; }
+	@$(BIN)/python benchmarks/$(NAME).py
+
+lock: ## after a change of dependencies: uv.lock, and requirements.txt for pip (needs uv)
+	uv lock
+	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --output-file requirements.txt
+
+gpu: $(READY) ## swap xgboost-cpu for the CUDA build in .venv (docs/gpu.md)
+	scripts/swap-xgboost $(BIN)/python
+
+clean: ## remove what was built, and the demo's folder; keeps .venv
+	rm -rf build dist onefold.egg-info .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find onefold tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

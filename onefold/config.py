@@ -1,0 +1,241 @@
+"""Settings of a project: `onefold.toml`, with environment overrides `ONEFOLD_SECTION__KEY`.
+
+    [project]
+    name = "shop"              # names the registry's project
+    features = "features"      # folder of the definitions
+    state = ".onefold"         # all that Onefold keeps
+
+    [online]
+    path = "online"            # below the state folder, unless absolute
+    map_size = "256 MiB"       # of the embedded store to begin with; it doubles when it is full
+
+    [serve]
+    host = "127.0.0.1"
+    port = 8750
+
+    [stream]
+    batch = 5000               # events in a micro-batch, at most
+    archive_every = 100000     # events between two commits to the archive, at most
+
+An override has two underscores between section and key: `ONEFOLD_SERVE__PORT=9000`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from onefold.features.errors import ConfigError, nearest
+
+FILE = "onefold.toml"
+PREFIX = "ONEFOLD_"
+_SIZE = re.compile(r"(\d+)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+_POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def _size(value: object) -> object:
+    """Bytes of a size: a whole number, or text such as "16 GiB" (powers of 1024) or "16 GB" (of 1000)."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("write a size as bytes, or as '16 GiB'")
+    number, unit = int(match[1]), (match[2] or "B").upper()
+    return number * (1024 if "I" in unit else 1000) ** _POWERS.get(unit[0], 0)
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProjectSettings(_Section):
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    features: str = "features"
+    state: str = ".onefold"
+
+
+class OnlineSettings(_Section):
+    path: str = "online"
+    map_size: Size = 256 * 1024**2
+
+
+class ServeSettings(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8750, ge=1, le=65535)
+
+
+class StreamSettings(_Section):
+    batch: int = Field(default=5_000, ge=1)
+    archive_every: int = Field(default=100_000, ge=1)
+
+
+class Settings(BaseSettings):
+    """All settings of one project, with paths resolved against its folder.
+
+    >>> Settings.load(Path("shop")).archive        # doctest: +SKIP
+    PosixPath('/home/me/shop/.onefold/archive')
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__")
+
+    project: ProjectSettings
+    online: OnlineSettings = OnlineSettings()
+    serve: ServeSettings = ServeSettings()
+    stream: StreamSettings = StreamSettings()
+    _root: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @classmethod
+    def load(cls, folder: Path | str | None = None) -> Settings:
+        """Read the project in `folder`, or else the nearest one at or above the working directory.
+
+        Raises ConfigError where there is none, or where a key or value is not right.
+        """
+        root = find_project(folder)
+        file = root / FILE
+        try:
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} is not TOML: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+        _check_keys(data, where=str(file))
+        _check_keys(_overrides(os.environ), where="the environment", spell=_as_variable)
+        try:
+            settings = cls(**data)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, file)) from error
+        settings._root = root
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file."""
+        return env_settings, init_settings
+
+    @property
+    def root(self) -> Path:
+        """The project's folder, absolute."""
+        return self._root
+
+    @property
+    def features(self) -> Path:
+        return self._root / self.project.features
+
+    @property
+    def state(self) -> Path:
+        return self._root / self.project.state
+
+    @property
+    def archive(self) -> Path:
+        return self.state / "archive"
+
+    @property
+    def online_path(self) -> Path:
+        return self.state / self.online.path
+
+    @property
+    def dead_letters(self) -> Path:
+        return self.state / "dead-letters"
+
+    @property
+    def registry(self) -> Path:
+        return self.state / "registry.db"
+
+    @property
+    def models(self) -> Path:
+        return self.state / "models"
+
+    @property
+    def training(self) -> Path:
+        """Training sets, one folder each."""
+        return self.state / "training"
+
+    @property
+    def served(self) -> Path:
+        return self.state / "served"
+
+
+def find_project(folder: Path | str | None = None) -> Path:
+    """The folder that holds `onefold.toml`: the one given, or the nearest at or above the working directory."""
+    if folder is not None:
+        root = Path(folder).resolve()
+        if not (root / FILE).is_file():
+            raise ConfigError(f"{root} holds no {FILE}; give a project's folder, or make one with `onefold init NAME`")
+        return root
+    here = Path.cwd()
+    for root in (here, *here.parents):
+        if (root / FILE).is_file():
+            return root
+    raise ConfigError(
+        f"no {FILE} in {here} or above it; go into a project, name it with --project DIR, "
+        "or make one with `onefold init NAME`"
+    )
+
+
+def _sections() -> dict[str, set[str]]:
+    known = {}
+    for name, field in Settings.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        model = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+        known[name] = set(model.model_fields)
+    return known
+
+
+def _as_key(section: str, key: str | None = None) -> str:
+    return f"section [{section}]" if key is None else f"key {key!r} in [{section}]"
+
+
+def _as_variable(section: str, key: str | None = None) -> str:
+    return f"section of {PREFIX}{section.upper()}__..." if key is None else f"{PREFIX}{section}__{key}".upper()
+
+
+def _check_keys(data: Mapping[str, Any], *, where: str, spell: Any = _as_key) -> None:
+    known = _sections()
+    for section, values in data.items():
+        if section not in known:
+            raise ConfigError(f"{where}: {spell(section)} is not known{nearest(section, known)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{where}: {section!r} must be a section, as [{section}], and is {values!r}")
+        for key in values:
+            if key not in known[section]:
+                raise ConfigError(f"{where}: {spell(section, key)} is not known{nearest(key, known[section])}")
+
+
+def _overrides(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Variables `ONEFOLD_A__B`; a name without `__` is none of ours to judge."""
+    found: dict[str, dict[str, str]] = {}
+    for name, value in environ.items():
+        section, dots, key = name.removeprefix(PREFIX).partition("__")
+        if name.startswith(PREFIX) and dots:
+            found.setdefault(section.lower(), {})[key.lower()] = value
+    return found
+
+
+def _explain(error: ValidationError, file: Path) -> str:
+    return "; ".join(_explain_one(str(file), e["loc"], e["msg"], e.get("input")) for e in error.errors())
+
+
+def _explain_one(file: str, loc: Iterable[int | str], message: str, found: object) -> str:
+    path = [str(part) for part in loc]
+    variable = PREFIX + "__".join(path).upper()
+    place = variable if variable in os.environ else f"{file}: {'.'.join(path)}"
+    if message == "Field required":
+        return f"{place} is missing; " + ('add [project] with name = "..."' if path[0] == "project" else "add it")
+    return f"{place} is {found!r}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,151 @@
+"""The aggregates as folds: `init`, `update`, `merge`, `finish`.
+
+A fold sees the values of the events that its window and filter let through, in order of (ts, position),
+NULLs left out unless it says `takes_nulls`. `update` takes many at once. `merge(a, b)` joins two parts, `a`
+of the earlier events. Whether parts may be subtracted is `invertible`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onefold.features import exact
+from onefold.features.types import BIGINT, BIGINT_MAX, BIGINT_MIN, BOOLEAN, DOUBLE, DataType
+
+Acc = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """How one aggregate of one argument type is computed."""
+
+    init: Acc
+    update: Callable[[Acc, Sequence[Any]], Acc]
+    merge: Callable[[Acc, Acc], Acc]
+    finish: Callable[[Acc], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateSpec:
+    """An aggregate: what it takes and gives. `args` None means any type; `result` None means the argument's."""
+
+    name: str
+    fold: Callable[[DataType | None], Fold]
+    args: tuple[DataType, ...] | None = None
+    result: DataType | None = None
+    nullable: bool = True
+    takes_nulls: bool = False
+    invertible: bool = False
+    ordered: bool = False
+
+
+def _count(_: DataType | None) -> Fold:
+    return Fold(0, lambda acc, xs: acc + len(xs), lambda a, b: a + b, lambda acc: acc)
+
+
+def _int_sum(acc: tuple[int, int], xs: Sequence[int]) -> tuple[int, int]:
+    return acc[0] + sum(xs), acc[1] + len(xs)
+
+
+def _merge_int_sums(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return a[0] + b[0], a[1] + b[1]
+
+
+def _finish_int_sum(acc: tuple[int, int]) -> int | None:
+    total, n = acc
+    return total if n and BIGINT_MIN <= total <= BIGINT_MAX else None
+
+
+def _sum(kind: DataType | None) -> Fold:
+    if kind == BIGINT:
+        return Fold((0, 0), _int_sum, _merge_int_sums, _finish_int_sum)
+    return Fold(exact.EMPTY_SUM, exact.add, exact.merge, exact.total)
+
+
+def _avg(kind: DataType | None) -> Fold:
+    if kind == BIGINT:
+        return Fold((0, 0), _int_sum, _merge_int_sums, lambda a: exact.to_double(a[0]) / a[1] if a[1] else None)
+    return Fold(exact.EMPTY_SUM, exact.add, exact.merge, exact.mean)
+
+
+def _moments(finish: Callable[[exact.Moments], float | None]) -> Callable[[DataType | None], Fold]:
+    return lambda _: Fold(exact.EMPTY_MOMENTS, exact.add_squares, exact.merge_moments, finish)
+
+
+def _nan_last(x: Any) -> tuple[bool, Any]:
+    return (True, 0.0) if x != x else (False, x)
+
+
+def _extreme(pick: Callable[..., Any]) -> Callable[[DataType | None], Fold]:
+    def of(kind: DataType | None) -> Fold:
+        key = _nan_last if kind == DOUBLE else None
+
+        def update(acc: Any, xs: Sequence[Any]) -> Any:
+            if not xs:
+                return acc
+            best = pick(xs, key=key)
+            return best if acc is None else pick((acc, best), key=key)
+
+        return Fold(None, update, lambda a, b: b if a is None else a if b is None else pick((a, b), key=key), _same)
+
+    return of
+
+
+def _same(acc: Any) -> Any:
+    return acc
+
+
+def _quantifier(all_of: Callable[[Sequence[bool]], bool]) -> Callable[[DataType | None], Fold]:
+    def update(acc: bool | None, xs: Sequence[bool]) -> bool | None:
+        if not xs:
+            return acc
+        return all_of(xs) if acc is None else all_of((acc, *xs))
+
+    def merge(a: bool | None, b: bool | None) -> bool | None:
+        return b if a is None else a if b is None else all_of((a, b))
+
+    return lambda _: Fold(None, update, merge, _same)
+
+
+def _end(*, last: bool) -> Callable[[DataType | None], Fold]:
+    """first_value and last_value; the accumulator is a tuple of none or one value, which may be NULL."""
+
+    def update(acc: tuple[Any, ...], xs: Sequence[Any]) -> tuple[Any, ...]:
+        if last:
+            return (xs[-1],) if xs else acc
+        return acc or ((xs[0],) if xs else ())
+
+    def merge(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (b or a) if last else (a or b)
+
+    return lambda _: Fold((), update, merge, lambda acc: acc[0] if acc else None)
+
+
+NUMBERS = (BIGINT, DOUBLE)
+
+AGGREGATES: dict[str, AggregateSpec] = {
+    spec.name: spec
+    for spec in (
+        AggregateSpec("count_star", _count, (), BIGINT, nullable=False, takes_nulls=True, invertible=True),
+        AggregateSpec("count", _count, None, BIGINT, nullable=False, invertible=True),
+        AggregateSpec("sum", _sum, NUMBERS, invertible=True),
+        AggregateSpec("avg", _avg, NUMBERS, DOUBLE, invertible=True),
+        AggregateSpec("var_pop", _moments(exact.var_pop), (DOUBLE,), DOUBLE, invertible=True),
+        AggregateSpec("var_samp", _moments(exact.var_samp), (DOUBLE,), DOUBLE, invertible=True),
+        AggregateSpec("stddev_pop", _moments(exact.stddev_pop), (DOUBLE,), DOUBLE, invertible=True),
+        AggregateSpec("stddev_samp", _moments(exact.stddev_samp), (DOUBLE,), DOUBLE, invertible=True),
+        AggregateSpec("bool_and", _quantifier(all), (BOOLEAN,), BOOLEAN, invertible=True),
+        AggregateSpec("bool_or", _quantifier(any), (BOOLEAN,), BOOLEAN, invertible=True),
+        AggregateSpec("min", _extreme(min)),
+        AggregateSpec("max", _extreme(max)),
+        AggregateSpec("first_value", _end(last=False), takes_nulls=True, ordered=True),
+        AggregateSpec("last_value", _end(last=True), takes_nulls=True, ordered=True),
+    )
+}
+
+ALIASES = {
+    "stddev": "stddev_samp", "variance": "var_samp", "variance_pop": "var_pop", "first": "first_value",
+    "last": "last_value", "logical_and": "bool_and", "logical_or": "bool_or",
+}  # fmt: skip

@@ -1,0 +1,196 @@
+"""Compiler to plain Python functions: what the stream evaluates per event and a request per row.
+
+A compiled expression is a closure over the row, a sequence of values; columns are looked up by position once,
+when it is compiled. No source code is generated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import itemgetter
+from typing import Any
+
+from onefold.features import ir
+from onefold.features.functions import equal, find_overload, less
+from onefold.features.types import (
+    BIGINT,
+    BIGINT_MAX,
+    BIGINT_MIN,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    MICROS_PER_DAY,
+    TIMESTAMP,
+    VARCHAR,
+    DataType,
+)
+
+Row = Sequence[Any]
+Evaluate = Callable[[Row], Any]
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+
+
+def compile_expr(expr: ir.Expr, positions: Mapping[str, int]) -> Evaluate:
+    """A function from a row to the value of the expression; `positions` places its columns in the row."""
+    match expr:
+        case ir.Column(name=name):
+            return itemgetter(positions[name])
+        case ir.Literal(value=value):
+            return lambda row: value
+        case ir.Cast(arg=arg, type=kind):
+            return _strict(cast_function(arg.type, kind), [compile_expr(arg, positions)])
+        case ir.Case():
+            return _case(expr, positions)
+        case ir.Call(op=op, args=args):
+            parts = [compile_expr(a, positions) for a in args]
+            if op in _SPECIAL:
+                return _SPECIAL[op](parts, args[0].type)
+            found = find_overload(op, [a.type for a in args])
+            assert found is not None
+            return _strict(found.python, parts)
+    raise AssertionError(f"{type(expr).__name__} is not evaluated on a row")
+
+
+def _strict(function: Callable[..., Any], parts: list[Evaluate]) -> Evaluate:
+    """Call `function` unless an argument is NULL; NULL then."""
+    if len(parts) == 1:
+        (first,) = parts
+
+        def one(row: Row) -> Any:
+            a = first(row)
+            return None if a is None else function(a)
+
+        return one
+    left, right = parts
+
+    def two(row: Row) -> Any:
+        a, b = left(row), right(row)
+        return None if a is None or b is None else function(a, b)
+
+    return two
+
+
+def _case(expr: ir.Case, positions: Mapping[str, int]) -> Evaluate:
+    branches = [(compile_expr(c, positions), compile_expr(v, positions)) for c, v in expr.branches]
+    default = compile_expr(expr.default, positions)
+
+    def run(row: Row) -> Any:
+        for condition, value in branches:
+            if condition(row) is True:
+                return value(row)
+        return default(row)
+
+    return run
+
+
+def _and(parts: list[Evaluate], _: DataType) -> Evaluate:
+    left, right = parts
+
+    def run(row: Row) -> bool | None:
+        a = left(row)
+        if a is False:
+            return False
+        b = right(row)
+        return False if b is False else None if a is None or b is None else True
+
+    return run
+
+
+def _or(parts: list[Evaluate], _: DataType) -> Evaluate:
+    left, right = parts
+
+    def run(row: Row) -> bool | None:
+        a = left(row)
+        if a is True:
+            return True
+        b = right(row)
+        return True if b is True else None if a is None or b is None else False
+
+    return run
+
+
+def _coalesce(parts: list[Evaluate], _: DataType) -> Evaluate:
+    return lambda row: next((v for v in (p(row) for p in parts) if v is not None), None)
+
+
+def _is_null(parts: list[Evaluate], _: DataType) -> Evaluate:
+    (part,) = parts
+    return lambda row: part(row) is None
+
+
+def _is_distinct(parts: list[Evaluate], kind: DataType) -> Evaluate:
+    left, right = parts
+
+    def run(row: Row) -> bool:
+        a, b = left(row), right(row)
+        if a is None or b is None:
+            return (a is None) != (b is None)
+        return not equal(a, b)
+
+    return run
+
+
+def _choose(better: Callable[[Any, Any], bool]) -> Callable[[list[Evaluate], DataType], Evaluate]:
+    """least and greatest: NULLs are passed over."""
+
+    def build(parts: list[Evaluate], _: DataType) -> Evaluate:
+        def run(row: Row) -> Any:
+            values = [v for v in (p(row) for p in parts) if v is not None]
+            return reduce(lambda a, b: b if better(b, a) else a, values) if values else None
+
+        return run
+
+    return build
+
+
+_SPECIAL: dict[str, Callable[[list[Evaluate], DataType], Evaluate]] = {
+    "and": _and,
+    "or": _or,
+    "coalesce": _coalesce,
+    "is_null": _is_null,
+    "is_distinct": _is_distinct,
+    "least": _choose(less),
+    "greatest": _choose(lambda a, b: less(b, a)),
+}
+
+
+def double_to_bigint(x: float) -> int | None:
+    """Half to even; None outside BIGINT, and for NaN.
+
+    >>> double_to_bigint(2.5), double_to_bigint(1e19)
+    (2, None)
+    """
+    return round(x) if BIGINT_MIN <= x < -float(BIGINT_MIN) else None
+
+
+def varchar_to_bigint(text: str) -> int | None:
+    """An optional sign and at most 19 digits, nothing else; None otherwise.
+
+    >>> varchar_to_bigint("-7"), varchar_to_bigint("1_000")
+    (-7, None)
+    """
+    if not _INTEGER.fullmatch(text):
+        return None
+    value = int(text)
+    return value if BIGINT_MIN <= value <= BIGINT_MAX else None
+
+
+_CASTS: dict[tuple[DataType, DataType], Callable[[Any], Any]] = {
+    (BIGINT, DOUBLE): float,
+    (DOUBLE, BIGINT): double_to_bigint,
+    (BOOLEAN, BIGINT): int,
+    (BOOLEAN, DOUBLE): float,
+    (BIGINT, BOOLEAN): bool,
+    (BIGINT, VARCHAR): str,
+    (VARCHAR, BIGINT): varchar_to_bigint,
+    (TIMESTAMP, DATE): lambda t: t // MICROS_PER_DAY,
+    (DATE, TIMESTAMP): lambda d: d * MICROS_PER_DAY,
+}
+
+
+def cast_function(have: DataType, want: DataType) -> Callable[[Any], Any]:
+    """The conversion between two types, of a value that is not NULL."""
+    return _CASTS[have, want]

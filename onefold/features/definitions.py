@@ -1,0 +1,183 @@
+"""What a user writes: entities, event sources, views and services.
+
+These objects hold what was said, and check only what can be judged of each alone. What they mean
+together (names, types, windows, fingerprints) is settled by `features.project.Project`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onefold.features.errors import DefinitionError
+from onefold.features.types import DataType, Field, fields
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not name.isidentifier():
+        raise DefinitionError(
+            f"{kind} name {name!r} is not an identifier; use letters, digits and '_', not starting with a digit"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """A thing that features describe.
+
+    `keys` maps each join key to its type: VARCHAR, BIGINT, BOOLEAN, DATE or TIMESTAMP.
+
+    >>> Entity(name="route", keys={"origin": "VARCHAR", "dest": "VARCHAR"}).key_names
+    ('origin', 'dest')
+    """
+
+    name: str
+    keys: Mapping[str, str | DataType]
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name("entity", self.name)
+        if not self.keys:
+            raise DefinitionError(f"entity {self.name!r} has no keys; give at least one, as keys={{'id': 'BIGINT'}}")
+        for key in self.key_fields:
+            if not key.type.is_key:
+                raise DefinitionError(
+                    f"entity {self.name!r}: key {key.name!r} is {key.type}; "
+                    "a key is VARCHAR, BIGINT, BOOLEAN, DATE or TIMESTAMP"
+                )
+
+    @property
+    def key_fields(self) -> tuple[Field, ...]:
+        return fields(self.keys)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        return tuple(self.keys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSource:
+    """An append-only table of facts.
+
+    schema: column name to type; it must hold `event_time` (TIMESTAMP, UTC) and, if given, `event_id`.
+    path: batch files (Parquet), relative to the project, imported once into the archive.
+    skew: how far ahead of its ingestion an event's time may lie before it no longer moves stream time.
+    """
+
+    name: str
+    schema: Mapping[str, str | DataType]
+    event_time: str
+    event_id: str | None = None
+    path: str | None = None
+    skew: str = "1 hour"
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name("source", self.name)
+        columns = {f.name: f.type.name for f in self.fields}
+        if columns.get(self.event_time) != "TIMESTAMP":
+            found = columns.get(self.event_time, "no column of the schema")
+            raise DefinitionError(f"source {self.name!r}: event_time {self.event_time!r} must be TIMESTAMP, is {found}")
+        if self.event_id is not None and self.event_id not in columns:
+            raise DefinitionError(f"source {self.name!r}: event_id {self.event_id!r} is not in its schema")
+        for column in columns:
+            if column.startswith("_"):
+                raise DefinitionError(f"source {self.name!r}: column {column!r}: names with '_' first are Onefold's")
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return fields(self.schema)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """One SELECT over one event source, grouped by an entity's keys.
+
+    freshness: how old its newest state may be before a value is called stale (as "1 hour"); a status, never a change
+    of value.
+    """
+
+    name: str
+    source: EventSource
+    entity: Entity
+    sql: str
+    freshness: str | None = None
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name("view", self.name)
+
+    def __getitem__(self, features: str | Sequence[str]) -> FeatureSelection:
+        names = (features,) if isinstance(features, str) else tuple(features)
+        return FeatureSelection(self, names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDemandView:
+    """One SELECT over features and request columns, evaluated per row of a request or a training set.
+
+    In its SQL a column is a feature of `views` (bare, or `view.feature`), a request column (bare, or
+    `request.column`), or `event_timestamp`, the time t of the row. It has no FROM and no windows.
+    """
+
+    name: str
+    views: Sequence[FeatureView] = ()
+    request: Mapping[str, str | DataType] = field(default_factory=dict)
+    sql: str
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name("on-demand view", self.name)
+
+    def __getitem__(self, features: str | Sequence[str]) -> FeatureSelection:
+        names = (features,) if isinstance(features, str) else tuple(features)
+        return FeatureSelection(self, names)
+
+    @property
+    def request_fields(self) -> tuple[Field, ...]:
+        return fields(self.request)
+
+
+View = FeatureView | OnDemandView
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSelection:
+    """Some features of a view, in the order named: `view[["a", "b"]]`."""
+
+    view: View
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureService:
+    """The named, ordered list of features that one model version takes.
+
+    features: views (all of their features, in their order) or selections `view[["a", "b"]]`.
+    """
+
+    name: str
+    features: Sequence[View | FeatureSelection]
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name("service", self.name)
+        if not self.features:
+            raise DefinitionError(f"service {self.name!r} has no features")
+
+    def __iter__(self) -> Iterator[FeatureSelection]:
+        """Selections; an empty tuple of names stands for all features of the view."""
+        for item in self.features:
+            yield item if isinstance(item, FeatureSelection) else FeatureSelection(item, ())
+
+
+Definition = Entity | EventSource | FeatureView | OnDemandView | FeatureService

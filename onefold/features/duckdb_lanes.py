@@ -1,0 +1,231 @@
+"""DuckDB compiler, aggregates: each slot becomes a few plain aggregates (lanes) and the steps that finish them.
+
+DOUBLE sums run over integer lanes (see docs/exact-sums.md), so that their order does not matter. A lane is an
+aggregate over a column of the prepared events; a plan decides whether it runs over a frame or over joined pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onefold.features import exact, ir
+from onefold.features.duckdb_scalar import double
+from onefold.features.layout import Slot
+from onefold.features.steps import Number, Program
+from onefold.features.types import BIGINT
+
+LANE_BITS = 62
+_MASK = f"{(1 << LANE_BITS) - 1}::HUGEINT"
+_DIGIT = f"{(1 << exact.DIGIT_BITS) - 1}::HUGEINT"
+_FINITE = f"(isfinite({{c}}) AND abs({{c}}) < {double(exact.LIMIT)})"
+_TEN, _BITS = double(2.0**10), double(2.0**LANE_BITS)
+_CUT, _UNCUT, _SPLIT = double(2.0**-52), double(2.0**52), double(2.0**27 + 1)
+
+SUM_COLUMNS = {
+    "y": f"CASE WHEN {_FINITE} THEN {{c}} * {_TEN} ELSE 0.0::DOUBLE END",
+    "h": "trunc({y})",
+    "l": f"trunc(({{y}} - {{h}}) * {_BITS})",
+}
+"""DOUBLE columns from which the lanes of a sum are cast, in order; `c` is NULL where there is nothing to add."""
+
+SQUARE_COLUMNS = {
+    "x": f"CASE WHEN {_FINITE} THEN {{c}} ELSE 0.0::DOUBLE END",
+    "p": "({x} * {x})",
+    "s": f"({{x}} * {_SPLIT})",
+    "a": "({s} - ({s} - {x}))",
+    "b": "({x} - {a})",
+    "e": "(((({a} * {a} - {p}) + {a} * {b}) + {b} * {a}) + {b} * {b})",
+    "qt": f"trunc({{p}} * {_CUT})",
+    "r": f"(({{p}} - {{qt}} * {_UNCUT}) * {_TEN})",
+    "qh": "trunc({r})",
+    "ql": f"trunc(({{r}} - {{qh}}) * {_BITS})",
+    "z": f"({{e}} * {_TEN})",
+    "eh": "trunc({z})",
+    "el": f"trunc(({{z}} - {{eh}}) * {_BITS})",
+}
+"""The same for the sum of squares: p + e is x*x exactly; p is cut at 2^52 into a third lane `qt`."""
+
+FLAGS = (
+    f"CASE WHEN isnan({{c}}) THEN {exact.IS_NAN} WHEN isinf({{c}}) THEN CASE WHEN {{c}} > 0 THEN {exact.PLUS_INF} "
+    f"ELSE {exact.MINUS_INF} END WHEN abs({{c}}) >= {double(exact.LIMIT)} THEN {exact.TOO_LARGE} END::UTINYINT"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A plain aggregate, as `sum({})`, over an expression of prepared events, for one window, filter and WHERE."""
+
+    aggregate: str
+    column: str
+    slot_filter: int | None
+    slot_where: int | None
+    window: ir.Window
+
+
+class Lanes:
+    """The lanes that a group of slots needs, each once; `names[i]` is the column of lane i."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._known: dict[Lane, int] = {}
+        self.sums: set[int] = set()
+        self.squares: set[int] = set()
+
+    @property
+    def all(self) -> list[Lane]:
+        return list(self._known)
+
+    def add(self, slot: Slot, aggregate: str, column: str) -> Number:
+        lane = Lane(aggregate, column, slot.filter, slot.where, slot.window)
+        return self.program.column(f"a{self._known.setdefault(lane, len(self._known))}")
+
+    def finish(self, slot: Slot) -> Number:
+        """The value of a slot from its lanes. Ordered slots give the rank of the event to take the value from."""
+        return _FINISH[slot.fn](self, slot)
+
+
+def _column(slot: Slot) -> str:
+    return f"c{slot.arg}"
+
+
+def _count_star(lanes: Lanes, slot: Slot) -> Number:
+    return lanes.add(slot, "count({})", "ev")
+
+
+def _count(lanes: Lanes, slot: Slot) -> Number:
+    return lanes.add(slot, "count({})", _column(slot))
+
+
+def _plain(name: str) -> Callable[[Lanes, Slot], Number]:
+    return lambda lanes, slot: lanes.add(slot, f"{name}({{}})", _column(slot))
+
+
+def _rank(name: str) -> Callable[[Lanes, Slot], Number]:
+    return lambda lanes, slot: lanes.add(slot, f"{name}({{}})", "ord")
+
+
+def _total(lanes: Lanes, slot: Slot) -> Number:
+    """The sum of DOUBLEs as a DOUBLE, rounded once; NULL over nothing."""
+    assert slot.arg is not None
+    lanes.sums.add(slot.arg)
+    high = lanes.add(slot, "sum({})", f"{_column(slot)}_h")
+    low = lanes.add(slot, "sum({})", f"{_column(slot)}_l")
+    flags = lanes.add(slot, "bit_or({})", f"{_column(slot)}_f")
+    return special(lanes.program, flags, to_double(lanes.program, high, low, grid_bits=exact.GRID_BITS))
+
+
+def special(program: Program, flags: Number, value: Number) -> Number:
+    """The value, unless flags say that something was off the grid."""
+    both = exact.PLUS_INF | exact.MINUS_INF
+    return program.let(
+        f"CASE WHEN {{0}} IS NULL THEN {{1}} WHEN {{0}} & {exact.TOO_LARGE} <> 0 THEN NULL "
+        f"WHEN {{0}} & {exact.IS_NAN} <> 0 OR {{0}} & {both} = {both} THEN 'nan'::DOUBLE "
+        f"WHEN {{0}} & {exact.PLUS_INF} <> 0 THEN 'inf'::DOUBLE ELSE '-inf'::DOUBLE END",
+        flags, value,
+    )  # fmt: skip
+
+
+def to_double(program: Program, high: Number, low: Number, *, grid_bits: int) -> Number:
+    """(high * 2^62 + low) * 2^-grid_bits as the nearest DOUBLE, from HUGEINT lanes of any sign.
+
+    Carry until low is in [0, 2^62), take the magnitude, form 61-63 leading bits with a sticky last one, convert
+    them (BIGINT to DOUBLE rounds half to even), scale by a power of two, and put the sign back.
+    """
+    let = program.let
+    carried = let(f"({{0}} + ({{1}} >> {LANE_BITS}))", high, low)
+    rest = let(f"({{0}} & {_MASK})", low)
+    top = let("CASE WHEN {0} < 0 THEN -{0} - CAST({1} > 0 AS HUGEINT) ELSE {0} END", carried, rest)
+    bottom = let(f"CASE WHEN {{0}} < 0 AND {{1}} > 0 THEN {1 << LANE_BITS}::HUGEINT - {{1}} ELSE {{1}} END", carried, rest)
+    bits = let("CASE WHEN {0} = 0 THEN 0 ELSE CAST(floor(log2(CAST({0} AS DOUBLE))) AS INTEGER) + 1 END", top)
+    near = let(
+        f"(({{0}} << ({LANE_BITS} - {{2}})::HUGEINT) | ({{1}} >> {{2}}::HUGEINT) | "
+        "CAST(({1} & ((1::HUGEINT << {2}::HUGEINT) - 1)) <> 0 AS HUGEINT))",
+        let("CASE WHEN {1} <= 62 THEN {0} ELSE 0 END", top, bits), bottom, let("least({0}, 62)", bits),
+    )  # fmt: skip
+    shift = let(f"greatest({{0}} - {LANE_BITS}, 0)", bits)
+    far = let(
+        "(({0} >> {2}::HUGEINT) | CAST(({0} & ((1::HUGEINT << {2}::HUGEINT) - 1)) <> 0 OR {1} <> 0 AS HUGEINT))",
+        top, bottom, shift,
+    )  # fmt: skip
+    magnitude = let(
+        f"CAST(CAST(CASE WHEN {{2}} <= {LANE_BITS} THEN {{0}} ELSE {{1}} END AS BIGINT) AS DOUBLE) "
+        f"* pow(2.0::DOUBLE, ({{2}} - {grid_bits})::DOUBLE)",
+        near, far, bits,
+    )  # fmt: skip
+    return let("CASE WHEN {0} < 0 THEN -{1} ELSE {1} END", carried, magnitude)
+
+
+def _bigint_total(lanes: Lanes, slot: Slot) -> Number:
+    total = lanes.add(slot, "sum({})", _column(slot))
+    high = lanes.program.let(f"({{0}} >> {LANE_BITS})", total)
+    low = lanes.program.let(f"({{0}} & {_MASK})", total)
+    return to_double(lanes.program, high, low, grid_bits=0)
+
+
+def _sum(lanes: Lanes, slot: Slot) -> Number:
+    if slot.arg_type == BIGINT:
+        return lanes.program.let("TRY_CAST({0} AS BIGINT)", lanes.add(slot, "sum({})", _column(slot)))
+    return _total(lanes, slot)
+
+
+def _avg(lanes: Lanes, slot: Slot) -> Number:
+    total = _bigint_total(lanes, slot) if slot.arg_type == BIGINT else _total(lanes, slot)
+    count = lanes.add(slot, "count({})", _column(slot))
+    return lanes.program.let("({0} / CAST(NULLIF({1}, 0) AS DOUBLE) + 0.0::DOUBLE)", total, count)
+
+
+def _digits(program: Program, lanes: tuple[Number, ...]) -> list[Number]:
+    """Floor digits in base 2^31 of lanes of 62 bits, lowest lane first, as DOUBLEs."""
+    digits: list[Number] = []
+    carry: Number | None = None
+    for lane in lanes:
+        value = lane if carry is None else program.let(f"({{0}} + ({{1}} >> {LANE_BITS}))", lane, carry)
+        low = program.let(f"CAST({{0}} & {_DIGIT} AS DOUBLE)", value)
+        high = program.let(f"CAST(({{0}} >> {exact.DIGIT_BITS}) & {_DIGIT} AS DOUBLE)", value)
+        digits += [low, high]
+        carry = value
+    assert carry is not None
+    return [*digits, program.let(f"CAST({{0}} >> {LANE_BITS} AS DOUBLE)", carry)]
+
+
+def _variance(*, sample: bool, root: bool) -> Callable[[Lanes, Slot], Number]:
+    def finish(lanes: Lanes, slot: Slot) -> Number:
+        assert slot.arg is not None
+        program, column = lanes.program, _column(slot)
+        lanes.sums.add(slot.arg)
+        lanes.squares.add(slot.arg)
+        low, high = (lanes.add(slot, "sum({})", f"{column}_{lane}") for lane in ("l", "h"))
+        squares = tuple(lanes.add(slot, "sum({})", f"{column}_{lane}") for lane in ("ql", "qh", "qt"))
+        count = lanes.add(slot, "count({})", column)
+        n = program.let("CAST({0} AS DOUBLE)", count)
+        value = exact.variance(n, _digits(program, (low, high)), _digits(program, squares), sample=sample, where=program.where)
+        flags = lanes.add(slot, "bit_or({})", f"{column}_f")
+        smallest = 2 if sample else 1
+        found = program.let(
+            f"CASE WHEN {{0}} < {smallest} OR {{1}} & {exact.TOO_LARGE} <> 0 THEN NULL "
+            "WHEN {1} IS NOT NULL THEN 'nan'::DOUBLE WHEN {0} = 1 THEN 0.0::DOUBLE ELSE {2} END",
+            count, flags, value,
+        )  # fmt: skip
+        return program.let("sqrt({0})", found) if root else found
+
+    return finish
+
+
+_FINISH: dict[str, Callable[[Lanes, Slot], Number]] = {
+    "count_star": _count_star,
+    "count": _count,
+    "sum": _sum,
+    "avg": _avg,
+    "var_pop": _variance(sample=False, root=False),
+    "var_samp": _variance(sample=True, root=False),
+    "stddev_pop": _variance(sample=False, root=True),
+    "stddev_samp": _variance(sample=True, root=True),
+    "bool_and": _plain("bool_and"),
+    "bool_or": _plain("bool_or"),
+    "min": _plain("min"),
+    "max": _plain("max"),
+    "first_value": _rank("min"),
+    "last_value": _rank("max"),
+}
+ORDERED = ("first_value", "last_value")

@@ -1,0 +1,177 @@
+"""Reading a state: decode, cut at t, fold, finish. This is the plain reference; a native kernel may take its place.
+
+The seam is `StateFold`: it is built once for a group of slots and called with a state and a time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+from onefold.features import ir
+from onefold.features.aggregates import AGGREGATES, Fold
+from onefold.features.codec import Events, Head, RecordCodec, read_head
+from onefold.features.layout import Layout, Slot
+from onefold.features.state import merge_tail
+
+TailRow = tuple[int, int, int, int, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a state says at t: a value per slot (None where `partial`), and what it was read from.
+
+    offsets: the highest offset that the state holds of each sequence; newest: the time of its newest event at t.
+    """
+
+    values: list[Any]
+    partial: list[bool]
+    offsets: dict[int, int]
+    newest: int | None
+    events: int
+
+
+class _Packed:
+    """A head and the tail behind it, in order: times are searched and columns unpacked only as asked."""
+
+    def __init__(self, head: Head, start: int, tail: list[TailRow]) -> None:
+        self._head, self._start, self._tail = head, start, tail
+        self._tail_ts = [row[0] for row in tail]
+        self._count = head.n - start
+
+    def index(self, ts: int) -> int:
+        at = self._head.index(ts) - self._start
+        if at < self._count:
+            return max(at, 0)
+        return self._count + bisect_left(self._tail_ts, ts)
+
+    def column(self, i: int) -> list[Any]:
+        return self._head.column(i, self._start) + [row[4][i] for row in self._tail]
+
+    def time(self, at: int) -> int:
+        return self._tail_ts[at - self._count] if at >= self._count else self._head.time(self._start + at)
+
+
+class _Listed:
+    """Events as lists, where head and tail had to be merged or copies left out."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def index(self, ts: int) -> int:
+        return bisect_left(self._events.ts, ts)
+
+    def column(self, i: int) -> list[Any]:
+        return self._events.columns[i]
+
+    def time(self, at: int) -> int:
+        return self._events.ts[at]
+
+
+class _View:
+    """One timeline with its columns and window bounds, each worked out once a call."""
+
+    def __init__(self, timeline: _Packed | _Listed, t: int) -> None:
+        self.timeline, self._t = timeline, t
+        self._columns: dict[int, list[Any]] = {}
+        self._nulls: dict[int, bool] = {}
+        self._bounds: dict[ir.Window, tuple[int, int]] = {}
+
+    def bounds(self, window: ir.Window) -> tuple[int, int]:
+        found = self._bounds.get(window)
+        if found is None:
+            low = 0 if window.lower is None else self.timeline.index(self._t - window.lower)
+            found = low, max(low, self.timeline.index(self._t - window.upper + 1))
+            self._bounds[window] = found
+        return found
+
+    def column(self, i: int) -> list[Any]:
+        found = self._columns.get(i)
+        if found is None:
+            found = self._columns[i] = self.timeline.column(i)
+            self._nulls[i] = None in found
+        return found
+
+    def values(self, slot: Slot, takes_nulls: bool) -> Sequence[Any]:
+        """What the slot's fold sees, in order."""
+        low, high = self.bounds(slot.window)
+        if low == high:
+            return ()
+        mask = None if slot.filter is None else self.column(slot.filter)[low:high]
+        if slot.arg is None:
+            return range(high - low if mask is None else mask.count(True))
+        xs = self.column(slot.arg)[low:high]
+        if mask is not None:
+            xs = list(compress(xs, mask))
+        if not takes_nulls and self._nulls[slot.arg]:
+            return [x for x in xs if x is not None]
+        return xs
+
+
+def _run(fold: Fold) -> Callable[[Sequence[Any]], Any]:
+    return lambda xs: fold.finish(fold.update(fold.init, xs))
+
+
+class StateFold:
+    """Folds the states of one layout into the values of some slots. Raises StateError on corrupt bytes."""
+
+    def __init__(self, layout: Layout, slots: Sequence[Slot]) -> None:
+        self._slots = tuple(slots)
+        self._records = RecordCodec(layout.types)
+        self._columns = len(layout.columns)
+        self._has_ids = layout.has_ids
+        lowers = [s.window.lower for s in slots]
+        self._reach = None if None in lowers else max((low for low in lowers if low is not None), default=0)
+        specs = [AGGREGATES[s.fn] for s in slots]
+        self._folds = [
+            (s, spec.takes_nulls, _run(spec.fold(s.arg_type))) for s, spec in zip(slots, specs, strict=True)
+        ]
+        self._empty = [run(()) for _, _, run in self._folds]
+
+    def __call__(self, state: bytes | None, t: int) -> Reading:
+        """The slots' values as of t (microseconds): events with ts <= t that the state holds."""
+        if not state:
+            return Reading(list(self._empty), [False] * len(self._slots), {}, None, 0)
+        head = read_head(state, self._columns)
+        offsets = dict(head.offsets)
+        tail = self._records.read(state, head.length, offsets)
+        tail.sort()
+        timeline = self._timeline(head, tail, t)
+        views = {None: _View(timeline, t)}
+        if self._has_ids:
+            views = self._without_copies(timeline, t)
+        values = [run(views[s.where].values(s, nulls)) for s, nulls, run in self._folds]
+        partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
+        if any(partial):
+            values = [None if p else v for v, p in zip(values, partial, strict=True)]
+        upto = timeline.index(t + 1)
+        newest = timeline.time(upto - 1) if upto else None
+        return Reading(values, partial, offsets, newest, head.n + len(tail))
+
+    def _timeline(self, head: Head, tail: list[TailRow], t: int) -> _Packed | _Listed:
+        if self._has_ids or (tail and head.n and tail[0][:2] < (head.time(head.n - 1), head.last_sequence)):
+            return _Listed(merge_tail(head.events(), tail))
+        start = 0 if self._reach is None else head.index(t - self._reach)
+        return _Packed(head, start, tail)
+
+    def _without_copies(self, timeline: _Packed | _Listed, t: int) -> dict[int | None, _View]:
+        """A timeline per WHERE: of the events with one (ts, id) that pass it, the one of least position."""
+        assert isinstance(timeline, _Listed)
+        events = timeline._events
+        found: dict[int | None, _View] = {}
+        for where in {s.where for s in self._slots}:
+            seen: set[tuple[int, int]] = set()
+            order = []
+            for i, copy in enumerate(zip(events.ts, events.ids, strict=True)):
+                if (where is None or events.columns[where][i]) and copy not in seen:
+                    seen.add(copy)
+                    order.append(i)
+            found[where] = _View(_Listed(events.take(order)), t)
+        return found
+
+    @staticmethod
+    def _is_partial(window: ir.Window, floor: int | None, t: int) -> bool:
+        return floor is not None and (window.lower is None or t - window.lower < floor)

@@ -1,0 +1,180 @@
+"""The typed IR: what a definition means, apart from how it was written.
+
+Expressions are frozen; children are tuples. An `Aggregate` is a leaf of a feature's expression: its own
+arguments are expressions over columns of an event, what stands above it is evaluated once it is finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from onefold.features.types import BOOLEAN, DataType
+
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the row that an expression is evaluated on."""
+
+    name: str
+    type: DataType
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    value: Value
+    type: DataType
+
+    @property
+    def nullable(self) -> bool:
+        return self.value is None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function or operator of `functions.FUNCTIONS`; the types of `args` choose its overload."""
+
+    op: str
+    args: tuple[Expr, ...]
+    type: DataType
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A conversion; what cannot be converted is NULL."""
+
+    arg: Expr
+    type: DataType
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The value of the first branch whose condition is true, else `default`. All values have one type."""
+
+    branches: tuple[tuple[Expr, Expr], ...]
+    default: Expr
+
+    def __post_init__(self) -> None:
+        assert self.branches and all(c.type == BOOLEAN for c, _ in self.branches)
+
+    @property
+    def type(self) -> DataType:
+        return self.default.type
+
+    @property
+    def nullable(self) -> bool:
+        return self.default.nullable or any(v.nullable for _, v in self.branches)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Events with t - lower <= ts <= t - upper, in microseconds; `lower` None is a lifetime.
+
+    Every end is closed: an open lower end is `lower - 1`, and EXCLUDE GROUP (ts < t) is `upper` 1.
+    """
+
+    lower: int | None
+    upper: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.upper >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One aggregate of `aggregates.AGGREGATES` over a window; `where` (BOOLEAN) filters its events."""
+
+    fn: str
+    arg: Expr | None
+    where: Expr | None
+    window: Window
+    type: DataType
+    nullable: bool
+
+
+Expr = Column | Literal | Call | Cast | Case | Aggregate
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A named expression over aggregates (feature view) or over features and request columns (on demand)."""
+
+    name: str
+    expr: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A parsed SELECT: `where` filters events before any window sees them."""
+
+    features: tuple[Feature, ...]
+    where: Expr | None = None
+
+
+def children(node: Expr) -> tuple[Expr, ...]:
+    match node:
+        case Call(args=args):
+            return args
+        case Cast(arg=arg):
+            return (arg,)
+        case Case(branches=branches, default=default):
+            return (*(e for pair in branches for e in pair), default)
+        case Aggregate(arg=arg, where=where):
+            return tuple(e for e in (arg, where) if e is not None)
+        case _:
+            return ()
+
+
+def walk(node: Expr) -> Iterator[Expr]:
+    """The node and all below it, top first."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def aggregates(node: Expr) -> tuple[Aggregate, ...]:
+    return tuple(n for n in walk(node) if isinstance(n, Aggregate))
+
+
+def columns(node: Expr) -> tuple[Column, ...]:
+    """The columns that an expression reads, each once, in order of first use."""
+    return tuple(dict.fromkeys(n for n in walk(node) if isinstance(n, Column)))
+
+
+def canonical(node: Any) -> Any:
+    """Nested lists that say the same as the node, for fingerprints; nullability is derived and left out."""
+    match node:
+        case Column(name=name, type=kind):
+            return ["column", name, kind.name]
+        case Literal(value=value, type=kind):
+            return ["literal", kind.name, value.hex() if isinstance(value, float) else value]
+        case Call(op=op, args=args):
+            return ["call", op, *map(canonical, args)]
+        case Cast(arg=arg, type=kind):
+            return ["cast", kind.name, canonical(arg)]
+        case Case(branches=branches, default=default):
+            return ["case", *[[canonical(c), canonical(v)] for c, v in branches], canonical(default)]
+        case Window(lower=lower, upper=upper):
+            return ["window", lower, upper]
+        case Aggregate(fn=fn, arg=arg, where=where, window=window):
+            return ["aggregate", fn, canonical(arg), canonical(where), canonical(window)]
+        case _:
+            return node
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hexadecimal digits over the canonical form of nodes and plain values.
+
+    >>> fingerprint("a", 1) == fingerprint("a", 1), fingerprint("a") == fingerprint("b")
+    (True, False)
+    """
+    text = json.dumps([canonical(p) for p in parts], separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,96 @@
+"""Entity keys as bytes, and the names that strings have in a store.
+
+A key is its values in order, each with a type tag and, where it varies, a length; text is raw UTF-8, not
+normalised. A key over 200 bytes is stored under its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from onefold.features.errors import StateError
+from onefold.features.types import BIGINT, BOOLEAN, DATE, TIMESTAMP, VARCHAR, DataType
+
+LONGEST = 200
+_HASHED = b"#"
+_TAGS = {BOOLEAN: b"b", BIGINT: b"i", DATE: b"d", TIMESTAMP: b"t"}
+_I64 = struct.Struct(">q")
+_U16 = struct.Struct(">H")
+
+
+def encode_key(types: Sequence[DataType], values: Sequence[Any]) -> bytes | None:
+    """The bytes of a key; None where a part of it is NULL, as no event has such a key.
+
+    >>> encode_key([VARCHAR], ["EWR"])
+    b'v\\x00\\x03EWR'
+    """
+    parts = []
+    for kind, value in zip(types, values, strict=True):
+        if value is None:
+            return None
+        if kind == VARCHAR:
+            raw = value.encode()
+            parts.append(b"v" + _U16.pack(min(len(raw), 0xFFFF)) + raw)
+        else:
+            parts.append(_TAGS[kind] + _I64.pack(value))
+    return b"".join(parts)
+
+
+def stored_key(key: bytes) -> bytes:
+    """The key as it stands in a name: itself, or its hash where it is too long."""
+    if len(key) <= LONGEST:
+        return key
+    return _HASHED + hashlib.blake2b(key, digest_size=16).digest()
+
+
+def state_prefix(source: str, entity: str, epoch: int, layout: str) -> bytes:
+    """What the names of all strings of one layout begin with."""
+    return b"s/" + f"{source}/{entity}/{epoch}/{layout}/".encode()
+
+
+def state_name(prefix: bytes, key: bytes, slice_number: int = 0) -> bytes:
+    """The name of the string of a key. The slice number is reserved: a hot key can be split later."""
+    return prefix + stored_key(key) + bytes((slice_number,))
+
+
+def pointer_name(source: str, entity: str) -> bytes:
+    """Where the live epoch and layout of a (source, entity) stand."""
+    return f"p/{source}/{entity}".encode()
+
+
+def marker_name(source: str, entity: str, epoch: int, layout: str, sequence: int) -> bytes:
+    """Where the highest offset that a layout holds of a sequence stands."""
+    return f"m/{source}/{entity}/{epoch}/{layout}/{sequence:08d}".encode()
+
+
+def marker_prefix(source: str, entity: str, epoch: int, layout: str) -> bytes:
+    return f"m/{source}/{entity}/{epoch}/{layout}/".encode()
+
+
+def encode_pointer(epoch: int, layout: str) -> bytes:
+    return f"{epoch} {layout}".encode()
+
+
+def decode_pointer(value: bytes) -> tuple[int, str]:
+    """(epoch, layout) of a pointer."""
+    try:
+        epoch, layout = value.decode().split(" ")
+        return int(epoch), layout
+    except ValueError:
+        raise StateError(f"pointer {value!r} cannot be read; run onefold materialize to rebuild it") from None
+
+
+def encode_marker(offset: int) -> bytes:
+    return _I64.pack(offset)
+
+
+def decode_marker(value: bytes | None) -> int:
+    """The offset in a marker; -1 where there is none."""
+    if value is None:
+        return -1
+    if len(value) != _I64.size:
+        raise StateError(f"progress marker {value!r} cannot be read; run onefold materialize to rebuild the state")
+    return int(_I64.unpack(value)[0])

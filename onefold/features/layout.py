@@ -1,0 +1,183 @@
+"""Layouts: what the stored state of one (source, entity) keeps, so that all its views can be read from it.
+
+The prepared columns are the arguments, filters and WHEREs of the views' aggregates, each once, evaluated when an
+event arrives. A `Slot` is one aggregate over prepared columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from onefold.features import ir, rules
+from onefold.features.compile_python import compile_expr
+from onefold.features.definitions import Entity, EventSource
+from onefold.features.keys import encode_key, state_prefix
+from onefold.features.types import BOOLEAN, DataType, Field
+from onefold.features.windows import duration
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One aggregate over prepared columns, by their index.
+
+    `where` is the view's WHERE, kept apart only where a source has event ids: copies are judged after it.
+    """
+
+    fn: str
+    arg: int | None
+    where: int | None
+    filter: int | None
+    window: ir.Window
+    arg_type: DataType | None
+    type: DataType
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedEvent:
+    """An event as its layout stores it. `id_hash` is 0 where the source has no event ids."""
+
+    key: bytes
+    ts: int
+    id_hash: int
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The prepared columns of a (source, entity), and how long events are kept (`retention` us, None for ever)."""
+
+    source: EventSource
+    entity: Entity
+    columns: tuple[ir.Expr, ...]
+    keep: ir.Expr | None
+    retention: int | None
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        keys = [[f.name, f.type.name] for f in self.entity.key_fields]
+        parts = (self.source.name, self.source.event_time, self.source.event_id, keys, self.retention, self.keep)
+        object.__setattr__(self, "fingerprint", ir.fingerprint(*parts, *self.columns))
+
+    @property
+    def types(self) -> tuple[DataType, ...]:
+        return tuple(c.type for c in self.columns)
+
+    @property
+    def has_ids(self) -> bool:
+        return self.source.event_id is not None
+
+    @property
+    def key_fields(self) -> tuple[Field, ...]:
+        return self.entity.key_fields
+
+    @property
+    def skew(self) -> int:
+        """How far ahead of its ingestion an event may lie and still move stream time, in microseconds."""
+        return duration(self.source.skew)
+
+    def prefix(self, epoch: int) -> bytes:
+        """What the names of its strings in a store begin with."""
+        return state_prefix(self.source.name, self.entity.name, epoch, self.fingerprint)
+
+    def floor(self, stream_time: int | None) -> int | None:
+        """The time below which events may go; None where they never go."""
+        if self.retention is None or stream_time is None:
+            return None
+        return stream_time - self.retention
+
+    def preparer(self) -> Callable[[Sequence[Any]], PreparedEvent | None]:
+        """A function from a row (in the source's schema order) to its prepared event.
+
+        None for an event with a NULL key, and for one that no view's WHERE lets through.
+        """
+        names = [f.name for f in self.source.fields]
+        positions = {name: i for i, name in enumerate(names)}
+        key_types = [f.type for f in self.key_fields]
+        key_at = [positions[f.name] for f in self.key_fields]
+        time_at = positions[self.source.event_time]
+        id_at = positions[self.source.event_id] if self.source.event_id else None
+        keep = compile_expr(self.keep, positions) if self.keep is not None else None
+        evaluate = [compile_expr(c, positions) for c in self.columns]
+
+        def prepare(row: Sequence[Any]) -> PreparedEvent | None:
+            key = encode_key(key_types, [row[i] for i in key_at])
+            if key is None or (keep is not None and keep(row) is not True):
+                return None
+            id_hash = hash_id(row[id_at]) if id_at is not None else 0
+            return PreparedEvent(key, row[time_at], id_hash, tuple([e(row) for e in evaluate]))
+
+        return prepare
+
+
+def hash_id(value: Any) -> int:
+    """64 bits of md5 over the type and text of an event id, the same on every engine.
+
+    >>> hash_id("a") == hash_id("a") != hash_id(1)
+    True
+    """
+    return int.from_bytes(hashlib.md5(str(value).encode(), usedforsecurity=False).digest()[:8], "big")
+
+
+def truth(expr: ir.Expr) -> ir.Expr:
+    """A BOOLEAN that is never NULL: whether a condition holds."""
+    return rules.call("coalesce", expr, ir.Literal(False, BOOLEAN)) if expr.nullable else expr
+
+
+def both(a: ir.Expr | None, b: ir.Expr | None) -> ir.Expr | None:
+    """a AND b, where either may be absent."""
+    if a is None or b is None:
+        return b if a is None else a
+    return rules.call("and", a, b)
+
+
+def slot_parts(
+    aggregate: ir.Aggregate, where: ir.Expr | None, *, has_ids: bool
+) -> tuple[ir.Expr | None, ir.Expr | None, ir.Expr | None]:
+    """(argument, WHERE, FILTER) of an aggregate as prepared expressions."""
+    if has_ids:
+        return aggregate.arg, _truth(where), _truth(aggregate.where)
+    return aggregate.arg, None, _truth(both(where, aggregate.where))
+
+
+def _truth(expr: ir.Expr | None) -> ir.Expr | None:
+    return None if expr is None else truth(expr)
+
+
+def build_layout(source: EventSource, entity: Entity, selects: Iterable[ir.Select]) -> Layout:
+    """The layout that serves all these SELECTs over one source and entity."""
+    needed: dict[str, ir.Expr] = {}
+    lowers: list[int | None] = []
+    wheres: list[ir.Expr | None] = []
+    for select in selects:
+        wheres.append(select.where)
+        for aggregate in (a for f in select.features for a in ir.aggregates(f.expr)):
+            lowers.append(aggregate.window.lower)
+            for part in slot_parts(aggregate, select.where, has_ids=source.event_id is not None):
+                if part is not None:
+                    needed[json.dumps(ir.canonical(part))] = part
+    keep = None if any(w is None for w in wheres) else _any(w for w in wheres if w is not None)
+    known = [low for low in lowers if low is not None]
+    retention = None if len(known) < len(lowers) else max(known, default=0)
+    return Layout(source, entity, tuple(needed[k] for k in sorted(needed)), keep, retention)
+
+
+def _any(conditions: Iterable[ir.Expr]) -> ir.Expr | None:
+    found: ir.Expr | None = None
+    for condition in sorted(set(conditions), key=lambda e: json.dumps(ir.canonical(e))):
+        found = condition if found is None else rules.call("or", found, condition)
+    return None if found is None else truth(found)
+
+
+def slot_of(layout: Layout, aggregate: ir.Aggregate, where: ir.Expr | None) -> Slot:
+    """The aggregate as a slot of the layout."""
+    arg, passes, filter_ = slot_parts(aggregate, where, has_ids=layout.has_ids)
+    index = {expr: i for i, expr in enumerate(layout.columns)}
+    places = [None if e is None else index[e] for e in (arg, passes, filter_)]
+    arg_type = None if aggregate.arg is None else aggregate.arg.type
+    return Slot(aggregate.fn, *places, aggregate.window, arg_type, aggregate.type)
+
+

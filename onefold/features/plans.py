@@ -1,0 +1,165 @@
+"""Plans: what a feature service needs, resolved once, for every way of computing it.
+
+A row passes through three stages: slots (aggregates over state, per group), features of views (expressions over
+slots), and on-demand features (expressions over those, request columns and t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from onefold.features import ir
+from onefold.features.compile_python import compile_expr
+from onefold.features.contract import ModelInput
+from onefold.features.layout import Layout, Slot, slot_of
+from onefold.features.types import DataType, Field
+from onefold.features.views import EVENT_TIMESTAMP, REQUEST, TypedFeature, TypedView
+from onefold.features.windows import duration
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFeature:
+    """One output of a service: `name` in answers, `view` it comes from, `ref` as `view.feature`."""
+
+    name: str
+    view: str
+    ref: str
+    type: DataType
+    fingerprint: str
+    inexact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFeature:
+    """A feature of a view as an expression over slots (columns `s0`, `s1`, ...)."""
+
+    ref: str
+    expr: ir.Expr
+    freshness: int | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is read from the state of one (source, entity): distinct slots, and the features made of them."""
+
+    layout: Layout
+    slots: tuple[Slot, ...]
+    features: tuple[GroupFeature, ...]
+
+    @property
+    def source(self) -> str:
+        return self.layout.source.name
+
+    @property
+    def entity(self) -> str:
+        return self.layout.entity.name
+
+    @cached_property
+    def reach(self) -> int | None:
+        """The longest lower bound of its slots, in microseconds; None for a lifetime."""
+        lowers = [s.window.lower for s in self.slots]
+        return None if None in lowers else max(low for low in lowers if low is not None)
+
+    def finisher(self) -> Callable[[Sequence[Any]], list[Any]]:
+        """A function from slot values to feature values."""
+        positions = {f"s{i}": i for i in range(len(self.slots))}
+        evaluate = [compile_expr(f.expr, positions) for f in self.features]
+        return lambda slots: [e(slots) for e in evaluate]
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """A feature service, resolved.
+
+    keys: all join keys that a row needs; request: its request columns; groups: the state to read;
+    outputs: per feature an expression over columns `view.feature`, `request.column`, `event_timestamp`.
+    """
+
+    name: str
+    features: tuple[ServiceFeature, ...]
+    keys: tuple[Field, ...]
+    request: tuple[Field, ...]
+    groups: tuple[Group, ...]
+    outputs: tuple[ir.Expr, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return ir.fingerprint([[f.name, f.type.name, f.fingerprint] for f in self.features])
+
+    @cached_property
+    def inputs(self) -> tuple[ModelInput, ...]:
+        """The features as a model's contract names them."""
+        return tuple(ModelInput(f.name, f.type.name, f.fingerprint) for f in self.features)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(g.source for g in self.groups))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The row that `outputs` are evaluated on, in order: features of groups, request columns, t."""
+        refs = [f.ref for g in self.groups for f in g.features]
+        return (*refs, *(f"{REQUEST}.{f.name}" for f in self.request), EVENT_TIMESTAMP)
+
+    def outputter(self) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        """A function from a row of `columns` to the service's values in order."""
+        positions = {name: i for i, name in enumerate(self.columns)}
+        evaluate = [compile_expr(e, positions) for e in self.outputs]
+        return lambda row: tuple([e(row) for e in evaluate])
+
+    @cached_property
+    def dependencies(self) -> tuple[tuple[str, ...], ...]:
+        """Per output, the refs of the view features that it is made of."""
+        refs = {f.ref for g in self.groups for f in g.features}
+        return tuple(tuple(c.name for c in ir.columns(e) if c.name in refs) for e in self.outputs)
+
+
+def build_groups(
+    needed: Iterable[tuple[TypedView, TypedFeature]], layouts: Mapping[tuple[str, str], Layout]
+) -> tuple[Group, ...]:
+    """Groups for these features, in order of first use; each slot once a group."""
+    by_state: dict[tuple[str, str], list[tuple[TypedView, TypedFeature]]] = {}
+    for view, feature in needed:
+        by_state.setdefault(state_of(view), []).append((view, feature))
+    return tuple(_group(layouts[state], members) for state, members in by_state.items())
+
+
+def state_of(view: TypedView) -> tuple[str, str]:
+    """The (source, entity) whose state a view reads."""
+    return view.definition.source.name, view.definition.entity.name
+
+
+def _group(layout: Layout, members: Sequence[tuple[TypedView, TypedFeature]]) -> Group:
+    slots: dict[Slot, int] = {}
+    features = []
+    for view, feature in members:
+
+        def to_slot(node: ir.Expr, where: ir.Expr | None = view.select.where) -> ir.Expr:
+            if not isinstance(node, ir.Aggregate):
+                return node
+            index = slots.setdefault(slot_of(layout, node, where), len(slots))
+            return ir.Column(f"s{index}", node.type, node.nullable)
+
+        freshness = view.definition.freshness
+        expr = replace_aggregates(feature.expr, to_slot)
+        features.append(GroupFeature(feature.ref, expr, None if freshness is None else duration(freshness)))
+    return Group(layout, tuple(slots), tuple(features))
+
+
+def replace_aggregates(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr]) -> ir.Expr:
+    """The expression with each aggregate replaced; nothing inside an aggregate is touched."""
+    match expr:
+        case ir.Aggregate():
+            return change(expr)
+        case ir.Call(op=op, args=args, type=kind, nullable=nullable):
+            return ir.Call(op, tuple(replace_aggregates(a, change) for a in args), kind, nullable)
+        case ir.Cast(arg=arg, type=kind, nullable=nullable):
+            return ir.Cast(replace_aggregates(arg, change), kind, nullable)
+        case ir.Case(branches=branches, default=default):
+            pairs = tuple((replace_aggregates(c, change), replace_aggregates(v, change)) for c, v in branches)
+            return ir.Case(pairs, replace_aggregates(default, change))
+        case _:
+            return expr

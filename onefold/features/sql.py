@@ -1,0 +1,393 @@
+"""SQL text to typed IR. sqlglot parses; what it parsed is read here once and then forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, TokenError
+
+from onefold.features import ir, rules
+from onefold.features.aggregates import AGGREGATES, ALIASES
+from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
+from onefold.features.functions import FUNCTIONS
+from onefold.features.types import BOOLEAN, DATE, TIMESTAMP, VARCHAR, DataType, parse_type
+from onefold.features.values import parse_json
+from onefold.features.windows import WindowReader
+
+Scope = Mapping[str, ir.Expr]
+
+_BINARY: dict[type[exp.Expr], str] = {
+    exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.IntDiv: "//", exp.Mod: "%", exp.EQ: "=",
+    exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.And: "and", exp.Or: "or",
+    exp.DPipe: "||",
+}  # fmt: skip
+_UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not"}
+_RENAMED = {"substr": "substring", "char_length": "length", "ceiling": "ceil", "startswith": "starts_with"}
+_PARTS = ("year", "month", "day", "hour", "minute", "isodow")
+_CLAUSES = {"expressions", "from_", "where", "windows"}
+_AGGREGATE_NAMES = {*AGGREGATES, *ALIASES} - {"count_star"}
+
+
+def parse(sql: str) -> exp.Select:
+    """One SELECT, or a DefinitionError with line and column."""
+    try:
+        trees = sqlglot.parse(sql, dialect="duckdb")
+    except ParseError as error:
+        first = error.errors[0]
+        column = max(1, first["col"] - len(first["highlight"]) + 1)
+        message = f"SQL cannot be parsed: {first['description']} at {first['highlight']!r}"
+        raise DefinitionError(message, sql=sql, line=first["line"], column=column) from None
+    except TokenError as error:
+        raise DefinitionError(f"SQL cannot be read: {error}", sql=sql) from None
+    if len(trees) != 1 or not isinstance(trees[0], exp.Select):
+        found = f"{len(trees)} statements" if len(trees) != 1 else getattr(trees[0], "key", "nothing").upper()
+        raise UnsupportedSQL(f"a view is one SELECT, found {found}", sql=sql, line=1, column=1)
+    return trees[0]
+
+
+def place(node: exp.Expr, sql: str) -> tuple[int, int] | tuple[None, None]:
+    """Line and column (from 1) of the first token that the node covers."""
+    starts = [n.meta["start"] for n in node.walk() if "start" in n.meta]
+    if not starts:
+        return None, None
+    before = sql[: min(starts)]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def table_name(tree: exp.Select) -> str | None:
+    """The source that a SELECT reads, through a row-level subquery; None where it has no FROM."""
+    from_ = tree.args.get("from_")
+    inner = from_.this if from_ is not None else None
+    if isinstance(inner, exp.Subquery) and isinstance(inner.this, exp.Select):
+        return table_name(inner.this)
+    return inner.name if isinstance(inner, exp.Table) else None
+
+
+def function_name(node: exp.Func) -> str:
+    name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
+    return _RENAMED.get(name.lower(), name.lower())
+
+
+def arguments(node: exp.Func) -> list[exp.Expr]:
+    """Arguments of a function in their order, whatever sqlglot calls them."""
+    found: list[exp.Expr] = []
+    for key in node.arg_types:
+        value = node.args.get(key)
+        found += [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, exp.Expr)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the expressions of one SELECT against a scope (column name, bare or `table.column`, to expression).
+
+    `windows` is None where aggregates have no place: in rows, filters and on-demand views.
+    """
+
+    sql: str
+    scope: Scope
+    windows: WindowReader | None = None
+
+    def read(self, node: exp.Expr) -> ir.Expr:
+        """The typed expression; a DefinitionError points at the innermost node that is wrong."""
+        try:
+            return self._read(node)
+        except DefinitionError as error:
+            raise self.located(error, node) from None
+
+    def located(self, error: DefinitionError, node: exp.Expr) -> DefinitionError:
+        if error.line is not None:
+            return error
+        line, column = place(node, self.sql)
+        return type(error)(error.message, sql=self.sql, line=line, column=column)
+
+    def _read(self, node: exp.Expr) -> ir.Expr:
+        match node:
+            case exp.Paren():
+                return self.read(node.this)
+            case exp.Column():
+                return self._column(node)
+            case exp.Literal():
+                return rules.literal(_literal_value(node))
+            case exp.Boolean() | exp.Null():
+                return rules.literal(node.this if isinstance(node, exp.Boolean) else None)
+            case exp.Window():
+                return self._window(node)
+            case exp.Case():
+                return self._case(node)
+            case exp.Cast():
+                return self._cast(node)
+            case exp.Is() | exp.NullSafeEQ() | exp.NullSafeNEQ():
+                return self._is(node)
+            case exp.In():
+                return self._in(node)
+            case exp.Between():
+                low, high = node.args["low"], node.args["high"]
+                return self._all_of(rules.call(">=", self.read(node.this), self.read(low)),
+                                    rules.call("<=", self.read(node.this), self.read(high)))  # fmt: skip
+        if type(node) in _BINARY:
+            return rules.call(_BINARY[type(node)], self.read(node.this), self.read(node.expression))
+        if type(node) in _UNARY:
+            return rules.call(_UNARY[type(node)], self.read(node.this))
+        if isinstance(node, exp.Func):
+            return self._function(node)
+        raise UnsupportedSQL(f"{node.sql(dialect='duckdb')!r} is outside the portable subset; see docs/sql.md")
+
+    @staticmethod
+    def _all_of(a: ir.Expr, b: ir.Expr) -> ir.Expr:
+        return rules.call("and", a, b)
+
+    def _column(self, node: exp.Column) -> ir.Expr:
+        name = f"{node.table}.{node.name}" if node.table else node.name
+        found = self.scope.get(name)
+        if found is None:
+            folded = {known.lower(): known for known in self.scope}
+            found = self.scope.get(folded.get(name.lower(), ""))
+        if found is None:
+            raise DefinitionError(f"column {name!r} is not known here{nearest(name, self.scope)}")
+        return found
+
+    def _window(self, node: exp.Window) -> ir.Expr:
+        if self.windows is None:
+            raise UnsupportedSQL("an aggregate has no place here; compute it in a feature view of its own")
+        window = self.windows.read(node)
+        inner, where = node.this, None
+        if isinstance(inner, exp.Filter):
+            rows = Reader(self.sql, self.scope)
+            where = rules.boolean(rows.read(inner.expression.this), what="FILTER")
+            inner = inner.this
+        if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls):
+            raise UnsupportedSQL("IGNORE NULLS is not supported; write FILTER (WHERE x IS NOT NULL)")
+        return self._aggregate(inner, where, window)
+
+    def _aggregate(self, node: exp.Expr, where: ir.Expr | None, window: ir.Window) -> ir.Expr:
+        name = function_name(node) if isinstance(node, exp.Func) else node.key
+        name = ALIASES.get(name, name)
+        if name not in AGGREGATES:
+            raise DefinitionError(f"{name}() is no aggregate{nearest(name, _AGGREGATE_NAMES)}")
+        args = arguments(node) if isinstance(node, exp.Func) else []
+        if any(isinstance(a, exp.Distinct) for a in args):
+            raise UnsupportedSQL(f"{name}(DISTINCT ..) is not supported yet")
+        if name == "count" and (not args or isinstance(args[0], exp.Star)):
+            return rules.aggregate("count_star", None, where, window)
+        if len(args) != 1:
+            raise DefinitionError(f"{name}() takes one argument, found {len(args)}")
+        return rules.aggregate(name, Reader(self.sql, self.scope).read(args[0]), where, window)
+
+    def _case(self, node: exp.Case) -> ir.Expr:
+        subject = node.this
+        branches = []
+        for branch in node.args["ifs"]:
+            condition = self.read(branch.this)
+            if subject is not None:
+                condition = rules.call("=", self.read(subject), condition)
+            branches.append((condition, self.read(branch.args["true"])))
+        default = node.args.get("default")
+        return rules.case(branches, self.read(default) if default is not None else rules.literal(None))
+
+    def _cast(self, node: exp.Cast) -> ir.Expr:
+        kind = parse_type(node.to.sql(dialect="duckdb"))
+        if isinstance(node.this, exp.Literal) and node.this.is_string and kind in (TIMESTAMP, DATE):
+            return ir.Literal(_time_literal(node.this.name, kind), kind)
+        return rules.cast(self.read(node.this), kind)
+
+    def _is(self, node: exp.Expr) -> ir.Expr:
+        left, right = self.read(node.this), node.expression
+        if isinstance(right, exp.Null):
+            return rules.call("is_null", left)
+        test = rules.call("is_distinct", left, self.read(right))
+        return test if isinstance(node, exp.NullSafeNEQ) else rules.call("not", test)
+
+    def _in(self, node: exp.In) -> ir.Expr:
+        if not node.expressions:
+            raise UnsupportedSQL("IN takes a list of values, as x IN (1, 2)")
+        tests = [rules.call("=", self.read(node.this), self.read(e)) for e in node.expressions]
+        found = tests[0]
+        for test in tests[1:]:
+            found = rules.call("or", found, test)
+        return found
+
+    def _function(self, node: exp.Func) -> ir.Expr:
+        name = function_name(node)
+        if name in _AGGREGATE_NAMES or name == "count":
+            raise DefinitionError(f"{name}() has no window; write {name}(..) OVER (RANGE BETWEEN INTERVAL .. PRECEDING AND ..)")
+        args = arguments(node)
+        if isinstance(node, exp.Extract):
+            return self._part(node.this.name.lower(), node.expression)
+        if isinstance(node, exp.TimestampTrunc | exp.DateTrunc):
+            return self._truncate(node)
+        if name in _PARTS:
+            return self._part(name, args[0])
+        if name == "nullif":
+            return self._nullif(*map(self.read, args))
+        if name not in FUNCTIONS and name not in ("coalesce", "least", "greatest"):
+            known = [f for f in FUNCTIONS if f.isidentifier()]
+            raise UnsupportedSQL(f"function {name}() is not in the catalogue{nearest(name, known)}")
+        return rules.call(name, *map(self.read, args))
+
+    def _part(self, part: str, node: exp.Expr) -> ir.Expr:
+        if part not in _PARTS:
+            raise UnsupportedSQL(f"extract({part} ..) is not supported{nearest(part, _PARTS)}")
+        return rules.call(part, self.read(node))
+
+    def _truncate(self, node: exp.Func) -> ir.Expr:
+        unit = node.args["unit"].name.lower()
+        if f"trunc_{unit}" not in FUNCTIONS:
+            raise UnsupportedSQL(f"date_trunc('{unit}', ..) is not supported; use minute, hour, day or month")
+        return rules.call(f"trunc_{unit}", self.read(node.this))
+
+    @staticmethod
+    def _nullif(a: ir.Expr, b: ir.Expr) -> ir.Expr:
+        return rules.case([(rules.call("=", a, b), ir.Literal(None, a.type))], a)
+
+
+def _literal_value(node: exp.Literal) -> ir.Value:
+    if node.is_string:
+        return node.name
+    text = node.name
+    return int(text) if text.isdigit() else float(text)
+
+
+def _time_literal(text: str, kind: DataType) -> int:
+    """A TIMESTAMP or DATE literal; a time without a zone is UTC, as all of SQL here."""
+    zoned = text.replace(" ", "T") + ("" if kind == DATE or text.endswith("Z") else "Z")
+    if kind == TIMESTAMP and "T" not in zoned:
+        zoned = zoned.removesuffix("Z") + "T00:00:00Z"
+    try:
+        value = parse_json(zoned, kind)
+    except ValueError as error:
+        raise DefinitionError(f"{text!r} is no {kind}: {error}") from None
+    assert isinstance(value, int)
+    return value
+
+
+def read_view(sql: str, scope: Scope, *, keys: tuple[str, ...], event_time: str) -> ir.Select:
+    """A feature view's SELECT: features over windows, an optional WHERE, a row-level subquery in FROM."""
+    tree = parse(sql)
+    _check_clauses(tree, sql)
+    scope, inner = _rows(tree, sql, scope)
+    rows = Reader(sql, scope)
+    reader = Reader(sql, scope, WindowReader.of(tree, keys=keys, event_time=event_time))
+    features = tuple(f for item in tree.expressions if (f := _view_item(item, reader, keys)) is not None)
+    if not features:
+        raise DefinitionError("the SELECT has no features; add an aggregate over a window", sql=sql, line=1, column=1)
+    _check_names(tree, features, sql)
+    outer = _where(tree, rows)
+    where = outer if inner is None else inner if outer is None else rules.call("and", inner, outer)
+    return ir.Select(features, where)
+
+
+def read_on_demand(sql: str, scope: Scope) -> ir.Select:
+    """An on-demand view's SELECT: scalar items without FROM, WHERE or windows."""
+    tree = parse(sql)
+    _check_clauses(tree, sql)
+    for clause in ("from_", "where", "windows"):
+        if tree.args.get(clause):
+            raise UnsupportedSQL(
+                f"an on-demand view has no {clause.rstrip('_').upper()}: its columns are features and request columns",
+                sql=sql, line=1, column=1,
+            )  # fmt: skip
+    reader = Reader(sql, scope)
+    features = tuple(ir.Feature(_item_name(item, reader), _finished(item, reader)) for item in tree.expressions)
+    _check_names(tree, features, sql)
+    return ir.Select(features)
+
+
+def _check_clauses(tree: exp.Select, sql: str) -> None:
+    for name, value in tree.args.items():
+        if value and name not in _CLAUSES and name not in ("kind", "operation_modifiers"):
+            node = value[0] if isinstance(value, list) else value
+            line, column = place(node, sql) if isinstance(node, exp.Expr) else (1, 1)
+            clause = name.rstrip("_").upper()
+            raise UnsupportedSQL(f"{clause} has no place in a feature view; windows group by the entity's keys",
+                                 sql=sql, line=line, column=column)  # fmt: skip
+
+
+def _rows(tree: exp.Select, sql: str, scope: Scope) -> tuple[Scope, ir.Expr | None]:
+    """The scope that FROM gives, and the WHERE of its subquery."""
+    from_ = tree.args.get("from_")
+    if from_ is None:
+        raise DefinitionError("the SELECT has no FROM; name the event source", sql=sql, line=1, column=1)
+    table = from_.this
+    if isinstance(table, exp.Table):
+        return _qualified(scope, table.alias_or_name), None
+    if not isinstance(table, exp.Subquery) or not isinstance(table.this, exp.Select):
+        raise UnsupportedSQL(f"FROM takes an event source or one SELECT over it, found {table.key.upper()}", sql=sql)
+    inner = table.this
+    _check_clauses(inner, sql)
+    below, deeper = _rows(inner, sql, scope)
+    reader = Reader(sql, below)
+    out: dict[str, ir.Expr] = {}
+    for item in inner.expressions:
+        if isinstance(item, exp.Star):
+            out |= {name: e for name, e in below.items() if "." not in name}
+        else:
+            out[_item_name(item, reader)] = reader.read(item.unalias())
+    here = _where(inner, reader)
+    where = here if deeper is None else deeper if here is None else rules.call("and", deeper, here)
+    return _qualified(out, table.alias_or_name), where
+
+
+def _qualified(scope: Scope, table: str) -> Scope:
+    return {**scope, **{f"{table}.{name}": e for name, e in scope.items() if "." not in name}} if table else scope
+
+
+def _where(tree: exp.Select, reader: Reader) -> ir.Expr | None:
+    where = tree.args.get("where")
+    if where is None:
+        return None
+    found = rules.boolean(reader.read(where.this), what="WHERE")
+    rules.refuse_inexact(found, what="WHERE")
+    return found
+
+
+def _view_item(item: exp.Expr, reader: Reader, keys: tuple[str, ...]) -> ir.Feature | None:
+    """A feature; None for a bare key or event time, which people list and which are no features."""
+    inner = item.unalias()
+    if isinstance(inner, exp.Star):
+        raise reader.located(UnsupportedSQL("SELECT * has no place here; name each feature"), inner)
+    expr = _finished(item, reader)
+    if any(isinstance(n, ir.Column) for n in _above_aggregates(expr)):
+        if isinstance(inner, exp.Column) and inner.name in (*keys, reader.windows.event_time if reader.windows else ""):
+            return None
+        message = f"{inner.sql(dialect='duckdb')} is a column of one event; say which, as last_value({inner.sql()}) OVER .."
+        raise reader.located(DefinitionError(message), inner)
+    return ir.Feature(_item_name(item, reader), expr)
+
+
+def _finished(item: exp.Expr, reader: Reader) -> ir.Expr:
+    inner = item.unalias()
+    try:
+        expr = rules.typed(reader.read(inner))
+        rules.check_exactness(expr)
+    except DefinitionError as error:
+        raise reader.located(error, inner) from None
+    return expr
+
+
+def _above_aggregates(node: ir.Expr) -> list[ir.Expr]:
+    if isinstance(node, ir.Aggregate):
+        return []
+    return [node, *(n for c in ir.children(node) for n in _above_aggregates(c))]
+
+
+def _item_name(item: exp.Expr, reader: Reader) -> str:
+    name = item.alias or (item.name if isinstance(item, exp.Column) else "")
+    if not name:
+        raise reader.located(DefinitionError(f"{item.sql(dialect='duckdb')} has no name; add AS name"), item)
+    if not name.isidentifier():
+        raise reader.located(DefinitionError(f"feature name {name!r} is not an identifier"), item)
+    return name
+
+
+def _check_names(tree: exp.Select, features: tuple[ir.Feature, ...], sql: str) -> None:
+    seen: set[str] = set()
+    for item in tree.expressions:
+        name = item.alias_or_name
+        if name in seen:
+            line, column = place(item.args.get("alias") or item, sql)
+            raise DefinitionError(f"two features are named {name!r}; rename one with AS", sql=sql, line=line, column=column)
+        seen.add(name)

@@ -1,0 +1,69 @@
+"""States as a whole: decoding, compaction, and what two states must share to be equal."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from onefold.features.codec import NO_FLOOR, Events, RecordCodec, State, encode_head, read_head
+from onefold.features.layout import Layout, PreparedEvent
+
+
+class StateCodec:
+    """Everything that is done to the bytes of one layout's states, but for the fold."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.records = RecordCodec(layout.types)
+
+    def record(self, sequence: int, offset: int, event: PreparedEvent) -> bytes:
+        """The tail record of one prepared event."""
+        return self.records.encode(sequence, offset, event.ts, event.id_hash, event.values)
+
+    def decode(self, state: bytes) -> State:
+        """All events of a state in order of (ts, position), each once. StateError where it is corrupt."""
+        head = read_head(state, len(self.layout.columns))
+        offsets = dict(head.offsets)
+        tail = self.records.read(state, head.length, offsets)
+        events = merge_tail(head.events(), tail)
+        return State(events, offsets, head.floor, head.generation, head.length, len(tail))
+
+    def compact(self, state: bytes, *, floor: int | None, generation: bytes, key: bytes = b"") -> bytes:
+        """One head that says the same from `floor` on; the floor never moves back."""
+        decoded = self.decode(state)
+        low = max(NO_FLOOR if f is None else f for f in (floor, decoded.floor))
+        events = decoded.events
+        start = bisect_left(events.ts, low)
+        if start:
+            events = events.take(range(start, len(events.ts)))
+        kept = None if low == NO_FLOOR else low
+        return self.head(events, offsets=decoded.offsets, floor=kept, generation=generation, key=key)
+
+    def head(
+        self, events: Events, *, offsets: dict[int, int], floor: int | None, generation: bytes, key: bytes = b""
+    ) -> bytes:
+        """A head of events that are in order of (ts, position)."""
+        return encode_head(
+            self.layout.types, events, offsets=offsets, floor=floor, generation=generation,
+            has_ids=self.layout.has_ids, key=key,
+        )  # fmt: skip
+
+
+def merge_tail(head: Events, tail: Sequence[tuple[int, int, int, int, Sequence[Any]]]) -> Events:
+    """Head and tail in one order of (ts, sequence, offset).
+
+    The head has no offsets: within a sequence its events came before those of the tail, which is sorted here.
+    """
+    if not tail:
+        return head
+    rows = sorted(tail)
+    count = len(head.ts)
+    ts = head.ts + [r[0] for r in rows]
+    sequences = head.sequences + [r[1] for r in rows]
+    ids = head.ids + [r[3] for r in rows]
+    columns = [column + [r[4][i] for r in rows] for i, column in enumerate(head.columns)]
+    events = Events(ts, sequences, ids, columns)
+    if count and (ts[count - 1], sequences[count - 1]) > (ts[count], sequences[count]):
+        return events.take(sorted(range(len(ts)), key=lambda i: (ts[i], sequences[i], i)))
+    return events

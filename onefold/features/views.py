@@ -1,0 +1,163 @@
+"""Views as they are understood: names resolved, expressions typed, fingerprints taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onefold.features import ir, rules
+from onefold.features.definitions import Entity, EventSource, FeatureView, OnDemandView
+from onefold.features.errors import DefinitionError, nearest
+from onefold.features.sql import parse, read_on_demand, read_view, table_name
+from onefold.features.types import TIMESTAMP, DataType
+
+EVENT_TIMESTAMP = "event_timestamp"
+"""The column of a spine or request that holds t."""
+REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class TypedFeature:
+    """A feature with its type; `ref` is `view.feature`; `inexact` marks `<= 1 ulp`."""
+
+    ref: str
+    name: str
+    expr: ir.Expr
+    fingerprint: str
+
+    @property
+    def type(self) -> DataType:
+        return self.expr.type
+
+    @property
+    def inexact(self) -> bool:
+        return rules.inexact(self.expr)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedView:
+    """A feature view: its SELECT in IR, and its features."""
+
+    definition: FeatureView
+    select: ir.Select
+    features: tuple[TypedFeature, ...]
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def fingerprint(self) -> str:
+        return ir.fingerprint([[f.name, f.fingerprint] for f in self.features])
+
+    def feature(self, name: str) -> TypedFeature:
+        return _named(self.features, name, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedOnDemand:
+    """An on-demand view: expressions over columns `view.feature`, `request.column` and `event_timestamp`."""
+
+    definition: OnDemandView
+    features: tuple[TypedFeature, ...]
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def fingerprint(self) -> str:
+        return ir.fingerprint([[f.name, f.fingerprint] for f in self.features])
+
+    def feature(self, name: str) -> TypedFeature:
+        return _named(self.features, name, self.name)
+
+
+def _named(features: tuple[TypedFeature, ...], name: str, view: str) -> TypedFeature:
+    for feature in features:
+        if feature.name == name:
+            return feature
+    raise DefinitionError(f"view {view!r} has no feature {name!r}{nearest(name, [f.name for f in features])}")
+
+
+def type_view(view: FeatureView) -> TypedView:
+    """Read and type a feature view; DefinitionError, with the view's name, where it is wrong."""
+    source, entity = view.source, view.entity
+    _check_keys(view, source, entity)
+    scope = {f.name: ir.Column(f.name, f.type, f.name != source.event_time) for f in source.fields}
+    try:
+        table = table_name(parse(view.sql))
+        if table is not None and table != source.name:
+            raise DefinitionError(f"the SELECT reads {table!r}, but its source is {source.name!r}")
+        select = read_view(view.sql, scope, keys=entity.key_names, event_time=source.event_time)
+    except DefinitionError as error:
+        raise _named_error(error, f"view {view.name!r}") from None
+    base = (source.name, source.event_time, source.event_id, _keys(entity), select.where)
+    features = tuple(
+        TypedFeature(f"{view.name}.{f.name}", f.name, f.expr, ir.fingerprint(*base, f.expr)) for f in select.features
+    )
+    return TypedView(view, select, features)
+
+
+def _keys(entity: Entity) -> list[list[str]]:
+    return [[f.name, f.type.name] for f in entity.key_fields]
+
+
+def _check_keys(view: FeatureView, source: EventSource, entity: Entity) -> None:
+    columns = {f.name: f.type for f in source.fields}
+    for key in entity.key_fields:
+        if key.name not in columns:
+            raise DefinitionError(
+                f"view {view.name!r}: key {key.name!r} of entity {entity.name!r} is not in source "
+                f"{source.name!r}{nearest(key.name, columns)}"
+            )
+        if columns[key.name] != key.type:
+            raise DefinitionError(
+                f"view {view.name!r}: key {key.name!r} is {key.type} in entity {entity.name!r}, "
+                f"{columns[key.name]} in source {source.name!r}; give both one type"
+            )
+
+
+def type_on_demand(view: OnDemandView, views: Mapping[str, TypedView]) -> TypedOnDemand:
+    """Read and type an on-demand view against the features of the views that it names."""
+    scope: dict[str, ir.Expr] = {}
+    bare: dict[str, list[ir.Column]] = {}
+    fingerprints: dict[str, str] = {}
+    for below in view.views:
+        for feature in views[below.name].features:
+            column = ir.Column(feature.ref, feature.type)
+            fingerprints[feature.ref] = feature.fingerprint
+            scope[feature.ref] = column
+            bare.setdefault(feature.name, []).append(column)
+    for field in view.request_fields:
+        column = ir.Column(f"{REQUEST}.{field.name}", field.type)
+        scope[column.name] = column
+        bare.setdefault(field.name, []).append(column)
+    scope |= {name: found[0] for name, found in bare.items() if len(found) == 1}
+    scope[EVENT_TIMESTAMP] = ir.Column(EVENT_TIMESTAMP, TIMESTAMP, nullable=False)
+    try:
+        select = read_on_demand(view.sql, scope)
+        for made in select.features:
+            _check_inexact_inputs(made, views, view)
+    except DefinitionError as error:
+        raise _named_error(error, f"on-demand view {view.name!r}") from None
+    features = tuple(
+        TypedFeature(
+            f"{view.name}.{f.name}", f.name, f.expr,
+            ir.fingerprint(f.expr, *[fingerprints.get(c.name) for c in ir.columns(f.expr)]),
+        )
+        for f in select.features
+    )  # fmt: skip
+    return TypedOnDemand(view, features)
+
+
+def _check_inexact_inputs(made: ir.Feature, views: Mapping[str, TypedView], view: OnDemandView) -> None:
+    """An inexact feature keeps its mark: it may be passed on, and not decided or reckoned with."""
+    inexact = {f.ref for v in view.views for f in views[v.name].features if f.inexact}
+    for column in ir.columns(made.expr):
+        if column.name in inexact and made.expr != column:
+            raise DefinitionError(f"{column.name!r} is exact to 1 ulp only; it cannot feed {made.name!r}")
+
+
+def _named_error(error: DefinitionError, what: str) -> DefinitionError:
+    return type(error)(f"{what}: {error.message}", sql=error.sql, line=error.line, column=error.column)

@@ -1,0 +1,236 @@
+"""The offline truth: one Delta Lake table a source, in which every event is once.
+
+Columns are the source's schema, then `_sequence`, `_offset` and `_ingested_at`. Each sequence has a Delta
+transaction id whose version is the last offset that was committed. A writer opens the table, trims what that
+version covers, and commits with that same handle: where another writer of the sequence was faster the commit is
+refused, and it starts again from the open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from onefold.features.definitions import EventSource
+from onefold.features.errors import InputError, MismatchError, NotFoundError, StoreError
+from onefold.offline.dead_letters import DeadLetters
+from onefold.offline.importing import ImportFile
+from onefold.offline.sequences import SequenceRegister
+
+POSITION = (
+    pa.field("_sequence", pa.int32(), nullable=False),
+    pa.field("_offset", pa.int64(), nullable=False),
+    pa.field("_ingested_at", pa.timestamp("us", tz="UTC"), nullable=False),
+)
+_ATTEMPTS = 20
+
+Progress = Callable[[int, int], None]
+Chunk = tuple[int, pa.Table | pa.RecordBatchReader]
+"""The last offset that a commit covers, and its rows."""
+
+
+def now_micros() -> int:
+    """The wall clock, as microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1000
+
+
+class DeltaArchive:
+    """The archive below a folder: a Delta table for each source. Any number of processes may write and read it.
+
+    clock: microseconds since 1970 UTC, for `_ingested_at`. dead_letters: takes rows that `import_files` refuses;
+    by default a folder `dead-letters` beside the tables.
+    """
+
+    def __init__(
+        self, root: str | Path, *, clock: Callable[[], int] = now_micros, dead_letters: DeadLetters | None = None
+    ) -> None:
+        self.root = Path(root)
+        self._clock = clock
+        self._dead_letters = dead_letters or DeadLetters(self.root / "dead-letters")
+        self._registers: dict[str, SequenceRegister] = {}
+
+    def sequence(self, source: str, feed: str) -> int:
+        """The dense number of a feed, from 0; registered durably when new."""
+        return self._register(source).number(feed)
+
+    def sequences(self, source: str) -> Mapping[str, int]:
+        """All feeds of a source with their numbers, whichever process registered them."""
+        return self._register(source).all()
+
+    def flushed(self, source: str, sequence: int) -> int:
+        """The highest offset that is committed; -1 before the first."""
+        table = self._open(source)
+        return -1 if table is None else _committed(table, sequence)
+
+    def version(self, source: str) -> int:
+        """The newest version of the source's table, which `files` can go back to; -1 where there is none."""
+        table = self._open(source)
+        return -1 if table is None else int(table.version())
+
+    def files(self, source: str, *, version: int | None = None) -> list[str]:
+        """Parquet files of the newest (or an older) version, for DuckDB to read; empty where there is no table."""
+        table = self._open(source)
+        if table is None:
+            return []
+        if version is not None:
+            table.load_as_version(version)
+        return list(table.file_uris())
+
+    def append(self, source: str, sequence: int, events: pa.Table) -> int:
+        """Commit events of one sequence (schema columns and `_offset`, rising); how many were new.
+
+        A replay adds nothing. The first append makes the table, and columns that its schema says are never NULL
+        (the event time) stay so: InputError. MismatchError where the columns are not the table's.
+        """
+        if not self._register(source).holds(sequence):
+            raise NotFoundError(f"archive of source {source!r} has no sequence {sequence}; register its feed first")
+        rows = _positioned(source, sequence, events, self._clock())
+        if rows.num_rows == 0:
+            return 0
+        added = 0
+
+        def chunk(done: int) -> Chunk:
+            nonlocal added
+            new = rows.filter(pc.greater(rows["_offset"], done))
+            added = new.num_rows
+            return rows["_offset"][-1].as_py(), new
+
+        return added if self._commit(source, sequence, rows.schema, chunk) else 0
+
+    def import_files(
+        self, source: EventSource, paths: Iterable[str | Path], *, progress: Progress | None = None
+    ) -> int:
+        """Import Parquet files, each once, as a sequence of its own; how many rows were new.
+
+        A file is known by its content, so that a copy under another name adds nothing. All files are checked
+        before the first row is written; each is then streamed into one commit. Rows without an event time become
+        dead letters. progress: called with rows done and rows in all. Raises InputError.
+        """
+        files = [ImportFile(Path(path), source) for path in paths]
+        total, done, added = sum(file.rows for file in files), 0, 0
+        for file in files:
+            added += self._import(file, partial(_report, progress, done, total))
+            done += file.rows
+        return added
+
+    def _import(self, file: ImportFile, progress: Callable[[int], object]) -> int:
+        name = file.source.name
+        sequence, now = self.sequence(name, file.feed), self._clock()
+        schema = pa.schema([*file.schema, *POSITION])
+
+        def reject(offset: int, reason: str, original: bytes) -> None:
+            self._dead_letters.add(name, sequence=sequence, offset=offset, reason=reason, original=original)
+
+        def chunk(done: int) -> Chunk:
+            batches = (
+                batch
+                for events in file.events(after=done, reject=reject, progress=progress)
+                for batch in _positioned(name, sequence, events, now).cast(schema).to_batches()
+            )
+            return file.rows - 1, pa.RecordBatchReader.from_batches(schema, batches)
+
+        try:
+            return file.kept if self._commit(name, sequence, schema, chunk) else 0
+        except (DeltaError, pa.ArrowInvalid) as error:
+            raise file.failure or StoreError(f"file {str(file.path)!r} cannot be imported: {error}") from error
+
+    def _commit(self, source: str, sequence: int, schema: pa.Schema, chunk: Callable[[int], Chunk]) -> bool:
+        """Commit what `chunk`, told the offset that is in, gives; False when all of it was in already."""
+        for _ in range(_ATTEMPTS):
+            table = self._open(source) or self._create(source, schema)
+            _check_columns(source, table, schema)
+            done = _committed(table, sequence)
+            last, rows = chunk(done)
+            if last <= done:
+                return False
+            transaction = Transaction(_transaction(sequence), last)
+            properties = CommitProperties(app_transactions=[transaction])
+            try:
+                write_deltalake(table, rows, mode="append", commit_properties=properties)
+            except CommitFailedError:
+                continue
+            return True
+        raise StoreError(
+            f"archive of source {source!r}: sequence {sequence} was refused {_ATTEMPTS} times; "
+            "another process writes the same feed: stop one of them"
+        )
+
+    def _register(self, source: str) -> SequenceRegister:
+        if source not in self._registers:
+            self._registers[source] = SequenceRegister(self.root / source / "_sequences")
+        return self._registers[source]
+
+    def _open(self, source: str) -> DeltaTable | None:
+        path = self.root / source
+        if not (path / "_delta_log").exists():
+            return None
+        try:
+            return DeltaTable(str(path))
+        except TableNotFoundError:
+            return None
+        except DeltaError as error:
+            raise StoreError(f"archive of source {source!r} cannot be read: {error}") from error
+
+    def _create(self, source: str, schema: pa.Schema) -> DeltaTable:
+        path = self.root / source
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            return DeltaTable.create(str(path), schema=schema, mode="ignore")
+        except CommitFailedError:
+            return DeltaTable(str(path))
+
+
+def _report(progress: Progress | None, before: int, total: int, rows: int) -> None:
+    if progress is not None:
+        progress(before + rows, total)
+
+
+def _transaction(sequence: int) -> str:
+    return f"onefold-sequence-{sequence}"
+
+
+def _committed(table: DeltaTable, sequence: int) -> int:
+    version = table.transaction_version(_transaction(sequence))
+    return -1 if version is None else int(version)
+
+
+def _positioned(source: str, sequence: int, events: pa.Table, now: int) -> pa.Table:
+    """The events with their position behind the schema's columns; InputError unless offsets rise."""
+    if "_offset" not in events.column_names:
+        raise InputError(f"archive of source {source!r}: the events have no column '_offset'")
+    offsets = events["_offset"].cast(pa.int64())
+    numbers = offsets.to_numpy()
+    if offsets.null_count or not bool((numbers[1:] > numbers[:-1]).all()):
+        raise InputError(f"archive of source {source!r}: offsets of sequence {sequence} must rise from row to row")
+    own = [f for f in events.schema if f.name not in ("_sequence", "_offset", "_ingested_at")]
+    for f in own:
+        if not f.nullable and events[f.name].null_count:
+            raise InputError(f"archive of source {source!r}: column {f.name!r} is NULL in an event and may not be")
+    count = events.num_rows
+    stamps = [
+        pa.repeat(pa.scalar(sequence, pa.int32()), count),
+        offsets,
+        pa.repeat(pa.scalar(now, POSITION[2].type), count),
+    ]
+    return pa.Table.from_arrays([*(events[f.name] for f in own), *stamps], schema=pa.schema([*own, *POSITION]))
+
+
+def _check_columns(source: str, table: DeltaTable, schema: pa.Schema) -> None:
+    """MismatchError unless the rows have the table's columns, types and order."""
+    have = {f.name: str(f.type) for f in pa.schema(table.schema().to_arrow())}
+    want = {f.name: str(f.type) for f in schema}
+    if have == want:
+        return
+    differ = [n for n in {**have, **want} if have.get(n) != want.get(n)]
+    found = ", ".join(f"{n!r} is {have.get(n, 'absent')} there and {want.get(n, 'absent')} here" for n in differ)
+    raise MismatchError(
+        f"archive of source {source!r} has other columns than its events: {found or 'their order differs'}; "
+        "give the changed source a new name"
+    )

@@ -1,0 +1,172 @@
+"""The embedded store of state: one LMDB environment, written by one process at a time and read by any number.
+
+With `durable=False` (the default) a write survives the end of its process, and `flush` makes it survive the end
+of the machine: the archive holds every event, so a store that lost its last writes is brought up from there.
+With `durable=True` each write waits for the disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import lmdb
+
+from onefold.features.codec import generation_of
+from onefold.features.errors import StoreError
+
+MAP_SIZE = 1 << 28
+MAX_NAME = 511
+_PUT_CHUNK, _SCAN_PAGE = 4096, 1024
+
+_Result = TypeVar("_Result")
+
+
+class LmdbStore:
+    """A store of state in a folder.
+
+    readonly: open what is there, for another process than the writer's. map_size: bytes to begin with; the map
+    doubles when it is full, and readers follow. durable: whether a write waits for the disk.
+    Threads may share it. Within a process a folder is opened once: share the object. Raises StoreError.
+    """
+
+    def __init__(
+        self, path: str | Path, *, readonly: bool = False, map_size: int = MAP_SIZE, durable: bool = False
+    ) -> None:
+        self.path, self.readonly = Path(path), readonly
+        self._lock = threading.Lock()
+        if readonly and not (self.path / "data.mdb").exists():
+            raise StoreError(
+                f"there is no online store at {str(path)!r} to read; let a worker or a build write it first"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._env = lmdb.open(
+                str(path), readonly=readonly, map_size=map_size, metasync=durable, sync=durable, max_readers=512
+            )
+            self._env.reader_check()
+        except (lmdb.Error, OSError) as error:
+            raise StoreError(f"the online store at {str(path)!r} cannot be opened: {error}") from error
+
+    def get(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """All values at one moment, in order; None where there is none."""
+        return self._run(lambda txn: [txn.get(name) for name in names], write=False, names=names)
+
+    def append(self, items: Sequence[tuple[bytes, bytes]]) -> list[int]:
+        """Append to each string, all in one transaction; the lengths after."""
+        return self._run(partial(_append, items=items), write=True, names=_names(items))
+
+    def put(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Set whole values (None deletes), in transactions of 4,096 items, so that any number streams through."""
+        rest = iter(items)
+        while chunk := list(islice(rest, _PUT_CHUNK)):
+            self._run(partial(_put, items=chunk), write=True, names=_names(chunk))
+
+    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes) -> bool:
+        """Replace a string only if its length and its head's generation are still these; whether it did."""
+
+        def replace(txn: Any) -> bool:
+            old = txn.get(name)
+            if old is None or len(old) != length or generation_of(old) != generation:
+                return False
+            return bool(txn.put(name, value))
+
+        return self._run(replace, write=True, names=(name,))
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All (name, value) with this prefix in order of name, a page at a time: each page is of one moment."""
+        start, skip = prefix, False
+        while page := self._run(partial(_page, prefix=prefix, start=start, skip=skip), write=False, names=()):
+            yield from page
+            start, skip = page[-1][0], True
+
+    def flush(self) -> None:
+        """Return when all that was written is on disk."""
+        self._guard(lambda: self._env.sync(True))
+
+    def close(self) -> None:
+        with self._lock:
+            self._env.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, work: Callable[[Any], _Result], *, write: bool, names: Sequence[bytes]) -> _Result:
+        """Run `work` in one transaction. It is run again when the map had to grow, so it must not have effects."""
+        if names and not 0 < min(map(len, names)) <= max(map(len, names)) <= MAX_NAME:
+            raise _refused(names)
+        while True:
+            with self._lock:
+                try:
+                    return self._guard(lambda: self._once(work, write))
+                except lmdb.MapFullError:
+                    self._env.set_mapsize(self._env.info()["map_size"] * 2)
+                except lmdb.MapResizedError:
+                    self._env.set_mapsize(0)
+
+    def _once(self, work: Callable[[Any], _Result], write: bool) -> _Result:
+        with self._env.begin(write=write) as txn:
+            return work(txn)
+
+    def _guard(self, work: Callable[[], _Result]) -> _Result:
+        """Run `work`; LMDB's errors become StoreErrors, but for the two that a bigger map answers."""
+        try:
+            return work()
+        except (lmdb.MapFullError, lmdb.MapResizedError):
+            raise
+        except lmdb.ReadonlyError as error:
+            raise StoreError(
+                f"the online store at {str(self.path)!r} is open to read only; open it to write"
+            ) from error
+        except lmdb.Error as error:
+            raise StoreError(f"the online store at {str(self.path)!r} failed: {error}") from error
+
+
+def _refused(names: Sequence[bytes]) -> StoreError:
+    sizes = ", ".join(str(len(n)) for n in names if not 0 < len(n) <= MAX_NAME)
+    return StoreError(f"online store: a name of {sizes} bytes was asked; LMDB takes 1 to {MAX_NAME}: hash long keys")
+
+
+def _names(items: Sequence[tuple[bytes, Any]]) -> list[bytes]:
+    return [name for name, _ in items]
+
+
+def _append(txn: Any, items: Sequence[tuple[bytes, bytes]]) -> list[int]:
+    lengths = []
+    for name, more in items:
+        old = txn.get(name)
+        value = more if old is None else old + more
+        txn.put(name, value)
+        lengths.append(len(value))
+    return lengths
+
+
+def _put(txn: Any, items: Sequence[tuple[bytes, bytes | None]]) -> None:
+    for name, value in items:
+        if value is None:
+            txn.delete(name)
+        else:
+            txn.put(name, value)
+
+
+def _page(txn: Any, *, prefix: bytes, start: bytes, skip: bool) -> list[tuple[bytes, bytes]]:
+    """The next entries from `start` on, or behind it."""
+    page: list[tuple[bytes, bytes]] = []
+    with txn.cursor() as cursor:
+        found = cursor.set_range(start) if start else cursor.first()
+        if found and skip and cursor.key() == start:
+            found = cursor.next()
+        while found and len(page) < _SCAN_PAGE and cursor.key().startswith(prefix):
+            page.append(cursor.item())
+            found = cursor.next()
+    return page

@@ -1,0 +1,191 @@
+"""Looking features up: keys and times in, values with statuses and provenance out, in one read of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onefold.features import keys as names
+from onefold.features.errors import MismatchError, StateError, StoreError
+from onefold.features.fold import Reading, StateFold
+from onefold.features.plans import Group, ServicePlan
+from onefold.features.protocols import OnlineStore
+
+FRESH, STALE, MISSING, PARTIAL, ERROR = "fresh", "stale", "missing", "partial", "error"
+STATUSES = (FRESH, STALE, MISSING, PARTIAL, ERROR)
+_SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StringRead:
+    """One state string that a row was read from: what it held, and how far its layout had come.
+
+    offsets: the highest offset that the string holds of each sequence; markers: the progress marker of each.
+    """
+
+    source: str
+    entity: str
+    epoch: int
+    layout: str
+    offsets: dict[int, int]
+    markers: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRow:
+    """The values of a service for one row, in its order, each with a status; `errors` says what went wrong."""
+
+    values: tuple[Any, ...]
+    statuses: tuple[str, ...]
+    provenance: tuple[StringRead, ...]
+    errors: tuple[str, ...] = ()
+
+
+class _GroupReader:
+    """A group with everything resolved: the names of its strings, its pointer and markers, its fold."""
+
+    def __init__(self, group: Group) -> None:
+        layout = group.layout
+        self.group, self.layout = group, layout
+        self.fold = StateFold(layout, group.slots)
+        self.finish = group.finisher()
+        self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
+        self.key_names = [f.name for f in layout.key_fields]
+        self.key_types = [f.type for f in layout.key_fields]
+        self.epoch, self.prefix = -1, b""
+        self.sequences: list[int] = []
+        self.pointer: bytes | None = None
+
+    def follow(self, pointer: bytes | None, store: OnlineStore) -> None:
+        """Take the live epoch from the pointer, and learn which sequences have a marker."""
+        what = f"the state of ({self.layout.source.name}, {self.layout.entity.name})"
+        if pointer is None:
+            raise StoreError(f"{what} is not built yet; run onefold materialize, or onefold stream")
+        epoch, layout = names.decode_pointer(pointer)
+        if layout != self.layout.fingerprint:
+            raise MismatchError(
+                f"{what} has layout {layout}, the definitions need {self.layout.fingerprint}; run onefold materialize"
+            )
+        self.pointer, self.epoch, self.prefix = pointer, epoch, self.layout.prefix(epoch)
+        prefix = names.marker_prefix(self.layout.source.name, self.layout.entity.name, epoch, layout)
+        self.sequences = [int(name[len(prefix) :]) for name, _ in store.scan(prefix)]
+
+    def marker_names(self) -> list[bytes]:
+        source, entity, layout = self.layout.source.name, self.layout.entity.name, self.layout.fingerprint
+        return [names.marker_name(source, entity, self.epoch, layout, s) for s in self.sequences]
+
+    def string_name(self, row: Row) -> bytes | None:
+        """The name of the row's string; None where a part of its key is NULL."""
+        key = names.encode_key(self.key_types, [row[n] for n in self.key_names])
+        return None if key is None else names.state_name(self.prefix, key)
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupRow:
+    """What a group gives for one row: its features' values and statuses, and where they came from."""
+
+    values: Sequence[Any]
+    statuses: Sequence[str]
+    read: StringRead
+    error: str | None = None
+
+
+class Lookup:
+    """Reads a service's features from a store. Built once per plan; safe to call from one thread at a time.
+
+    Values are the same whatever their status; a key that was never seen, or is NULL, counts 0 and sums NULL.
+    """
+
+    def __init__(self, store: OnlineStore, plan: ServicePlan) -> None:
+        self.plan = plan
+        self._store = store
+        self._groups = [_GroupReader(g) for g in plan.groups]
+        self._output = plan.outputter()
+        self._request = [f.name for f in plan.request]
+        refs = [f.ref for g in plan.groups for f in g.features]
+        self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
+
+    def check(self) -> None:
+        """Raise unless the store holds, whole, the state that the plan needs."""
+        pointers = self._store.get([g.pointer_name for g in self._groups])
+        for group, pointer in zip(self._groups, pointers, strict=True):
+            group.follow(pointer, self._store)
+
+    def read(self, rows: Sequence[Row], times: Sequence[int]) -> list[ServedRow]:
+        """A ServedRow per row: `rows` map join keys and request columns to values, `times` are t in microseconds.
+
+        Raises StoreError where state is not built, MismatchError where it was built for other definitions.
+        """
+        if any(g.pointer is None for g in self._groups):
+            self.check()
+        fetched = self._fetch(rows)
+        while fetched is None:
+            fetched = self._fetch(rows)
+        per_group = [
+            [self._read_group(g, string, markers, t) for string, t in zip(strings, times, strict=True)]
+            for g, (strings, markers) in zip(self._groups, fetched, strict=True)
+        ]
+        return [self._finish(row, t, [g[i] for g in per_group]) for i, (row, t) in enumerate(zip(rows, times, strict=True))]
+
+    def _fetch(self, rows: Sequence[Row]) -> list[tuple[list[bytes | None], dict[int, int]]] | None:
+        """Strings and markers per group from one read; None where a pointer has moved since, and was followed."""
+        wanted: list[bytes] = [g.pointer_name for g in self._groups]
+        spans = []
+        for group in self._groups:
+            markers = group.marker_names()
+            strings = [group.string_name(row) for row in rows]
+            spans.append((markers, strings))
+            wanted += markers
+            wanted += [s for s in strings if s is not None]
+        found = iter(self._store.get(wanted))
+        moved = [(g, p) for g in self._groups if (p := next(found)) != g.pointer]
+        for group, pointer in moved:
+            group.follow(pointer, self._store)
+        if moved:
+            return None
+        fetched = []
+        for group, (markers, strings) in zip(self._groups, spans, strict=True):
+            offsets = {s: names.decode_marker(next(found)) for s, _ in zip(group.sequences, markers, strict=True)}
+            fetched.append(([None if s is None else next(found) for s in strings], offsets))
+        return fetched
+
+    def _read_group(self, group: _GroupReader, string: bytes | None, markers: dict[int, int], t: int) -> _GroupRow:
+        layout, features = group.layout, group.group.features
+        error = None
+        try:
+            reading = group.fold(string, t)
+        except StateError as problem:
+            error = f"state of ({layout.source.name}, {layout.entity.name}): {problem}"
+            reading = Reading([None] * len(group.group.slots), [], {}, None, 0)
+        if not reading.offsets.keys() <= markers.keys():
+            group.pointer = b""  # a sequence without a known marker: look them up before the next read
+        read = StringRead(layout.source.name, layout.entity.name, group.epoch, layout.fingerprint, reading.offsets, markers)
+        if error is not None:
+            return _GroupRow([None] * len(features), [ERROR] * len(features), read, error)
+        return _GroupRow(group.finish(reading.values), self._statuses(group, string, reading, t), read)
+
+    @staticmethod
+    def _statuses(group: _GroupReader, string: bytes | None, reading: Reading, t: int) -> list[str]:
+        if not string:
+            return [MISSING] * len(group.group.features)
+        if any(reading.partial):
+            return [PARTIAL] * len(group.group.features)
+        age = None if reading.newest is None else t - reading.newest
+        return [
+            STALE if f.freshness is not None and (age is None or age > f.freshness) else FRESH
+            for f in group.group.features
+        ]
+
+    def _finish(self, row: Row, t: int, parts: Sequence[_GroupRow]) -> ServedRow:
+        values = [v for part in parts for v in part.values]
+        statuses = [s for part in parts for s in part.statuses]
+        values += [row[name] for name in self._request]
+        values.append(t)
+        worst = tuple(
+            max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
+        )
+        errors = tuple(part.error for part in parts if part.error is not None)
+        return ServedRow(self._output(values), worst, tuple(part.read for part in parts), errors)

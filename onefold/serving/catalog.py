@@ -1,0 +1,128 @@
+"""What one server serves: feature services, and the models that fit them. Resolved once, when it starts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onefold.features.errors import ModelError, NotFoundError, OnefoldError, nearest
+from onefold.features.plans import ServicePlan
+from onefold.features.project import Project
+from onefold.features.protocols import OnlineStore
+from onefold.online.lookup import Lookup
+from onefold.serving.rows import RowReader
+
+if TYPE_CHECKING:
+    from onefold.serving.scorer import Model
+
+Clock = Callable[[], int]
+"""Microseconds since the epoch, UTC."""
+MAX_SELECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A feature service: its plan, the reader of its requests, and the lookup over the store.
+
+    logged: whether what it serves goes to the served log (named services do, free selections do not).
+    """
+
+    plan: ServicePlan
+    rows: RowReader
+    lookup: Lookup
+    logged: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A loaded model, with the service that feeds it."""
+
+    model: Model
+    service: Service
+
+
+@dataclass
+class Catalog:
+    """Services and models by name. `refused`: why a model that is there is not served."""
+
+    project: Project
+    store: OnlineStore
+    clock: Clock
+    services: dict[str, Service] = field(default_factory=dict)
+    models: dict[str, ServedModel] = field(default_factory=dict)
+    refused: dict[str, OnefoldError] = field(default_factory=dict)
+    _selections: OrderedDict[tuple[str, ...], Service] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        for name in self.project.services:
+            self.services[name] = self._service(self.project.service(name))
+
+    def _service(self, plan: ServicePlan, *, logged: bool = True) -> Service:
+        return Service(plan, RowReader(plan), Lookup(self.store, plan), logged)
+
+    def service(self, name: object) -> Service:
+        found = self.services.get(name) if isinstance(name, str) else None
+        if found is None:
+            raise NotFoundError(f"service {str(name)[:100]!r} is not served{nearest(str(name)[:100], self.services)}")
+        return found
+
+    def model(self, name: str) -> ServedModel:
+        """A model that scores; NotFoundError, or what its loading said."""
+        found = self.models.get(name)
+        if found is not None:
+            return found
+        if name in self.refused:
+            raise self.refused[name]
+        raise NotFoundError(f"model {name[:100]!r} is not served{nearest(name[:100], [*self.models, *self.refused])}")
+
+    def selection(self, refs: Sequence[str]) -> Service:
+        """An unnamed service of `view:feature` references; the last few are kept compiled."""
+        key = tuple(refs)
+        found = self._selections.pop(key, None)
+        if found is None:
+            found = self._service(self.project.select(refs, full_names=True), logged=False)
+        self._selections[key] = found
+        if len(self._selections) > MAX_SELECTIONS:
+            self._selections.popitem(last=False)
+        return found
+
+    def load_models(self, folder: Path) -> None:
+        """Load the current version of each model in a folder; what does not fit is kept in `refused`."""
+        for pointer in sorted(folder.glob("*/current")):
+            name = pointer.parent.name
+            try:
+                self.models[name] = self._load(pointer)
+                self.refused.pop(name, None)
+            except OnefoldError as error:
+                self.refused[name] = error
+
+    def _load(self, pointer: Path) -> ServedModel:
+        # Here, because ONNX Runtime takes 0.2 s to import, and a server of features alone needs none of it.
+        from onefold.serving.scorer import Model, read_contract
+
+        version = pointer.read_text().strip()
+        folder = pointer.parent / version
+        if not version or Path(version).name != version or not folder.is_dir():
+            raise ModelError(f"model {folder.parent.name!r}: {pointer} names version {version!r}, which is not there")
+        service = self.service(read_contract(folder).service)
+        return ServedModel(Model.load(folder, service.plan), service)
+
+    def checks(self) -> dict[str, str]:
+        """What readiness rests on, each with "ok" or what is wrong."""
+        found = {f"service {name}": self._check_service(service) for name, service in self.services.items()}
+        found |= {f"model {name}": "ok" for name in self.models}
+        return found | {f"model {name}": str(error) for name, error in self.refused.items()}
+
+    def _check_service(self, service: Service) -> str:
+        try:
+            service.lookup.check()
+        except OnefoldError as error:
+            return str(error)
+        return "ok"

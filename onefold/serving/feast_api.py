@@ -1,0 +1,99 @@
+"""`POST /get-online-features`, in the shapes of Feast's feature server.
+
+A request names a `feature_service` or lists `features` as `view:feature`; `entities` holds a list per key
+(and per request column). The answer is by column: names once, then values, statuses and times of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import orjson
+
+from onefold.features.errors import OnefoldError
+from onefold.features.values import shown, timestamp_text, to_json
+from onefold.serving.answers import Answers, Served
+from onefold.serving.catalog import Service
+from onefold.serving.errors import invalid, translate
+from onefold.serving.rows import parse_object
+
+FIELDS = ("feature_service", "features", "entities", "full_feature_names", "include_feature_view_version_metadata")
+STATUS = {
+    "fresh": "PRESENT",
+    "stale": "OUTSIDE_MAX_AGE",
+    "expired": "OUTSIDE_MAX_AGE",
+    "missing": "NOT_FOUND",
+    "partial": "INVALID",
+    "error": "INVALID",
+}
+"""Our statuses in Feast's words; a fresh NULL is NULL_VALUE."""
+
+
+class FeastAnswers:
+    """Answers requests in Feast's shapes from the same lookups as `/v1/lookup`."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def get_online_features(self, body: bytes) -> bytes:
+        data = parse_object(body, FIELDS)
+        full = data.get("full_feature_names", False)
+        if not isinstance(full, bool):
+            raise invalid(f"`full_feature_names` is {shown(full)}", "send true or false")
+        service = self._service(data)
+        served = self._answers.read(service, _rows(data.get("entities")))
+        self._answers.record(served)
+        return _body(served, full_names=full)
+
+    def _service(self, data: dict[str, Any]) -> Service:
+        name, refs = data.get("feature_service"), data.get("features")
+        if bool(name) == bool(refs):
+            raise invalid("a request names `feature_service` or `features`, one of the two", "leave the other out")
+        try:
+            if name:
+                return self._answers.catalog.service(name)
+            if not isinstance(refs, list) or not all(isinstance(r, str) for r in refs):
+                raise invalid(f"`features` is {shown(refs)}", 'send a list of texts, as ["view:feature"]')
+            return self._answers.catalog.selection(refs)
+        except OnefoldError as error:
+            raise translate(error) from error
+
+
+def _rows(entities: object) -> list[dict[str, object]]:
+    """Columns of entity values as rows."""
+    if not isinstance(entities, dict) or not all(isinstance(v, list) for v in entities.values()):
+        raise invalid(f"`entities` is {shown(entities)}", 'send a list per key, as {"user_id": [1, 2]}')
+    for (one, first), (other, second) in pairwise(entities.items()):
+        if len(first) != len(second):
+            raise invalid(
+                f"`entities` has {len(first)} values of {shown(one)} and {len(second)} of {shown(other)}",
+                "send one value of each for every row",
+            )
+    return [dict(zip(entities, row, strict=True)) for row in zip(*entities.values(), strict=True)]
+
+
+def _body(served: Served, *, full_names: bool) -> bytes:
+    plan = served.service.plan
+    times = [timestamp_text(t) for t in served.times]
+    names: list[str] = [key.name for key in plan.keys]
+    results = [
+        _column([to_json(row[key.name], key.type) for row in served.rows], ["PRESENT"] * len(times), times)
+        for key in plan.keys
+    ]
+    for i, feature in enumerate(plan.features):
+        _, _, bare = feature.ref.partition(".")
+        names.append(f"{feature.view}__{bare}" if full_names else bare)
+        values = [to_json(answer.values[i], feature.type) for answer in served.answers]
+        statuses = [_status(a.statuses[i], v) for a, v in zip(served.answers, values, strict=True)]
+        results.append(_column(values, statuses, times))
+    return orjson.dumps({"metadata": {"feature_names": names}, "results": results})
+
+
+def _status(ours: str, value: object) -> str:
+    return "NULL_VALUE" if ours == "fresh" and value is None else STATUS[ours]
+
+
+def _column(values: Sequence[object], statuses: Sequence[str], times: Sequence[str]) -> dict[str, object]:
+    return {"values": values, "statuses": statuses, "event_timestamps": times}

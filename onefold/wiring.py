@@ -1,0 +1,77 @@
+"""Where the parts meet: a project's settings become its definitions, archive, store, registry and served log.
+
+The only place that knows which folder each part lives in. Each part is imported when it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onefold.config import Settings
+
+if TYPE_CHECKING:
+    from onefold.features.project import Project
+    from onefold.offline.archive import DeltaArchive
+    from onefold.offline.dead_letters import DeadLetters
+    from onefold.offline.served import ServedLog
+    from onefold.online.lmdb_store import LmdbStore
+    from onefold.registry import Registry
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project on disk, opened part by part."""
+
+    settings: Settings
+
+    @classmethod
+    def find(cls, folder: Path | str | None = None) -> Workspace:
+        """The project in `folder`, or the nearest at or above the working directory; ConfigError where none is."""
+        return cls(Settings.load(folder))
+
+    @cached_property
+    def project(self) -> Project:
+        """The definitions, loaded and checked; DefinitionError where one is wrong."""
+        from onefold.features.loading import load_project
+
+        return load_project(self.settings.features)
+
+    @cached_property
+    def archive(self) -> DeltaArchive:
+        from onefold.offline.archive import DeltaArchive
+
+        return DeltaArchive(self.settings.archive, dead_letters=self.dead_letters)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        from onefold.offline.dead_letters import DeadLetters
+
+        return DeadLetters(self.settings.dead_letters)
+
+    @cached_property
+    def served_log(self) -> ServedLog:
+        from onefold.offline.served import ServedLog
+
+        return ServedLog(self.settings.served)
+
+    @cached_property
+    def registry(self) -> Registry:
+        from onefold.registry import Registry
+
+        return Registry(self.settings.registry, project=self.settings.project.name, archive=self.settings.archive)
+
+    @contextmanager
+    def store(self, *, readonly: bool = False) -> Iterator[LmdbStore]:
+        """The online store, closed at the end. A process opens it once; one process at a time writes it."""
+        from onefold.online.lmdb_store import LmdbStore
+
+        store = LmdbStore(self.settings.online_path, readonly=readonly, map_size=self.settings.online.map_size)
+        try:
+            yield store
+        finally:
+            store.close()

@@ -1,0 +1,222 @@
+"""The embedded store: atomic appends, one moment per read, growth, and a reader in another process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+
+from onefold.features.codec import Events, encode_head
+from onefold.features.errors import StoreError
+from onefold.online.lmdb_store import LmdbStore
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LmdbStore]:
+    with LmdbStore(tmp_path / "online") as opened:
+        yield opened
+
+
+def head(generation: bytes) -> bytes:
+    return encode_head([], Events([], [], [], []), offsets={}, floor=None, generation=generation, has_ids=False)
+
+
+def test_append_makes_and_lengthens_strings(store: LmdbStore) -> None:
+    assert store.append([(b"a", b"12"), (b"b", b"3"), (b"a", b"45")]) == [2, 1, 4]
+    assert store.append([(b"a", b"6")]) == [5]
+    assert store.get([b"b", b"none", b"a", b"b"]) == [b"3", None, b"12456", b"3"]
+
+
+def test_put_sets_and_deletes(store: LmdbStore) -> None:
+    store.put(iter([(b"a", b"1"), (b"b", b"2")]))
+    store.put([(b"a", None), (b"b", b""), (b"never", None)])
+    assert store.get([b"a", b"b", b"never"]) == [None, b"", None]
+
+
+def test_put_streams_any_number_of_items(store: LmdbStore) -> None:
+    store.put((f"{n:06d}".encode(), b"x" * 50) for n in range(10_000))
+    assert sum(1 for _ in store.scan(b"")) == 10_000
+
+
+def test_nothing_of_a_refused_batch_is_kept(store: LmdbStore) -> None:
+    with pytest.raises(StoreError, match="a name of 512 bytes"):
+        store.append([(b"a", b"1"), (b"x" * 512, b"2")])
+    assert store.get([b"a"]) == [None]
+
+
+@pytest.mark.parametrize("name", [b"", b"x" * 512])
+def test_names_that_lmdb_cannot_hold_are_refused(store: LmdbStore, name: bytes) -> None:
+    for ask in (
+        lambda: store.get([name]),
+        lambda: store.append([(name, b"1")]),
+        lambda: store.put([(name, b"1")]),
+        lambda: store.swap(name, length=0, generation=b"", value=b""),
+    ):
+        with pytest.raises(StoreError, match="1 to 511"):
+            ask()
+
+
+def test_swap_needs_the_same_length_and_generation(store: LmdbStore) -> None:
+    old, new = head(b"first---"), head(b"second--")
+    store.put([(b"s", old)])
+    assert not store.swap(b"s", length=len(old) + 1, generation=b"first---", value=new)
+    assert not store.swap(b"s", length=len(old), generation=b"other---", value=new)
+    assert not store.swap(b"none", length=0, generation=b"", value=new)
+    assert store.swap(b"s", length=len(old), generation=b"first---", value=new)
+    assert store.get([b"s"]) == [new]
+
+
+def test_swap_of_a_string_without_a_head_has_no_generation(store: LmdbStore) -> None:
+    store.append([(b"s", b"Rtail")])
+    assert store.swap(b"s", length=5, generation=b"", value=head(b"first---"))
+    assert not store.swap(b"s", length=5, generation=b"", value=b"")
+
+
+def test_scan_is_in_order_and_of_one_prefix(store: LmdbStore) -> None:
+    store.put([(b"b/2", b"2"), (b"a", b"0"), (b"b/1", b"1"), (b"c", b"3"), (b"b", b"")])
+    assert list(store.scan(b"b/")) == [(b"b/1", b"1"), (b"b/2", b"2")]
+    assert [name for name, _ in store.scan(b"")] == [b"a", b"b", b"b/1", b"b/2", b"c"]
+    assert list(store.scan(b"zz")) == []
+
+
+def test_scan_goes_on_while_entries_are_deleted(store: LmdbStore) -> None:
+    names = [f"s/{n:05d}".encode() for n in range(3000)]
+    store.put((name, b"x") for name in names)
+    seen = []
+    for name, _ in store.scan(b"s/"):
+        seen.append(name)
+        store.put([(name, None)])
+    assert seen == names
+
+
+def test_full_map_grows_and_loses_nothing(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path / "online", map_size=1 << 16) as store:
+        for n in range(40):
+            store.append([(f"{n}".encode(), os.urandom(20_000)), (b"all", b"x")])
+        assert len(store.get([b"all"])[0] or b"") == 40
+        assert sum(len(value) for _, value in store.scan(b"")) == 40 * 20_000 + 40
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path / "online", durable=True) as store:
+        store.append([(b"a", b"1")])
+        store.flush()
+    with LmdbStore(tmp_path / "online", readonly=True) as store:
+        assert store.get([b"a"]) == [b"1"]
+
+
+def test_readonly_store_is_not_written(tmp_path: Path) -> None:
+    LmdbStore(tmp_path / "online").close()
+    with LmdbStore(tmp_path / "online", readonly=True) as store, pytest.raises(StoreError, match="to read only"):
+        store.append([(b"a", b"1")])
+
+
+def test_missing_store_is_not_opened_to_read(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no online store"):
+        LmdbStore(tmp_path / "online", readonly=True)
+    assert not (tmp_path / "online").exists()
+
+
+def test_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data.mdb").write_bytes(b"not a store" * 1000)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        LmdbStore(tmp_path)
+
+
+def test_folder_opened_twice_in_a_process_is_refused(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path / "online"), pytest.raises(StoreError, match="already open in this process"):
+        LmdbStore(tmp_path / "online", readonly=True)
+
+
+def test_closed_store_is_refused(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "online")
+    store.close()
+    with pytest.raises(StoreError):
+        store.get([b"a"])
+
+
+def test_threads_read_whole_batches_while_one_writes(tmp_path: Path) -> None:
+    torn: list[list[bytes | None]] = []
+    done = threading.Event()
+    with LmdbStore(tmp_path / "online", map_size=1 << 16) as store:
+
+        def read() -> None:
+            while not done.is_set():
+                a, b = store.get([b"a", b"b"])
+                if a != b:
+                    torn.append([a, b])
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for n in range(300):
+            store.append([(b"a", f"{n},".encode() * 20), (b"b", f"{n},".encode() * 20)])
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert torn == []
+
+
+def _watch(path: str, ready: Any, done: Any, answer: Any) -> None:
+    """Read in another process until the writer is done: every read must be of whole batches, in order."""
+    with LmdbStore(path, readonly=True, map_size=1 << 16) as store:
+        torn, last = 0, 0
+        ready.set()
+        while True:
+            over = done.is_set()
+            a, b = store.get([b"a", b"b"])
+            torn += a != b or len(a or b"") < last
+            last = len(a or b"")
+            if over:
+                break
+        answer.put((torn, last))
+
+
+def test_another_process_reads_while_the_writer_writes_and_grows(tmp_path: Path) -> None:
+    ready, done, answer = SPAWN.Event(), SPAWN.Event(), SPAWN.Queue()
+    with LmdbStore(tmp_path / "online", map_size=1 << 16) as store:
+        store.append([(b"a", b"x"), (b"b", b"x")])
+        reader = SPAWN.Process(target=_watch, args=(str(tmp_path / "online"), ready, done, answer))
+        reader.start()
+        assert ready.wait(60)
+        for _ in range(200):
+            store.append([(b"a", b"y" * 2000), (b"b", b"y" * 2000)])
+        done.set()
+        assert answer.get(timeout=60) == (0, 1 + 200 * 2000)
+        reader.join(timeout=60)
+
+
+def _die_writing(path: str, appended: Any) -> None:
+    store = LmdbStore(path)
+    for n in range(1000):
+        store.append([(b"a", b"x"), (b"b", b"x")])
+        if n == 500:
+            appended.put(n)
+            os._exit(9)
+
+
+def test_writer_that_dies_leaves_its_acknowledged_batches(tmp_path: Path) -> None:
+    appended = SPAWN.Queue()
+    writer = SPAWN.Process(target=_die_writing, args=(str(tmp_path / "online"), appended))
+    writer.start()
+    writer.join(timeout=60)
+    with LmdbStore(tmp_path / "online") as store:
+        a, b = store.get([b"a", b"b"])
+        assert a == b == b"x" * 501
+
+
+def test_failure_below_is_a_store_error(store: LmdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise lmdb.DiskError("mdb_txn_begin", 5)
+
+    monkeypatch.setattr(store, "_once", broken)
+    with pytest.raises(StoreError, match="failed"):
+        store.append([(b"a", b"1")])
