@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-
 import pyarrow as pa
 
-from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView, OnDemandView, View
+from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView, View
 from onefold.features.errors import DefinitionError, InputError, nearest
 from onefold.features.oracle import Event, evaluate
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.sql import parse, table_name
+from onefold.features.views import EVENT_TIMESTAMP
 from onefold.features.windows import grouping
 from onefold.offline.arrow import conform, from_internal, rows_of, to_internal, type_of
 from onefold.offline.engine import conform_spine, point_in_time
-from onefold.features.views import EVENT_TIMESTAMP
 
 ENGINES = ("duckdb", "oracle")
 

@@ -8,14 +8,15 @@
     [online]
     path = "online"            # below the state folder, unless absolute
     map_size = "256 MiB"       # of the embedded store to begin with; it doubles when it is full
+    reach = "0 seconds"        # how far before stream time a lookup may ask, beyond the longest window
 
     [serve]
     host = "127.0.0.1"
     port = 8750
 
     [stream]
-    batch = 5000               # events in a micro-batch, at most
-    archive_every = 100000     # events between two commits to the archive, at most
+    batch = 1000               # events of a feed in a micro-batch, at most
+    archive_every = 5000       # events between two commits to the archive, at most
 
 An override has two underscores between section and key: `ONEFOLD_SERVE__PORT=9000`.
 """
@@ -29,10 +30,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from onefold.features.errors import ConfigError, nearest
+from onefold.features.errors import ConfigError, DefinitionError, nearest
 
 FILE = "onefold.toml"
 PREFIX = "ONEFOLD_"
@@ -54,6 +55,20 @@ def _size(value: object) -> object:
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 
 
+def _length(value: str) -> str:
+    """A length of time, checked here and read where it is used."""
+    from onefold.features.windows import duration
+
+    try:
+        duration(value)
+    except DefinitionError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+Length = Annotated[str, AfterValidator(_length)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,6 +82,7 @@ class ProjectSettings(_Section):
 class OnlineSettings(_Section):
     path: str = "online"
     map_size: Size = 256 * 1024**2
+    reach: Length = "0 seconds"
 
 
 class ServeSettings(_Section):
@@ -75,8 +91,8 @@ class ServeSettings(_Section):
 
 
 class StreamSettings(_Section):
-    batch: int = Field(default=5_000, ge=1)
-    archive_every: int = Field(default=100_000, ge=1)
+    batch: int = Field(default=1_000, ge=1)
+    archive_every: int = Field(default=5_000, ge=1)
 
 
 class Settings(BaseSettings):
@@ -149,6 +165,13 @@ class Settings(BaseSettings):
     @property
     def online_path(self) -> Path:
         return self.state / self.online.path
+
+    @property
+    def reach(self) -> int:
+        """[online] reach, in microseconds."""
+        from onefold.features.windows import duration
+
+        return duration(self.online.reach)
 
     @property
     def dead_letters(self) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol, TextIO
 
 EVERY = 5.0
@@ -41,6 +41,35 @@ def silent(task: str, total: int | None) -> Iterator[Tracker]:
 def on_stderr() -> Progress:
     """The form that fits stderr: a bar on a terminal, else lines."""
     return bar if sys.stderr.isatty() else lines()
+
+
+@contextmanager
+def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None]]:
+    """For work that reports (done, total): one task, begun at the first report."""
+    with stages(progress, task) as report:
+        yield lambda done, total: report("", done, total)
+
+
+@contextmanager
+def stages(progress: Progress, task: str) -> Iterator[Callable[[str, int, int], None]]:
+    """For work that reports (stage, done, total): each stage of more than one step is a task of its own."""
+    with ExitStack() as open_tasks:
+        current: str | None = None
+        tracker: Tracker = _Silent()
+        before = 0
+
+        def report(stage: str, done: int, total: int) -> None:
+            nonlocal current, tracker, before
+            if total <= 1:
+                return
+            if stage != current:
+                open_tasks.close()
+                tracker = open_tasks.enter_context(progress(f"{task}: {stage}" if stage else task, total))
+                current, before = stage, 0
+            tracker.advance(done - before)
+            before = done
+
+        yield report
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onefold.config import Settings
+from onefold.features.errors import StoreError
 
 if TYPE_CHECKING:
     from onefold.features.project import Project
@@ -70,6 +71,8 @@ class Workspace:
         """The online store, closed at the end. A process opens it once; one process at a time writes it."""
         from onefold.online.lmdb_store import LmdbStore
 
+        if readonly and not (self.settings.online_path / "data.mdb").exists():
+            raise StoreError(f"no online state in {self.settings.online_path} yet; run `onefold materialize` first")
         store = LmdbStore(self.settings.online_path, readonly=readonly, map_size=self.settings.online.map_size)
         try:
             yield store

@@ -29,16 +29,20 @@ ProjectOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, errors too.")]
 
 
+_PIPE_WIDTH = 200
+"""Columns of a table that goes to a file or a pipe."""
+
+
 def out() -> Console:
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def err() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
+    return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def say_json(answer: object) -> None:

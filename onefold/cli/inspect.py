@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,13 @@ from onefold.cli.console import JsonOption, ProjectOption, note, out, say_json, 
 if TYPE_CHECKING:
     from onefold.registry.records import Record, Records
 
+_PLURALS = {
+    "entities": "entity",
+    "sources": "source",
+    "views": "view",
+    "on-demand": "on_demand",
+    "services": "service",
+}
 _SHOWN = ("entity", "source", "view", "on_demand", "service")
 
 
@@ -43,7 +51,7 @@ def describe(
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one definition: its SQL, features with types, fingerprint, windows, and what is kept as its state."""
+    """Show one definition: SQL, features, fingerprints, state."""
     from onefold.features.errors import NotFoundError, nearest
     from onefold.registry.of_project import records_of
     from onefold.wiring import Workspace
@@ -64,13 +72,19 @@ def describe(
 def _kinds(word: str | None) -> tuple[str, ...]:
     if word is None:
         return _SHOWN
-    names = {"entities": "entity", "sources": "source", "views": "view", "on-demand": "on_demand", "services": "service"}
+    names = {
+        "entities": "entity",
+        "sources": "source",
+        "views": "view",
+        "on-demand": "on_demand",
+        "services": "service",
+    }
     for plural, kind in names.items():
         if word in (plural, kind):
             return (kind,)
     from onefold.features.errors import nearest
 
-    raise typer.BadParameter(f"{word!r} is no kind of definition{nearest(word, names)}", param_hint="KIND")
+    raise typer.BadParameter(f"{word!r} is no kind of definition{nearest(word, _PLURALS)}", param_hint="KIND")
 
 
 def _words(kind: str) -> str:
@@ -178,4 +192,7 @@ def _show_sql(sql: str) -> None:
     from rich.syntax import Syntax
 
     text = textwrap.dedent(sql).strip()
-    out().print(Padding(Syntax(text, "sql", background_color="default", word_wrap=True), (0, 0, 0, 2)))
+    if sys.stdout.isatty():
+        out().print(Padding(Syntax(text, "sql", background_color="default", word_wrap=True), (0, 0, 0, 2)))
+    else:
+        print(textwrap.indent(text, "  "))

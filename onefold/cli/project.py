@@ -26,7 +26,7 @@ def init(
     name: Annotated[str, typer.Argument(help="Name of the project: letters, digits and '_'.")],
     folder: Annotated[str | None, typer.Option(metavar="DIR", help="Where to make it. Default: ./NAME.")] = None,
 ) -> None:
-    """Make a project that works as it stands: definitions, a year of small data, a README."""
+    """Make a project that works as it stands."""
     from onefold.scaffold import create
 
     made = create(name, Path(folder or name))
@@ -37,11 +37,9 @@ def init(
 def plan(
     project: ProjectOption = None,
     json: JsonOption = False,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 3 where there is a difference.")
-    ] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 where there is a difference.")] = False,
 ) -> None:
-    """Show what `apply` would change: per object, with the SQL and the models that it touches."""
+    """Show what apply would change, object by object."""
     from onefold.cli.plan_text import models_json, show
     from onefold.registry.models import affected_models
     from onefold.registry.of_project import records_of
@@ -61,7 +59,7 @@ def plan(
 
 
 def apply(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """Check the definitions and put them on record, in Feast's registry."""
+    """Check the definitions and put them on record."""
     from onefold.registry.of_project import records_of
     from onefold.registry.plan import Plan
     from onefold.wiring import Workspace

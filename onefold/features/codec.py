@@ -52,8 +52,8 @@ class Events:
     columns: list[list[Any]]
 
     def take(self, order: Sequence[int]) -> Events:
-        return Events(*([xs[i] for i in order] for xs in (self.ts, self.sequences, self.ids)),
-                      [[xs[i] for i in order] for xs in self.columns])  # fmt: skip
+        ts, sequences, ids = ([xs[i] for i in order] for xs in (self.ts, self.sequences, self.ids))
+        return Events(ts, sequences, ids, [[xs[i] for i in order] for xs in self.columns])
 
 
 @dataclass(slots=True)
@@ -207,7 +207,7 @@ def _read_column(view: memoryview, encoding: int, n: int, start: int) -> list[An
     return values
 
 
-def _read_values(payload: memoryview, code: int, n: int, start: int) -> list[Any]:
+def _read_values(payload: Any, code: int, n: int, start: int) -> list[Any]:
     if code == _BOOL:
         return list(map(bool, _unpack_bits(payload, start, n)))
     if code == _TEXT:
@@ -303,7 +303,7 @@ def read_head(state: bytes, columns: int) -> Head:
         raise StateError(f"the head of a state of {len(state)} bytes cannot be read: {error}") from None
 
 
-def _read_head(view: memoryview, columns: int) -> Head:
+def _read_head(view: Any, columns: int) -> Head:
     tag, version, flags, length, generation, floor, n, sequences = _FIXED.unpack_from(view)
     if tag != HEAD or version != FORMAT:
         raise StateError(f"a state begins with bytes {tag}, {version}; a head of format {FORMAT} begins with {HEAD}, {FORMAT}")
@@ -321,7 +321,7 @@ def _read_head(view: memoryview, columns: int) -> Head:
     at += n * width
     by_event: Sequence[int] | int = _U32.unpack_from(view, at)[0] if not flags & _HAS_SEQUENCES else ()
     if flags & _HAS_SEQUENCES:
-        by_event = view[at : at + 4 * n].cast("I")  # type: ignore[assignment]
+        by_event = view[at : at + 4 * n].cast("I")
     at += 4 * n if flags & _HAS_SEQUENCES else 4
     ids = view[at : at + 8 * n].cast("Q") if flags & _HAS_IDS else None
     at += 8 * n if flags & _HAS_IDS else 0
@@ -335,7 +335,7 @@ def _read_head(view: memoryview, columns: int) -> Head:
         raise StateError(f"a head of {length} bytes ends at byte {at}; it was written by another layout, or is corrupt")
     return Head(
         length, generation, None if floor == NO_FLOOR else floor, n, offsets, unit, base, times, by_event, ids, found
-    )  # type: ignore[arg-type]
+    )
 
 
 def generation_of(state: bytes) -> bytes:

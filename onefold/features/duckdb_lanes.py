@@ -47,19 +47,38 @@ SQUARE_COLUMNS = {
 """The same for the sum of squares: p + e is x*x exactly; p is cut at 2^52 into a third lane `qt`."""
 
 FLAGS = (
-    f"CASE WHEN isnan({{c}}) THEN {exact.IS_NAN} WHEN isinf({{c}}) THEN CASE WHEN {{c}} > 0 THEN {exact.PLUS_INF} "
-    f"ELSE {exact.MINUS_INF} END WHEN abs({{c}}) >= {double(exact.LIMIT)} THEN {exact.TOO_LARGE} END::UTINYINT"
+    f"CASE WHEN isnan({{c}}) THEN {1 << 31}::HUGEINT WHEN isinf({{c}}) THEN CASE WHEN {{c}} > 0 THEN {1 << 62}::HUGEINT "
+    f"ELSE {1 << 93}::HUGEINT END WHEN abs({{c}}) >= {double(exact.LIMIT)} THEN 1::HUGEINT "
+    "WHEN {c} IS NOT NULL THEN 0::HUGEINT END"
 )
+"""What keeps a value off the grid, as counters of 31 bits in one HUGEINT, so that it adds up: too large, NaN, inf, -inf."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """A plain aggregate, as `sum({})`, over an expression of prepared events, for one window, filter and WHERE."""
+class Running:
+    """What a lane adds up, apart from its window: an aggregate, as `sum({})`, of a column, filter and WHERE."""
 
     aggregate: str
     column: str
     slot_filter: int | None
     slot_where: int | None
+
+    @property
+    def adds(self) -> bool:
+        """Whether the value over a window is a difference of two running ones."""
+        return self.aggregate.startswith(("sum", "count"))
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it is the rank of the newest event, which a running one gives too."""
+        return self.column == "ord" and self.aggregate.startswith("max")
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A plain aggregate over prepared events, for one window."""
+
+    running: Running
     window: ir.Window
 
 
@@ -77,7 +96,7 @@ class Lanes:
         return list(self._known)
 
     def add(self, slot: Slot, aggregate: str, column: str) -> Number:
-        lane = Lane(aggregate, column, slot.filter, slot.where, slot.window)
+        lane = Lane(Running(aggregate, column, slot.filter, slot.where), slot.window)
         return self.program.column(f"a{self._known.setdefault(lane, len(self._known))}")
 
     def finish(self, slot: Slot) -> Number:
@@ -101,6 +120,16 @@ def _plain(name: str) -> Callable[[Lanes, Slot], Number]:
     return lambda lanes, slot: lanes.add(slot, f"{name}({{}})", _column(slot))
 
 
+def _boolean(counted: str, verdict: str) -> Callable[[Lanes, Slot], Number]:
+    """bool_and and bool_or by counting: NULL over nothing, else whether none is false, or some is true."""
+
+    def finish(lanes: Lanes, slot: Slot) -> Number:
+        hits = lanes.add(slot, f"count(CASE WHEN {counted} THEN 1 END)", _column(slot))
+        return lanes.program.let(f"CASE WHEN {{0}} > 0 THEN {verdict} END", _count(lanes, slot), hits)
+
+    return finish
+
+
 def _rank(name: str) -> Callable[[Lanes, Slot], Number]:
     return lambda lanes, slot: lanes.add(slot, f"{name}({{}})", "ord")
 
@@ -111,18 +140,18 @@ def _total(lanes: Lanes, slot: Slot) -> Number:
     lanes.sums.add(slot.arg)
     high = lanes.add(slot, "sum({})", f"{_column(slot)}_h")
     low = lanes.add(slot, "sum({})", f"{_column(slot)}_l")
-    flags = lanes.add(slot, "bit_or({})", f"{_column(slot)}_f")
-    return special(lanes.program, flags, to_double(lanes.program, high, low, grid_bits=exact.GRID_BITS))
+    flags = lanes.add(slot, "sum({})", f"{_column(slot)}_f")
+    return _special(lanes, slot, flags, to_double(lanes.program, high, low, grid_bits=exact.GRID_BITS))
 
 
-def special(program: Program, flags: Number, value: Number) -> Number:
-    """The value, unless flags say that something was off the grid."""
-    both = exact.PLUS_INF | exact.MINUS_INF
-    return program.let(
-        f"CASE WHEN {{0}} IS NULL THEN {{1}} WHEN {{0}} & {exact.TOO_LARGE} <> 0 THEN NULL "
-        f"WHEN {{0}} & {exact.IS_NAN} <> 0 OR {{0}} & {both} = {both} THEN 'nan'::DOUBLE "
-        f"WHEN {{0}} & {exact.PLUS_INF} <> 0 THEN 'inf'::DOUBLE ELSE '-inf'::DOUBLE END",
-        flags, value,
+def _special(lanes: Lanes, slot: Slot, flags: Number, value: Number) -> Number:
+    """The value, unless nothing was added (NULL) or something was off the grid."""
+    digit = (1 << 31) - 1
+    return lanes.program.let(
+        f"CASE WHEN {{2}} = 0 OR {{0}} & {digit} <> 0 THEN NULL WHEN {{0}} = 0 THEN {{1}} "
+        f"WHEN ({{0}} >> 31) & {digit} <> 0 OR (({{0}} >> 62) & {digit} <> 0 AND {{0}} >> 93 <> 0) THEN 'nan'::DOUBLE "
+        "WHEN {0} >> 93 <> 0 THEN '-inf'::DOUBLE ELSE 'inf'::DOUBLE END",
+        flags, value, _count(lanes, slot),
     )  # fmt: skip
 
 
@@ -156,8 +185,14 @@ def to_double(program: Program, high: Number, low: Number, *, grid_bits: int) ->
     return let("CASE WHEN {0} < 0 THEN -{1} ELSE {1} END", carried, magnitude)
 
 
-def _bigint_total(lanes: Lanes, slot: Slot) -> Number:
+def _bigint_sum(lanes: Lanes, slot: Slot) -> Number:
+    """The exact sum of BIGINTs as a HUGEINT; NULL over nothing."""
     total = lanes.add(slot, "sum({})", _column(slot))
+    return lanes.program.let("CASE WHEN {1} > 0 THEN {0} END", total, _count(lanes, slot))
+
+
+def _bigint_total(lanes: Lanes, slot: Slot) -> Number:
+    total = _bigint_sum(lanes, slot)
     high = lanes.program.let(f"({{0}} >> {LANE_BITS})", total)
     low = lanes.program.let(f"({{0}} & {_MASK})", total)
     return to_double(lanes.program, high, low, grid_bits=0)
@@ -165,7 +200,7 @@ def _bigint_total(lanes: Lanes, slot: Slot) -> Number:
 
 def _sum(lanes: Lanes, slot: Slot) -> Number:
     if slot.arg_type == BIGINT:
-        return lanes.program.let("TRY_CAST({0} AS BIGINT)", lanes.add(slot, "sum({})", _column(slot)))
+        return lanes.program.let("TRY_CAST({0} AS BIGINT)", _bigint_sum(lanes, slot))
     return _total(lanes, slot)
 
 
@@ -200,11 +235,11 @@ def _variance(*, sample: bool, root: bool) -> Callable[[Lanes, Slot], Number]:
         count = lanes.add(slot, "count({})", column)
         n = program.let("CAST({0} AS DOUBLE)", count)
         value = exact.variance(n, _digits(program, (low, high)), _digits(program, squares), sample=sample, where=program.where)
-        flags = lanes.add(slot, "bit_or({})", f"{column}_f")
+        flags = lanes.add(slot, "sum({})", f"{column}_f")
         smallest = 2 if sample else 1
         found = program.let(
-            f"CASE WHEN {{0}} < {smallest} OR {{1}} & {exact.TOO_LARGE} <> 0 THEN NULL "
-            "WHEN {1} IS NOT NULL THEN 'nan'::DOUBLE WHEN {0} = 1 THEN 0.0::DOUBLE ELSE {2} END",
+            f"CASE WHEN {{0}} < {smallest} OR {{1}} & {(1 << 31) - 1} <> 0 THEN NULL "
+            "WHEN {1} <> 0 THEN 'nan'::DOUBLE WHEN {0} = 1 THEN 0.0::DOUBLE ELSE {2} END",
             count, flags, value,
         )  # fmt: skip
         return program.let("sqrt({0})", found) if root else found
@@ -221,8 +256,8 @@ _FINISH: dict[str, Callable[[Lanes, Slot], Number]] = {
     "var_samp": _variance(sample=True, root=False),
     "stddev_pop": _variance(sample=False, root=True),
     "stddev_samp": _variance(sample=True, root=True),
-    "bool_and": _plain("bool_and"),
-    "bool_or": _plain("bool_or"),
+    "bool_and": _boolean("NOT {}", "{1} = 0"),
+    "bool_or": _boolean("{}", "{1} > 0"),
     "min": _plain("min"),
     "max": _plain("max"),
     "first_value": _rank("min"),

@@ -140,9 +140,7 @@ class StateFold:
         tail = self._records.read(state, head.length, offsets)
         tail.sort()
         timeline = self._timeline(head, tail, t)
-        views = {None: _View(timeline, t)}
-        if self._has_ids:
-            views = self._without_copies(timeline, t)
+        views = self._without_copies(timeline, t) if self._has_ids else {None: _View(timeline, t)}
         values = [run(views[s.where].values(s, nulls)) for s, nulls, run in self._folds]
         partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
         if any(partial):

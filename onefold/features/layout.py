@@ -176,8 +176,8 @@ def slot_of(layout: Layout, aggregate: ir.Aggregate, where: ir.Expr | None) -> S
     """The aggregate as a slot of the layout."""
     arg, passes, filter_ = slot_parts(aggregate, where, has_ids=layout.has_ids)
     index = {expr: i for i, expr in enumerate(layout.columns)}
-    places = [None if e is None else index[e] for e in (arg, passes, filter_)]
+    at, passes_at, filter_at = (None if e is None else index[e] for e in (arg, passes, filter_))
     arg_type = None if aggregate.arg is None else aggregate.arg.type
-    return Slot(aggregate.fn, *places, aggregate.window, arg_type, aggregate.type)
+    return Slot(aggregate.fn, at, passes_at, filter_at, aggregate.window, arg_type, aggregate.type)
 
 

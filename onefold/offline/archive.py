@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,15 @@ _ATTEMPTS = 20
 Progress = Callable[[int, int], None]
 Chunk = tuple[int, pa.Table | pa.RecordBatchReader]
 """The last offset that a commit covers, and its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of a source's table (-1 for none): its Parquet files, and each sequence's highest offset in them."""
+
+    version: int
+    files: tuple[str, ...]
+    flushed: Mapping[int, int]
 
 
 def now_micros() -> int:
@@ -83,10 +93,18 @@ class DeltaArchive:
             table.load_as_version(version)
         return list(table.file_uris())
 
+    def snapshot(self, source: str) -> Snapshot:
+        """The newest version with all that belongs to it, read at one moment."""
+        table, sequences = self._open(source), self.sequences(source)
+        if table is None:
+            return Snapshot(-1, (), dict.fromkeys(sequences.values(), -1))
+        flushed = {sequence: _committed(table, sequence) for sequence in sequences.values()}
+        return Snapshot(int(table.version()), tuple(table.file_uris()), flushed)
+
     def append(self, source: str, sequence: int, events: pa.Table) -> int:
         """Commit events of one sequence (schema columns and `_offset`, rising); how many were new.
 
-        A replay adds nothing. The first append makes the table, and columns that its schema says are never NULL
+        `_ingested_at` may be given too, else it is now. A replay adds nothing. The first append makes the table, and columns that its schema says are never NULL
         (the event time) stay so: InputError. MismatchError where the columns are not the table's.
         """
         if not self._register(source).holds(sequence):
@@ -209,17 +227,15 @@ def _positioned(source: str, sequence: int, events: pa.Table, now: int) -> pa.Ta
     numbers = offsets.to_numpy()
     if offsets.null_count or not bool((numbers[1:] > numbers[:-1]).all()):
         raise InputError(f"archive of source {source!r}: offsets of sequence {sequence} must rise from row to row")
-    own = [f for f in events.schema if f.name not in ("_sequence", "_offset", "_ingested_at")]
+    own = [f for f in events.schema if f.name not in {p.name for p in POSITION}]
     for f in own:
         if not f.nullable and events[f.name].null_count:
             raise InputError(f"archive of source {source!r}: column {f.name!r} is NULL in an event and may not be")
     count = events.num_rows
-    stamps = [
-        pa.repeat(pa.scalar(sequence, pa.int32()), count),
-        offsets,
-        pa.repeat(pa.scalar(now, POSITION[2].type), count),
-    ]
-    return pa.Table.from_arrays([*(events[f.name] for f in own), *stamps], schema=pa.schema([*own, *POSITION]))
+    known = "_ingested_at" in events.column_names
+    ingested = events["_ingested_at"] if known else pa.repeat(pa.scalar(now, POSITION[2].type), count)
+    position = [pa.repeat(pa.scalar(sequence, pa.int32()), count), offsets, ingested]
+    return pa.Table.from_arrays([*(events[f.name] for f in own), *position], schema=pa.schema([*own, *POSITION]))
 
 
 def _check_columns(source: str, table: DeltaTable, schema: pa.Schema) -> None:

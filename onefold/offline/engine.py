@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
 
-from onefold.features.compile_duckdb import joined_plan, output_sql, sorted_plan
+from onefold.features.duckdb_plans import joined_plan, output_sql, prefix_plan
 from onefold.features.definitions import EventSource
 from onefold.features.duckdb_scalar import quote, text
 from onefold.features.errors import InputError
@@ -22,10 +22,11 @@ from onefold.features.types import TIMESTAMP, Field
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline.arrow import ARROW, conform
 
-Events = pa.Table | Sequence[str]
+Events: TypeAlias = "pa.Table | Sequence[str]"
 """Events of a source: a table, or Parquet files, with the schema's columns, `_sequence` and `_offset`."""
-Known = Mapping[tuple[str, str], pa.Table]
-"""Per (source, entity) which events a row knew: `_row`, `_sequence`, `_highest` (offset), all int64."""
+Known = Mapping[tuple[str, str], Sequence[Mapping[int, int]]]
+"""Per (source, entity) and row which events it knew: the highest offset of each sequence."""
+LATE = "_late"
 Advance = Callable[[int], None]
 
 
@@ -58,13 +59,16 @@ def point_in_time(
     spine: pa.Table,
     *,
     known: Known | None = None,
+    few: bool = False,
     memory_limit: str | None = None,
     advance: Advance | None = None,
 ) -> pa.Table:
     """The service's features for each row of the spine, in the spine's order.
 
     spine: keys, `event_timestamp` (timestamp in UTC), request columns; others are passed over.
-    known: limits what each row knew of each state; without it, all events with ts <= t count.
+    known: limits what each row knew of each state; without it, all events with ts <= t count. The result then has a
+    last column `_late`: how many events, as of t and within a window's reach, the row did not know.
+    few: the rows are few beside the events; they are joined instead of sorted together.
     advance: called with 1 after each group, for progress. Raises InputError.
     """
     rows = conform_spine(plan, spine)
@@ -74,12 +78,13 @@ def point_in_time(
             _register_events(db, _source(plan, name), events[name])
         results = []
         for i, group in enumerate(plan.groups):
-            results.append(_run_group(db, group, i, known))
+            results.append(_run_group(db, group, i, known, few))
             if advance is not None:
                 advance(1)
-        query = output_sql(plan, spine="spine", groups=results)
+        query = output_sql(plan, spine="spine", groups=results, late=known is not None)
         found = db.sql(query).to_arrow_table()
-    return _typed(plan, found)
+    typed = _typed(plan, found)
+    return typed if known is None else typed.append_column(LATE, found.column(LATE).cast(pa.int64()))
 
 
 def _source(plan: ServicePlan, name: str) -> EventSource:
@@ -128,18 +133,28 @@ def _events_name(source: str) -> str:
     return quote(f"source {source}")
 
 
-def _run_group(db: duckdb.DuckDBPyConnection, group: Group, number: int, known: Known | None) -> str:
+def _run_group(db: duckdb.DuckDBPyConnection, group: Group, number: int, known: Known | None, few: bool) -> str:
     """Run one group's query into a table of its own; its name."""
     keys = ", ".join(f"{quote(f.name)} AS _k{i}" for i, f in enumerate(group.layout.key_fields))
-    db.execute(f"CREATE OR REPLACE VIEW group_spine AS SELECT _row, _t, {keys} FROM spine")
+    rows = "spine"
+    if known is not None:
+        db.register("known", _known_table(known[group.source, group.entity]))
+        rows, keys = "spine JOIN known USING (_row)", f"{keys}, _highest"
+    db.execute(f"CREATE OR REPLACE TEMP TABLE group_spine AS SELECT _row, _t, {keys} FROM {rows}")
     events = _events_name(group.source)
-    if known is None:
-        query = sorted_plan(group, events=events, spine="group_spine")
+    if few or known is not None:
+        query = joined_plan(group, events=events, spine="group_spine", known=known is not None)
     else:
-        db.register("known", known[group.source, group.entity])
-        query = joined_plan(group, events=events, spine="group_spine", known="known")
+        query = prefix_plan(group, events=events, spine="group_spine")
     db.execute(f"CREATE TABLE g{number} AS {query}")
     return f"g{number}"
+
+
+def _known_table(rows: Sequence[Mapping[int, int]]) -> pa.Table:
+    """`_row` and `_highest`: a list by sequence number, -1 for a sequence of which nothing was known."""
+    longest = 1 + max((max(r, default=-1) for r in rows), default=-1)
+    lists = [[r.get(s, -1) for s in range(longest)] for r in rows]
+    return pa.table({"_row": pa.array(range(len(rows)), pa.int64()), "_highest": pa.array(lists, pa.list_(pa.int64()))})
 
 
 def _typed(plan: ServicePlan, found: pa.Table) -> pa.Table:

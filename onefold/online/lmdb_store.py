@@ -110,9 +110,10 @@ class LmdbStore:
                 try:
                     return self._guard(lambda: self._once(work, write))
                 except lmdb.MapFullError:
-                    self._env.set_mapsize(self._env.info()["map_size"] * 2)
+                    size = self._env.info()["map_size"] * 2
                 except lmdb.MapResizedError:
-                    self._env.set_mapsize(0)
+                    size = 0
+                self._guard(partial(self._env.set_mapsize, size))
 
     def _once(self, work: Callable[[Any], _Result], write: bool) -> _Result:
         with self._env.begin(write=write) as txn:

@@ -105,6 +105,4 @@ def _columns(fields: Iterable[Field]) -> list[list[str]]:
 
 
 def _features(features: Iterable[TypedFeature]) -> list[dict[str, Any]]:
-    return [
-        {"name": f.name, "type": f.type.name, "fingerprint": f.fingerprint, "inexact": f.inexact} for f in features
-    ]
+    return [{"name": f.name, "type": f.type.name, "fingerprint": f.fingerprint, "inexact": f.inexact} for f in features]

@@ -90,7 +90,7 @@ class Model:
             alone = [self.score([row.values])[0] for row in golden]
             together = self.score([row.values for row in golden])
         except Exception as error:  # a graph can fail on its first run, with any error of ONNX Runtime's
-            raise ModelError(f"its golden rows cannot be scored ({_first_line(error)}); export it again") from error
+            raise ModelError(f"its golden rows cannot be scored ({_reason(error)}); export it again") from error
         if len(together) != len(golden):
             raise ModelError(f"it gives {len(together)} scores for {len(golden)} rows; needed is one for each")
         for number, row in enumerate(golden):
@@ -122,8 +122,10 @@ def _read(folder: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:300]
+def _reason(error: Exception) -> str:
+    """The end of what ONNX Runtime says: it begins with places in its own source."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else "..." + text[-300:]
 
 
 def _check_opsets(contract: ModelContract, file: OnnxFile) -> None:
@@ -146,7 +148,7 @@ def _open(data: bytes) -> Any:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen types with no base but Exception
         raise ModelError(
-            f"ONNX Runtime {ort.__version__} cannot run it ({_first_line(error)}); export it for an opset that it has"
+            f"ONNX Runtime {ort.__version__} cannot run it ({_reason(error)}); export it for an opset that it has"
         ) from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,8 +25,10 @@ from onefold.training.matrix import to_matrix
 if TYPE_CHECKING:
     from onefold.features.plans import ServicePlan
     from onefold.features.project import Project
+    from onefold.offline.engine import Known
 
 TIME = "event_timestamp"
+AS_OF = ("event_time", "served")
 DATA, MANIFEST = "data.parquet", "manifest.json"
 Progress = Callable[[str, int, int], object]
 """Called with the stage, what is done of it and how much there is."""
@@ -96,26 +99,26 @@ def build(
     out: str | Path,
     label: str | None = None,
     as_of: str = "event_time",
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> TrainingSet:
     """Compute a service's features for a spine and write them, with their manifest, to the folder `out`.
 
     spine: keys, `event_timestamp` (timestamp[us, UTC]) and request columns, and any others, which are kept; a table
     or a Parquet file. label: the spine's column to learn, BOOLEAN or a number, NULL where it is not known.
-    as_of: `event_time`, all events with ts <= t. An older training set at `out` is replaced when all has been
-    computed; any other folder there is refused. Raises InputError.
+    as_of: `event_time`, all events with ts <= t; or `served`, those of them that each row knew when it was served, as
+    `known` says (see `offline.engine`). An older training set at `out` is replaced when all has been computed; any
+    other folder there is refused. Raises InputError.
     """
     from onefold.offline.engine import point_in_time
 
     plan, report, folder = project.service(service), progress or _silent, Path(out)
     table = read_spine(spine)
-    _check(plan, table, label=label, as_of=as_of, folder=folder)
+    _check(plan, table, label=label, as_of=as_of, known=known, folder=folder)
     report("events", 0, 1)
     sources = tuple(_source_version(archive, name) for name in plan.sources)
     events = {s.source: archive.files(s.source, version=s.version) if s.version >= 0 else [] for s in sources}
-    report("features", 0, table.num_rows)
-    features = point_in_time(plan, events, table)
-    report("features", table.num_rows, table.num_rows)
+    features = point_in_time(plan, events, table, known=known, advance=_by_group(plan, report))
     rows = table
     for item in plan.inputs:
         rows = rows.append_column(item.name, features[item.name])
@@ -177,10 +180,14 @@ def read_spine(spine: pa.Table | str | Path) -> pa.Table:
         raise InputError(f"spine {str(spine)!r} cannot be read as Parquet: {error}") from error
 
 
-def _check(plan: ServicePlan, spine: pa.Table, *, label: str | None, as_of: str, folder: Path) -> None:
+def _check(
+    plan: ServicePlan, spine: pa.Table, *, label: str | None, as_of: str, known: Known | None, folder: Path
+) -> None:
     """InputError for what can be judged before the features are computed."""
-    if as_of != "event_time":
-        raise InputError(f"as_of={as_of!r} is not known for a training set; give 'event_time'")
+    if as_of not in AS_OF:
+        raise InputError(f"as_of={as_of!r} is not known; it is one of {', '.join(AS_OF)}")
+    if (as_of == "served") != (known is not None):
+        raise InputError(f"as_of={as_of!r} was given {'without' if known is None else 'with'} known=; served needs it")
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is there and is no training set; name another folder")
     doubled = sorted({i.name for i in plan.inputs} & set(spine.column_names))
@@ -209,6 +216,17 @@ def _source_version(archive: VersionedArchive, source: str) -> SourceVersion:
         if archive.version(source) == at:
             return SourceVersion(source, at, sum(pq.read_metadata(f).num_rows for f in files), sequences)
     raise StoreError(f"archive of source {source!r} changes faster than it can be read; pause its workers")
+
+
+def _by_group(plan: ServicePlan, report: Progress) -> Callable[[int], None]:
+    """Progress of the features: groups done, of all groups."""
+    total, done = len(plan.groups), count(1)
+    report("features", 0, total)
+
+    def advance(_: int) -> None:
+        report("features", next(done), total)
+
+    return advance
 
 
 def _silent(stage: str, done: int, total: int) -> None:

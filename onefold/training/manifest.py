@@ -36,7 +36,7 @@ class SourceVersion:
 class Manifest:
     """From which definitions and events the rows were made, and what they must hash to.
 
-    inputs: the service's features in order, with types and fingerprints. as_of: `event_time`.
+    inputs: the service's features in order, with types and fingerprints. as_of: `event_time` or `served`.
     rows, labelled: rows in all, and those whose label is not NULL. first_time, last_time: ISO 8601, UTC, of the
     rows' `event_timestamp`; None of an empty set. content_hash: see `content_hash`. created_at: ISO 8601, UTC.
     """

@@ -67,23 +67,25 @@ def plot_importance(
     title: str = "Feature importance",
     top: int = 25,
 ) -> Path:
-    """The features whose splits gain most, as shares of the best one; the file's path."""
+    """The features whose splits gain most, as shares of all gain (`Trees.gains`, [names]); the file's path."""
     order = np.argsort(gains, kind="stable")[::-1][:top]
     order = order[gains[order] > 0][::-1]
-    shares = gains[order] / (gains.max() or 1.0)
+    shares = gains[order] / (gains.sum() or 1.0)
+    widest = float(shares.max(initial=0.01))
     figure = _figure(7.2, 1.3 + 0.27 * max(len(order), 3))
     axes = figure.subplots()
     _plain(axes, grid="x")
     axes.barh(range(len(order)), shares, color=SERIES[0], height=0.68)
     axes.set_yticks(range(len(order)), [names[place] for place in order])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.set(xlim=(0, 1.1), ylim=(-0.6, max(len(order), 1) - 0.4))
+    axes.set(xlim=(0, 1.1 * widest), ylim=(-0.6, max(len(order), 1) - 0.4))
     for place, share in enumerate(shares):
-        axes.text(share + 0.012, place, f"{share:.0%}" if share >= 0.01 else "<1%", va="center", color=SOFT, fontsize=8)
+        axes.text(share + 0.012 * widest, place, f"{share:.1%}", va="center", color=SOFT, fontsize=8)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     unused = int(np.sum(gains == 0))
-    tail = f"; {unused} never used" if unused else ""
-    _title(axes, title, f"mean gain of a feature's splits, best = 100%: {len(order)} of {len(names)} features{tail}")
+    tail = f", {unused} of them never used" if unused else ""
+    below = f"share of the loss that its splits took away; the first {len(order)} of {len(names)} features{tail}"
+    _title(axes, title, below)
     return _save(figure, path)
 
 

@@ -112,7 +112,8 @@ class Run:
         `above` is the highest version that is known elsewhere: where this registry is behind (its database was
         removed), it skips the numbers that were given before, so that none names two models.
         """
-        name, model_id = contract.model, self._log_model(model, contract)
+        name = contract.model
+        model_id, location = self._log_model(model, contract)
         try:
             self._client.get_registered_model(name)
         except MlflowException:
@@ -120,7 +121,7 @@ class Run:
         while True:
             made = self._client.create_model_version(
                 name,
-                f"models:/{model_id}",
+                location,
                 run_id=self.id,
                 tags=dict(self._record.tags),
                 model_id=model_id,
@@ -146,8 +147,8 @@ class Run:
             self._client.delete_model_version(*self._version)
         self._client.set_terminated(self.id, "FAILED")
 
-    def _log_model(self, model: bytes, contract: ModelContract) -> str:
-        """A logged model of the run, in the format of `mlflow.onnx`; its id."""
+    def _log_model(self, model: bytes, contract: ModelContract) -> tuple[str, str]:
+        """A logged model of the run, in the format of `mlflow.onnx`; its id and the place of its files."""
         logged = self._client.create_logged_model(self._experiment, contract.model, self.id, model_type="onnx")
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch, "model")
@@ -163,7 +164,7 @@ class Run:
             self._client.log_model_artifacts(logged.model_id, str(folder))
         self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         self._client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
-        return str(logged.model_id)
+        return str(logged.model_id), str(logged.artifact_location)
 
 
 def _signature(width: int) -> ModelSignature:

@@ -67,8 +67,8 @@ class Trees:
         return np.asarray(self.booster.predict(xgb.DMatrix(matrix, feature_names=names)), dtype=np.float32)
 
     def gains(self) -> np.ndarray:
-        """The mean gain of each column's splits, float64 [width]; 0 where a column was never used."""
-        found = self.booster.get_score(importance_type="gain")
+        """The loss that each column's splits took away, float64 [width]; 0 where a column was never used."""
+        found = self.booster.get_score(importance_type="total_gain")
         return np.array([found.get(name, 0.0) for name in column_names(self.width)], dtype=np.float64)
 
     def dump(self) -> bytes:

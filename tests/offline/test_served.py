@@ -5,28 +5,30 @@ import math
 import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
-from onefold.features.contract import ModelInput
 from onefold.features.errors import NotFoundError, StoreError
-from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, Field
+from onefold.features.plans import ServiceFeature, ServicePlan
+from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType, Field
 from onefold.offline import served
 from onefold.offline.served import ServedLog, ServedRecord
 
 KINDS = {"n": BIGINT, "x": DOUBLE, "word": VARCHAR, "yes": BOOLEAN, "at": TIMESTAMP, "day": DATE}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the log asks of a service plan."""
+def plan(kinds: dict[str, DataType] = KINDS, **changes: Any) -> ServicePlan:
+    """A plan of which the log needs no more than names and types."""
+    features = tuple(ServiceFeature(n, "view", f"view.{n}", t, f"f{n}", False) for n, t in kinds.items())
+    made = ServicePlan("shop", features, (Field("user_id", BIGINT),), (Field("scheduled", TIMESTAMP),), (), ())
+    return replace(made, **changes)
 
-    name: str = "shop"
-    fingerprint: str = "0123456789abcdef"
-    inputs: tuple[ModelInput, ...] = tuple(ModelInput(n, t.name, "f" + n) for n, t in KINDS.items())
-    keys: tuple[Field, ...] = (Field("user_id", BIGINT),)
-    request: tuple[Field, ...] = (Field("scheduled", TIMESTAMP),)
+
+PLAN = plan()
+OTHER = plan({"only": DOUBLE})
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def only(log: ServedLog) -> pa.Table:
 
 
 def test_a_record_comes_back_as_it_was(log: ServedLog) -> None:
-    log.append(Plan(), [record()])
+    log.append(PLAN, [record()])
     (row,) = only(log).to_pylist()
     assert row["request_id"] == "r1"
     assert row["score"] == 0.5
@@ -86,7 +88,7 @@ def test_a_record_comes_back_as_it_was(log: ServedLog) -> None:
 
 def test_doubles_keep_their_bits(log: ServedLog) -> None:
     hard = [0.1, math.nan, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, None]
-    log.append(Plan(), [record(features=(1, x, "", None, 0, 0)) for x in hard])
+    log.append(PLAN, [record(features=(1, x, "", None, 0, 0)) for x in hard])
     column = pa.compute.struct_field(only(log)["features"].combine_chunks(), "x").to_pylist()
     assert [x if x is None else struct.pack("<d", x) for x in column] == [
         x if x is None else struct.pack("<d", x) for x in hard
@@ -94,7 +96,7 @@ def test_doubles_keep_their_bits(log: ServedLog) -> None:
 
 
 def test_types_are_those_of_the_arrow_boundary(log: ServedLog) -> None:
-    log.append(Plan(), [record()])
+    log.append(PLAN, [record()])
     schema = only(log).schema
     utc = pa.timestamp("us", tz="UTC")
     assert schema.field("event_timestamp").type == utc
@@ -110,7 +112,7 @@ def test_types_are_those_of_the_arrow_boundary(log: ServedLog) -> None:
 
 
 def test_a_failed_row_has_an_error_and_no_features(log: ServedLog) -> None:
-    log.append(Plan(), [record(features=None, statuses=(), provenance=(), score=None, error="state is cut"), record()])
+    log.append(PLAN, [record(features=None, statuses=(), provenance=(), score=None, error="state is cut"), record()])
     failed, good = only(log).to_pylist()
     assert failed["features"] is None
     assert failed["error"] == "state is cut"
@@ -118,41 +120,41 @@ def test_a_failed_row_has_an_error_and_no_features(log: ServedLog) -> None:
 
 
 def test_a_service_without_keys_is_logged(log: ServedLog) -> None:
-    log.append(replace(Plan(), keys=(), request=()), [record(row={})])
+    log.append(plan(keys=(), request=()), [record(row={})])
     assert only(log).num_rows == 1
 
 
 def test_inputs_stand_beside_the_table(log: ServedLog) -> None:
-    log.append(Plan(), [record()])
-    inputs = log.inputs("shop", "0123456789abcdef")
-    assert inputs.features == Plan().inputs
-    assert inputs.keys == Plan().keys
-    assert inputs.request == Plan().request
+    log.append(PLAN, [record()])
+    inputs = log.inputs("shop", PLAN.fingerprint)
+    assert inputs.features == PLAN.inputs
+    assert inputs.keys == PLAN.keys
+    assert inputs.request == PLAN.request
 
 
 def test_each_fingerprint_has_its_own_table(log: ServedLog) -> None:
-    log.append(Plan(), [record()])
-    log.append(replace(Plan(), fingerprint="f" * 16), [record(), record()])
-    assert [t.fingerprint for t in log.tables()] == ["0123456789abcdef", "f" * 16]
-    assert log.read("shop", "f" * 16).num_rows == 2
+    log.append(PLAN, [record()])
+    log.append(OTHER, [record(features=(1.5,)), record(features=(None,))])
+    assert {t.fingerprint for t in log.tables()} == {PLAN.fingerprint, OTHER.fingerprint}
+    assert log.read("shop", OTHER.fingerprint)["features"].to_pylist() == [{"only": 1.5}, {"only": None}]
 
 
 def test_what_was_not_served_is_not_found(log: ServedLog) -> None:
-    log.append(Plan(), [record()])
-    with pytest.raises(NotFoundError, match="did you mean 'shop/0123456789abcdef'"):
-        log.read("shop", "0123456789abcdee")
+    log.append(PLAN, [record()])
+    with pytest.raises(NotFoundError, match=f"did you mean 'shop/{PLAN.fingerprint}'"):
+        log.read("shop", PLAN.fingerprint[:-1] + "x")
 
 
 def test_many_small_flushes_are_compacted(log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served, "COMPACT_EVERY", 4)
     for number in range(4):
-        log.append(Plan(), [record(request_id=str(number))])
-    folder = log.root / "shop" / "0123456789abcdef"
-    assert len(served.DeltaTable(str(folder)).file_uris()) == 1
+        log.append(PLAN, [record(request_id=str(number))])
+    folder = log.root / "shop" / PLAN.fingerprint
+    assert len(DeltaTable(str(folder)).file_uris()) == 1
     assert sorted(only(log)["request_id"].to_pylist()) == ["0", "1", "2", "3"]
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "served").write_text("a file where a folder should be")
     with pytest.raises(StoreError, match="1 served rows of service 'shop' were not logged"):
-        ServedLog(tmp_path / "served").append(Plan(), [record()])
+        ServedLog(tmp_path / "served").append(PLAN, [record()])

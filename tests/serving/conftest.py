@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
@@ -80,12 +81,10 @@ def trees(width: int, *, rounds: int = 1, domain: str = "ai.onnx.ml", name: str 
 
 
 def raw_scores(model: onnx.ModelProto, rows: Sequence[Sequence[float | None]]) -> list[float]:
-    """What ONNX Runtime says, asked as plainly as can be."""
-    import numpy as np
-
+    """What ONNX Runtime says of each row alone, asked as plainly as can be."""
     session = ort.InferenceSession(model.SerializeToString())
     table = np.array([[float("nan") if v is None else v for v in row] for row in rows]).astype(np.float32)
-    return [float(s) for s in session.run(["score"], {"features": table})[0].ravel()]
+    return [float(session.run(["score"], {"features": row[None]})[0].item()) for row in table]
 
 
 @dataclass
@@ -97,7 +96,6 @@ class World:
     store: LmdbStore
     now: int = NOW
     offset: int = -1
-    codec: dict[str, RecordCodec] = field(default_factory=dict)
 
     @property
     def plan(self) -> ServicePlan:
@@ -143,6 +141,11 @@ class World:
         (folder / "contract.json").write_text(self.contract(name=name, version=version, **changes).to_json())
         (folder.parent / "current").write_text(version + "\n")
         return folder
+
+    def write_model_of_other_logic(self) -> None:
+        """A model `other`, trained on features of other logic and the same names."""
+        inputs = tuple(replace(i, fingerprint="0" * 16) for i in self.plan.inputs)
+        self.write_model(trees(len(inputs)), "other", inputs=inputs)
 
     def contract(self, *, name: str = "late", version: str = "1", **changes: Any) -> ModelContract:
         width = len(self.plan.inputs)

@@ -174,7 +174,7 @@ def test_a_missing_score_is_refused(world: World, make_trees: Maker) -> None:
     model = make_trees(WIDTH)
     model.graph.node[0].output[0] = model.graph.output[0].name = "label"
     world.write_model(model)
-    with pytest.raises(ModelError, match="it gives label .*needed is an output 'score'"):
+    with pytest.raises(ModelError, match=r"it gives label .*needed is an output 'score'"):
         load(world)
 
 

@@ -134,7 +134,7 @@ def requests_between(data: FlightsData, first: int, last: int) -> pa.Table:
     """Requests of the local months `first` to `last` (1 to 12), in time order: a spine for `compute`."""
     sql = f"SELECT * FROM '{data.requests}' WHERE \"month\" BETWEEN {int(first)} AND {int(last)}"
     with _connect() as connection:
-        return connection.execute(sql).to_arrow_table()
+        return connection.sql(sql).to_arrow_table()
 
 
 def _connect() -> duckdb.DuckDBPyConnection:

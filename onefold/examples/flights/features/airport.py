@@ -53,7 +53,7 @@ origin_weather = FeatureView(
           last_value(wind_speed) OVER h3 AS wind_speed,
           last_value(visib) OVER h3 AS visibility,
           last_value(humid) OVER h3 AS humidity,
-          last_value(pressure) OVER h3 AS pressure,
+          last_value(pressure) FILTER (WHERE pressure IS NOT NULL) OVER h3 AS pressure,
           max(wind_gust) OVER h6 AS max_gust_6h,
           min(visib) OVER h6 AS min_visibility_6h,
           sum(precip) OVER h6 AS precipitation_6h

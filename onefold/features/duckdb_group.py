@@ -1,0 +1,121 @@
+"""DuckDB compiler, groups: prepared events, the lanes over them, and the finish that makes features of lanes.
+
+Events come as a relation with the source's columns, `_sequence` and `_offset`; times in it are TIMESTAMP (UTC).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onefold.features.duckdb_lanes import FLAGS, ORDERED, SQUARE_COLUMNS, SUM_COLUMNS, Lanes, Running
+from onefold.features.duckdb_scalar import quote, scalar
+from onefold.features.layout import Layout
+from onefold.features.plans import Group
+from onefold.features.steps import Program
+
+
+
+def prepared_events(layout: Layout, events: str, *, floor: int | None = None) -> str:
+    """The prepared events of a layout: keys `_k*`, `ts` (microseconds), `_sequence`, `_offset`, `_id`, columns `c*`."""
+    source = layout.source
+    columns = {f.name: quote(f.name) for f in source.fields}
+    items = [f"{columns[f.name]} AS _k{i}" for i, f in enumerate(layout.key_fields)]
+    items += [f"epoch_us({columns[source.event_time]}) AS ts", "_sequence", "_offset"]
+    items.append(f"{columns[source.event_id]} AS _id" if source.event_id else "NULL AS _id")
+    items += [f"{scalar(c, columns)} AS c{i}" for i, c in enumerate(layout.columns)]
+    conditions = [f"{columns[f.name]} IS NOT NULL" for f in layout.key_fields]
+    if layout.keep is not None:
+        conditions.append(scalar(layout.keep, columns))
+    if floor is not None:
+        conditions.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
+    return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions)}"
+
+
+class GroupSql:
+    """What all plans of a group share: its lanes, the events with lane columns, and the finish."""
+
+    def __init__(self, group: Group, events: str) -> None:
+        self.group, self.layout = group, group.layout
+        self.program = Program()
+        self.lanes = Lanes(self.program)
+        self.slots = [self.lanes.finish(s) for s in group.slots]
+        self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED]
+        self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields))]
+        self._events = events
+
+    def events(self) -> str:
+        """Prepared events with `ev` (1), `ord` where an order is asked for, and the lane columns of DOUBLEs."""
+        query = prepared_events(self.layout, self._events)
+        order = ", row_number() OVER (ORDER BY ts, _sequence, _offset) AS ord" if self.ordered else ""
+        query = f"SELECT *, 1 AS ev{order} FROM ({query})"
+        for arg in sorted(self.lanes.sums):
+            query = _lane_columns(query, arg, squares=arg in self.lanes.squares)
+        return query
+
+    def columns(self) -> list[str]:
+        """The columns of `events` that lanes and filters use."""
+        running = [lane.running for lane in self.lanes.all]
+        used = [r.column for r in running]
+        filters = [f"c{i}" for r in running for i in (r.slot_filter, r.slot_where) if i is not None]
+        return list(dict.fromkeys([*used, *filters]))
+
+    def firsts(self) -> list[int | None]:
+        """The WHEREs that copies are judged after; empty where the source has no ids."""
+        return sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w)) if self.layout.has_ids else []
+
+    def aggregate(self, running: Running, *also: str) -> str:
+        """The aggregate of a lane with its filter, and with further conditions."""
+        conditions = [f"c{running.slot_filter}"] if running.slot_filter is not None else []
+        if self.layout.has_ids:
+            conditions.append(first(running.slot_where))
+        conditions += also
+        filtered = f" FILTER (WHERE {' AND '.join(conditions)})" if conditions else ""
+        return running.aggregate.replace("{}", running.column) + filtered
+
+    def finish(self, lanes: str, *, extra: Sequence[str] = ()) -> str:
+        """The features, as columns named by their refs, from a query of `_row`, lanes `a*` and `extra` columns."""
+        base, values = lanes, {f"s{i}": n.sql for i, n in enumerate(self.slots)}
+        if self.ordered:
+            joins, picked = [], []
+            for i in self.ordered:
+                slot = self.group.slots[i]
+                joins.append(f"LEFT JOIN events AS o{i} ON o{i}.ord = lanes.{self.slots[i].sql}")
+                picked.append(f"o{i}.c{slot.arg} AS v{i}")
+                values[f"s{i}"] = f"v{i}"
+            base = f"SELECT lanes.*, {', '.join(picked)} FROM ({lanes}) AS lanes {' '.join(joins)}"
+        outputs = [f"{scalar(f.expr, values)} AS {quote(f.ref)}" for f in self.group.features]
+        return self.program.render(base, ["_row", *extra, *outputs])
+
+
+def _lane_columns(query: str, arg: int, *, squares: bool) -> str:
+    """The query with the integer lanes of column c{arg} added."""
+    column = f"c{arg}"
+    steps = [(name, sql) for name, sql in SUM_COLUMNS.items()]
+    if squares:
+        steps += list(SQUARE_COLUMNS.items())
+    names = {"c": column} | {name: f"_{column}_{name}" for name, _ in steps}
+    for name, sql in steps:
+        query = f"SELECT *, {sql.format(**names)} AS {names[name]} FROM ({query})"
+    lanes = [f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE {names[n]} END AS BIGINT) AS {column}_{n}" for n in ("h", "l")]
+    if squares:
+        sums = {"qt": names["qt"], "qh": f"{names['qh']}::BIGINT::HUGEINT + {names['eh']}::BIGINT",
+                "ql": f"{names['ql']}::BIGINT::HUGEINT + {names['el']}::BIGINT"}  # fmt: skip
+        lanes += [f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE {s} END AS HUGEINT) AS {column}_{n}" for n, s in sums.items()]
+    drop = ", ".join(names[n] for n, _ in steps)
+    return f"SELECT * EXCLUDE ({drop}), {', '.join(lanes)}, {FLAGS.format(c=column)} AS {column}_f FROM ({query})"
+
+
+def first(where: int | None) -> str:
+    return "first_all" if where is None else f"first_c{where}"
+
+
+def copy_ranks(firsts: Sequence[int | None], partition: str) -> str:
+    """Columns that say whether an event is the first of its copies, among those that pass a WHERE."""
+    ranks = []
+    for where in firsts:
+        passes = "TRUE" if where is None else f"c{where}"
+        rank = f"row_number() OVER (PARTITION BY {partition}, ts, _id, {passes} ORDER BY _sequence, _offset)"
+        ranks.append(f", ({passes} AND {rank} = 1) AS {first(where)}")
+    return "".join(ranks)
+
+

@@ -1,0 +1,159 @@
+"""DuckDB compiler, plans: the SQL that gives a group's features for each row of a spine. All are equal in value.
+
+- `prefix_plan`: running totals of the events; a window is the difference of two, found by ASOF joins. For many rows.
+- `sorted_plan`: events and spine in one table, each lane over its frame. For what has no difference: min, max, first.
+- `joined_plan`: rows meet their events in a join bucketed by time. For few rows, and for rows that each know of other
+  events, as served vectors do.
+
+The spine comes as a relation with `_row` (BIGINT), `_t` (BIGINT, microseconds) and the keys `_k0`, `_k1`, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onefold.features.duckdb_group import GroupSql, copy_ranks, first
+from onefold.features.duckdb_lanes import Lane, Running
+from onefold.features.duckdb_scalar import quote, scalar
+from onefold.features.ir import Window
+from onefold.features.plans import Group, ServicePlan
+from onefold.features.types import TIMESTAMP_MIN
+
+
+def sorted_plan(group: Group, *, events: str, spine: str) -> str:
+    """Features as of t for each spine row, by one sort of events and spine together."""
+    sql = GroupSql(group, events)
+    lanes = _sorted_lanes(sql, list(enumerate(sql.lanes.all)), spine)
+    return f"WITH events AS MATERIALIZED ({_ranked_events(sql)})\n{sql.finish(lanes)}"
+
+
+def _ranked_events(sql: GroupSql) -> str:
+    """Events, with a mark for those that are the first of their copies."""
+    return f"SELECT *{copy_ranks(sql.firsts(), ', '.join(sql.keys))} FROM ({sql.events()})"
+
+
+def _sorted_lanes(sql: GroupSql, lanes: Sequence[tuple[int, Lane]], spine: str) -> str:
+    """Lanes `a*` by row, each over its frame."""
+    keys = ", ".join(sql.keys)
+    carried = ", ".join([*sql.columns(), *map(first, sql.firsts())])
+    both = (
+        f"SELECT {keys}, ts, NULL::BIGINT AS _row, {carried} FROM events UNION ALL BY NAME "
+        f"SELECT {keys}, _t AS ts, _row FROM {spine}"
+    )
+    windows = {w: f"w{i}" for i, w in enumerate(dict.fromkeys(lane.window for _, lane in lanes))}
+    items = [f"{sql.aggregate(lane.running)} OVER {windows[lane.window]} AS a{i}" for i, lane in lanes]
+    frames = ", ".join(f"{name} AS (PARTITION BY {keys} ORDER BY ts {_frame(w)})" for w, name in windows.items())
+    return f"SELECT _row, {', '.join(items)} FROM ({both}) WINDOW {frames} QUALIFY _row IS NOT NULL"
+
+
+def _frame(window: Window) -> str:
+    lower = "UNBOUNDED PRECEDING" if window.lower is None else f"{window.lower} PRECEDING"
+    upper = "CURRENT ROW" if window.upper == 0 else f"{window.upper} PRECEDING"
+    return f"RANGE BETWEEN {lower} AND {upper}"
+
+
+def prefix_plan(group: Group, *, events: str, spine: str) -> str:
+    """Features as of t for each spine row, from running totals where a lane has them, else by `sorted_plan`'s frames."""
+    sql = GroupSql(group, events)
+    lanes = list(enumerate(sql.lanes.all))
+    running = {r: f"p{i}" for i, r in enumerate(dict.fromkeys(n.running for _, n in lanes if n.running.adds or n.running.ranks))}
+    others = [(i, lane) for i, lane in lanes if lane.running not in running]
+    if not running:
+        return sorted_plan(group, events=events, spine=spine)
+    points = _Points(running)
+    items = [f"{points.lane(lane)} AS a{i}" for i, lane in lanes if lane.running in running]
+    keys = ", ".join(sql.keys)
+    totals = [f"{sql.aggregate(r)} OVER so_far AS {name}" for r, name in running.items()]
+    prefix = (
+        f"SELECT {keys}, ts, {', '.join(totals)} FROM events "
+        f"WINDOW so_far AS (PARTITION BY {keys} ORDER BY ts RANGE UNBOUNDED PRECEDING)"
+    )
+    joins = [
+        f"ASOF LEFT JOIN totals AS {name} ON {' AND '.join(f's.{k} = {name}.{k}' for k in sql.keys)} AND s._t - {back} >= {name}.ts"
+        for back, name in points.names.items()
+    ]
+    query = f"SELECT s._row, {', '.join(items)} FROM {spine} AS s {' '.join(joins)}"
+    if others:
+        query = f"SELECT * FROM ({query}) JOIN ({_sorted_lanes(sql, others, spine)}) USING (_row)"
+    return f"WITH events AS MATERIALIZED ({_ranked_events(sql)}),\ntotals AS MATERIALIZED ({prefix})\n{sql.finish(query)}"
+
+
+class _Points:
+    """The times before t at which running totals are read: the ends of the windows, each once."""
+
+    def __init__(self, running: dict[Running, str]) -> None:
+        self._running = running
+        self.names: dict[int, str] = {}
+
+    def _at(self, back: int, running: Running) -> str:
+        return f"{self.names.setdefault(back, f'j{len(self.names)}')}.{self._running[running]}"
+
+    def lane(self, lane: Lane) -> str:
+        """The lane over its window: the running value at its end, less that before its start."""
+        end = self._at(lane.window.upper, lane.running)
+        if lane.window.lower is None:
+            return f"coalesce({end}, 0)" if lane.running.adds else end
+        start = self._at(lane.window.lower + 1, lane.running)
+        if lane.running.adds:
+            return f"coalesce({end}, 0) - coalesce({start}, 0)"
+        return f"CASE WHEN {end} IS DISTINCT FROM {start} THEN {end} END"
+
+
+def joined_plan(group: Group, *, events: str, spine: str, known: bool = False) -> str:
+    """Features for each spine row from events that it is joined with, within a bucket as long as the longest window.
+
+    known: the spine has `_highest`, a list with the highest offset that the row knew of each sequence (by number);
+    other events do not count, and `_late` says how many there were as of t.
+    """
+    sql = GroupSql(group, events)
+    firsts, columns, reach = sql.firsts(), sql.columns(), group.reach
+    rows, prepared = f"SELECT * FROM {spine}", sql.events()
+    on = [*(f"s.{k} = e.{k}" for k in sql.keys), "e.ts <= s._t"]
+    if reach is not None:
+        size = max(reach, 1)
+        rows = f"SELECT *, unnest([{_bucket('_t', size)}, {_bucket('_t', size)} - 1]) AS _bucket FROM {spine}"
+        prepared = f"SELECT *, {_bucket('ts', size)} AS _bucket FROM ({prepared})"
+        on += ["e._bucket = s._bucket", f"e.ts >= s._t - {reach}"]
+    knew = "coalesce(e._offset <= s._highest[e._sequence + 1], FALSE)" if known else "TRUE"
+    carried = ["ts", "_sequence", "_offset", "_id", *columns]
+    pairs = (
+        f"SELECT s._row, s._t, {knew} AS _known, {', '.join(f'e.{c}' for c in carried)} "
+        f"FROM ({rows}) AS s JOIN events AS e ON {' AND '.join(on)}"
+    )
+    ranked = f"SELECT *{copy_ranks(firsts, '_row, _known')} FROM ({pairs})"
+    lanes = [f"{_joined_lane(sql, lane, known)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
+    counts = [f"a{i}" for i, lane in enumerate(sql.lanes.all) if lane.running.aggregate.startswith("count")]
+    if known:
+        lanes.append("count(*) FILTER (WHERE NOT _known) AS _late")
+        counts.append("_late")
+    folded = f"SELECT _row, {', '.join(lanes)} FROM ({ranked}) GROUP BY _row"
+    zeros = f" REPLACE ({', '.join(f'coalesce({c}, 0) AS {c}' for c in counts)})" if counts else ""
+    every = f"SELECT _row, f.* EXCLUDE (_row){zeros} FROM {spine} LEFT JOIN ({folded}) AS f USING (_row)"
+    return f"WITH events AS MATERIALIZED ({prepared})\n{sql.finish(every, extra=['_late'] if known else [])}"
+
+
+def _joined_lane(sql: GroupSql, lane: Lane, known: bool) -> str:
+    inside = [f"ts <= _t - {lane.window.upper}", *(["_known"] if known else [])]
+    if lane.window.lower is not None:
+        inside.append(f"ts >= _t - {lane.window.lower}")
+    return sql.aggregate(lane.running, *inside)
+
+
+def _bucket(time: str, size: int) -> str:
+    return f"(({time} - ({TIMESTAMP_MIN})) // {size})"
+
+
+def output_sql(plan: ServicePlan, *, spine: str, groups: Sequence[str], late: bool = False) -> str:
+    """The service's features in the spine's order, from the group results and the spine.
+
+    `spine` has `_row`, `_t` and the request columns; each of `groups` has `_row` and its refs. With `late`, a last
+    column `_late` adds theirs up.
+    """
+    columns = {f.ref: quote(f.ref) for g in plan.groups for f in g.features}
+    columns |= {f"request.{f.name}": f"spine.{quote(f.name)}" for f in plan.request}
+    columns["event_timestamp"] = "make_timestamp(spine._t)"
+    outputs = ", ".join(f"{scalar(e, columns)} AS {quote(f.name)}" for f, e in zip(plan.features, plan.outputs, strict=True))
+    if late:
+        outputs += f", {' + '.join(f'g{i}._late' for i in range(len(groups))) or '0'} AS _late"
+    joins = " ".join(f"JOIN {g} AS g{i} ON g{i}._row = spine._row" for i, g in enumerate(groups))
+    return f"SELECT {outputs} FROM {spine} AS spine {joins} ORDER BY spine._row"

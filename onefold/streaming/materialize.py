@@ -1,0 +1,154 @@
+"""Building state from the archive: bootstrap, backfill, repair and a new layout are this one operation.
+
+1. Pin one version of the archive. 2. DuckDB reads it, and heads are packed under a new epoch, where nobody
+appends. 3. What the archive has taken since is appended. 4. Workers see the pointer move, and join at or below that
+position. 5. The pointers of a source flip together; until then the old state serves. The new state is equal to what
+the stream would have made, compacted at one floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import duckdb
+
+from onefold.features import keys as names
+from onefold.features.definitions import EventSource
+from onefold.features.layout import Layout
+from onefold.features.project import Project
+from onefold.features.protocols import OnlineStore
+from onefold.offline.archive import DeltaArchive, Snapshot
+from onefold.offline.engine import connect, events_relation, parquet_relation
+from onefold.streaming.heads import HeadBuilder
+from onefold.streaming.live import FIRST_EPOCH, LiveState, read_live, trouble
+from onefold.streaming.replay import archived_rows, stream_time
+from onefold.streaming.state_writer import StateWriter
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltState:
+    """One state that was built: how many strings it has, from how many events, up to which offsets."""
+
+    source: str
+    entity: str
+    epoch: int
+    layout: str
+    strings: int
+    events: int
+    offsets: Mapping[int, int]
+
+
+def materialize(
+    project: Project,
+    *,
+    store: OnlineStore,
+    archive: DeltaArchive,
+    full: bool = False,
+    reach: int = 0,
+    progress: Progress | None = None,
+) -> list[BuiltState]:
+    """Build every state that is missing, partial or of another layout; with `full`, every state.
+
+    reach: microseconds before stream time at which values can still be asked for. progress: called with states
+    built and states in all. One build runs at a time; workers and readers may go on meanwhile.
+    """
+    todo = [(source, layouts) for source, layouts in _by_source(project) if layouts]
+    needed = [(source, [x for x in layouts if full or not _is_whole(store, archive, x)]) for source, layouts in todo]
+    total, built = sum(len(layouts) for _, layouts in needed), list[BuiltState]()
+    for source, layouts in needed:
+        if layouts:
+            build = _Build(store, archive, source, layouts, reach=reach)
+            for state in build.run():
+                built.append(state)
+                if progress is not None:
+                    progress(len(built), total)
+    return built
+
+
+def _by_source(project: Project) -> Iterable[tuple[EventSource, list[Layout]]]:
+    layouts = project.layouts.values()
+    return [(s, [x for x in layouts if x.source.name == name]) for name, s in project.sources.items()]
+
+
+def _is_whole(store: OnlineStore, archive: DeltaArchive, layout: Layout) -> bool:
+    (live,) = read_live(store, [layout])
+    return live is not None and trouble(live, layout, archive.snapshot(layout.source.name).flushed) is None
+
+
+class _Build:
+    """The build of some states of one source, from one pinned version of its table."""
+
+    def __init__(
+        self, store: OnlineStore, archive: DeltaArchive, source: EventSource, layouts: Sequence[Layout], *, reach: int
+    ) -> None:
+        self._store, self._archive, self._source, self._reach = store, archive, source, reach
+        self._layouts = list(layouts)
+        self._old = read_live(store, layouts)
+        self._pinned = archive.snapshot(source.name)
+
+    def run(self) -> Iterator[BuiltState]:
+        """Each state when its heads are there; when all are taken, the pointers have flipped."""
+        writers = [self._writer(*pair) for pair in zip(self._layouts, self._old, strict=True)]
+        with closing(connect()) as db:
+            now = stream_time(db, self._source, self._pinned.files)
+            for writer in writers:
+                yield self._heads(db, writer, now)
+        self._catch_up(writers)
+        self._flip(writers)
+
+    def _writer(self, layout: Layout, old: LiveState | None) -> StateWriter:
+        """A writer under the next epoch. What builds that died left, and workers that had not noticed, is deleted."""
+        live = FIRST_EPOCH if old is None else old.epoch
+        for epoch in range(FIRST_EPOCH, live + 2):
+            if old is None or epoch != live:
+                _delete(self._store, layout, epoch)
+        return StateWriter(self._store, layout, live + 1, slack=self._reach)
+
+    def _heads(self, db: duckdb.DuckDBPyConnection, writer: StateWriter, now: int | None) -> BuiltState:
+        layout, pinned = writer.layout, self._pinned
+        builder = HeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now))
+        if pinned.files:
+            events = events_relation(self._source, parquet_relation(pinned.files))
+            self._store.put(builder.heads(db, events))
+        self._mark([writer], pinned)
+        return BuiltState(
+            layout.source.name, layout.entity.name, writer.epoch, layout.fingerprint,
+            builder.strings, builder.events, dict(pinned.flushed),
+        )  # fmt: skip
+
+    def _catch_up(self, writers: Sequence[StateWriter]) -> None:
+        """Append what was archived since the pin, until nothing more was."""
+        done = self._pinned
+        while (newer := self._archive.snapshot(self._source.name)).version != done.version:
+            for sequence, offsets, rows in archived_rows(self._source, newer.files, after=done.flushed):
+                for writer in writers:
+                    self._store.append(writer.pack(sequence, offsets, rows, after=-1))
+            self._mark(writers, newer)
+            done = newer
+
+    def _mark(self, writers: Sequence[StateWriter], snapshot: Snapshot) -> None:
+        offsets = [(s, offset) for s, offset in snapshot.flushed.items() if offset >= 0]
+        self._store.put([(w.marker(s), names.encode_marker(offset)) for w in writers for s, offset in offsets])
+
+    def _flip(self, writers: Sequence[StateWriter]) -> None:
+        """Make the new epochs live, all in one write, and delete what they took the place of."""
+        flipped = []
+        for writer in writers:
+            layout = writer.layout
+            pointer = names.encode_pointer(writer.epoch, layout.fingerprint)
+            flipped.append((names.pointer_name(layout.source.name, layout.entity.name), pointer))
+        self._store.put(flipped)
+        for layout, old in zip(self._layouts, self._old, strict=True):
+            if old is not None:
+                _delete(self._store, layout, old.epoch)
+
+
+def _delete(store: OnlineStore, layout: Layout, epoch: int) -> None:
+    """Delete all strings and markers of an epoch, whatever their layout."""
+    source, entity = layout.source.name, layout.entity.name
+    for whole in (names.state_prefix(source, entity, epoch, ""), names.marker_prefix(source, entity, epoch, "")):
+        store.put((name, None) for name, _ in store.scan(whole[:-1]))
