@@ -16,6 +16,8 @@ from typing import Protocol, TextIO
 
 EVERY = 5.0
 """Seconds between two lines where stderr is no terminal."""
+AT_ONCE = 1.0
+"""Seconds below which nothing is said."""
 
 
 class Tracker(Protocol):
@@ -102,14 +104,14 @@ class _Bar:
 def lines(
     *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic, every: float = EVERY
 ) -> Progress:
-    """A line at the start, one every `every` seconds, and one at the end, for logs."""
+    """A line every `every` seconds, the first after one, and one at the end, for logs; none for what is done sooner."""
 
     @contextmanager
     def progress(task: str, total: int | None) -> Iterator[Tracker]:
         tracker = _Lines(task, total, stream or sys.stderr, clock, every)
-        tracker.say("started" if total is None else f"started, {total:,} to do")
         yield tracker
-        tracker.say(f"done, {tracker.done:,} in {tracker.seconds:.1f} s")
+        if tracker.seconds >= AT_ONCE:
+            tracker.say(f"done, {tracker.done:,} in {tracker.seconds:.1f} s")
 
     return progress
 
@@ -117,7 +119,8 @@ def lines(
 class _Lines:
     def __init__(self, task: str, total: int | None, stream: TextIO, clock: Callable[[], float], every: float) -> None:
         self._task, self._total, self._stream, self._clock, self._every = task, total, stream, clock, every
-        self._start = self._said = clock()
+        self._start = clock()
+        self._said = self._start + AT_ONCE - every
         self.done = 0
 
     @property

@@ -23,11 +23,15 @@ def verify(
 
     Exits with 3 where a value differs; the last line is the verdict.
     """
+    from onefold.features.errors import NotFoundError, nearest
     from onefold.progress import on_stderr, stages
     from onefold.verify import verify as run
     from onefold.wiring import Workspace
 
     workspace = Workspace.find(project)
+    known = {*workspace.project.services, *(table.service for table in workspace.served_log.tables())}
+    if service is not None and service not in known:
+        raise NotFoundError(f"service {service!r} is not defined and was never served{nearest(service, known)}")
     with stages(on_stderr(), "verify") as advance:
         report = run(
             workspace.project, workspace.archive, workspace.served_log,

@@ -64,13 +64,16 @@ class GroupSql:
         return sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w)) if self.layout.has_ids else []
 
     def aggregate(self, running: Running, *also: str) -> str:
-        """The aggregate of a lane with its filter, and with further conditions."""
+        """The aggregate of a lane with its filter, and with further conditions.
+
+        A CASE in place of FILTER: DuckDB 2.0 takes 80 times as long for a running FILTER.
+        """
         conditions = [f"c{running.slot_filter}"] if running.slot_filter is not None else []
         if self.layout.has_ids:
             conditions.append(first(running.slot_where))
         conditions += also
-        filtered = f" FILTER (WHERE {' AND '.join(conditions)})" if conditions else ""
-        return running.aggregate.replace("{}", running.column) + filtered
+        column = running.column if not conditions else f"CASE WHEN {' AND '.join(conditions)} THEN {running.column} END"
+        return running.aggregate.replace("{}", column)
 
     def finish(self, lanes: str, *, extra: Sequence[str] = ()) -> str:
         """The features, as columns named by their refs, from a query of `_row`, lanes `a*` and `extra` columns."""

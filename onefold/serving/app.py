@@ -1,31 +1,27 @@
-"""The HTTP face: FastAPI for documentation and slow paths, plain ASGI in front of it for the hot ones.
+"""The ASGI application: plain functions for the paths that are in use, FastAPI behind them for the rest.
 
-FastAPI's router and validation cost more than a whole lookup (0.23 of a Starlette echo, against 0.52), so
-`Front` takes the three hot paths itself. The same three are FastAPI routes too, with the same answers
-behind them, for /docs, for wrong methods and for whoever mounts `Front.face` elsewhere.
+FastAPI's router and validation cost more than a whole lookup (0.23 of a Starlette echo, against 0.52), and
+importing it is a third of the start. So `Front` answers the known paths itself, and builds `face.build_face`
+when something else is first asked for: the documentation, a wrong method, an unknown path.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
-
-from onefold.features.errors import NotFoundError
 from onefold.serving.answers import Answers
 from onefold.serving.errors import ApiError, internal
 from onefold.serving.feast_api import FeastAnswers
-from onefold.serving.metrics import CONTENT_TYPE, Metrics
-from onefold.serving.pages import add_pages, documented
+from onefold.serving.metrics import Metrics
+from onefold.serving.pages import JSON, Page, pages
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
     from onefold.serving.catalog import Catalog
     from onefold.serving.log_writer import LogWriter
@@ -50,35 +46,72 @@ def create_app(
     """
     metrics = metrics or Metrics()
     answers = Answers(catalog, log=log, metrics=metrics, max_rows=max_rows)
-    routes: dict[str, Handler] = {
+    handlers: dict[str, Handler] = {
         LOOKUP: answers.lookup,
         FEAST: FeastAnswers(answers).get_online_features,
     }
-    front = Front(routes, answers.score, metrics, max_body)
-    front.face = _face(catalog, front, log)
-    return front
+    return Front(catalog, handlers, answers.score, metrics, log, max_body)
 
 
 class Front:
-    """The ASGI application: POSTs to hot paths are answered here, all else by `face`."""
-
-    face: ASGIApp
+    """The application. `answer` and the pages are plain functions; `face` is FastAPI, made when first asked for."""
 
     def __init__(
-        self, routes: dict[str, Handler], score: Callable[[str, bytes], bytes], metrics: Metrics, max_body: int
+        self,
+        catalog: Catalog,
+        handlers: dict[str, Handler],
+        score: Callable[[str, bytes], bytes],
+        metrics: Metrics,
+        log: LogWriter | None,
+        max_body: int,
     ) -> None:
-        self.metrics = metrics
-        self._routes, self._score, self._max_body = routes, score, max_body
+        self._catalog, self._handlers, self._score = catalog, handlers, score
+        self._metrics, self._log, self._max_body = metrics, log, max_body
+        self._pages: dict[str, Page] = pages(catalog, metrics)
+        self._face: FastAPI | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            path: str = scope["path"]
-            if path in self._routes or (path.startswith(SCORE) and path.count("/") == 3):
-                await self._hot(path, scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] == "http":
+            method, path = scope["method"], scope["path"]
+            if method == "POST" and (path in self._handlers or is_score(path)):
+                await self._post(path, scope, receive, send)
                 return
+            if method in ("GET", "HEAD") and path in self._pages:
+                await _send(send, *self._show(path))
+                return
+        if self._face is None:
+            await asyncio.to_thread(lambda: self.face)
         await self.face(scope, receive, send)
 
-    async def _hot(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    @property
+    def face(self) -> FastAPI:
+        if self._face is None:
+            # Here, because it takes half a second to import, and a service in use may never need it.
+            from onefold.serving.face import build_face
+
+            self._face = build_face(self._catalog, self.answer, self._pages)
+        return self._face
+
+    def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body of a POST to one of the known paths; never raises."""
+        try:
+            handler = self._handlers.get(path)
+            return 200, handler(body) if handler else self._score(path[len(SCORE) :], body)
+        except ApiError as error:
+            return error.status, error.body()
+        except Exception:  # an answer never holds a traceback, whatever went wrong
+            return _unforeseen(path)
+
+    def _show(self, path: str) -> tuple[int, bytes, str]:
+        try:
+            return self._pages[path]()
+        except Exception:  # the same for a page
+            return *_unforeseen(path), JSON
+
+    async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         start = perf_counter()
         try:
             body = await read_body(scope, receive, self._max_body)
@@ -88,90 +121,59 @@ class Front:
             if body is None:
                 return
             status, content = self.answer(path, body)
-        await _send(send, status, content)
-        self.metrics.request(path if path in self._routes else "/v1/score/{model}", status, perf_counter() - start)
+        await _send(send, status, content, JSON)
+        self._metrics.request("/v1/score/{model}" if is_score(path) else path, status, perf_counter() - start)
 
-    def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body for a hot path; never raises."""
-        try:
-            handler = self._routes.get(path)
-            return 200, handler(body) if handler else self._score(path[len(SCORE) :], body)
-        except ApiError as error:
-            return error.status, error.body()
-        except Exception:  # an answer never holds a traceback, whatever went wrong
-            logger.exception("%s could not be answered", path)
-            unforeseen = internal()
-            return unforeseen.status, unforeseen.body()
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                if self._log is not None:
+                    self._log.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                if self._log is not None:
+                    await asyncio.to_thread(self._log.close)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def is_score(path: str) -> bool:
+    """Whether a path is `/v1/score/{model}`."""
+    return path.startswith(SCORE) and path.count("/") == 3
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
     """The whole body, or ApiError 413 as soon as it is too large; None where the client has gone."""
-    too_large = ApiError(413, "too-large", f"the body is larger than {limit} bytes", "send fewer rows a request")
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > limit:
-            raise too_large
+            raise _too_large(limit)
     parts: list[bytes] = []
     size, more = 0, True
     while more:
-        message = await receive()
+        message: Any = await receive()
         if message["type"] == "http.disconnect":
             return None
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise too_large
+            raise _too_large(limit)
         parts.append(part)
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _send(send: Send, status: int, content: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, "too-large", f"the body is larger than {limit} bytes", "send fewer rows a request")
+
+
+def _unforeseen(path: str) -> tuple[int, bytes]:
+    logger.exception("%s could not be answered", path)
+    answer = internal()
+    return answer.status, answer.body()
+
+
+async def _send(send: Send, status: int, content: bytes, kind: str) -> None:
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
-
-
-def _face(catalog: Catalog, front: Front, log: LogWriter | None) -> FastAPI:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if log is not None:
-            log.start()
-        yield
-        if log is not None:
-            await asyncio.to_thread(log.close)
-
-    face = FastAPI(
-        title="Onefold", lifespan=lifespan, summary="Feature lookup and scoring; what it serves, it can prove."
-    )
-    face.add_exception_handler(HTTPException, _http_error)
-    face.add_exception_handler(Exception, _unforeseen)
-    add_pages(face, catalog, front.metrics.text, CONTENT_TYPE)
-    for path, name, options in documented(catalog):
-        face.add_api_route(path, _passing_on(front), methods=["POST"], name=name, **options)
-    return face
-
-
-def _passing_on(front: Front) -> Callable[..., Any]:
-    async def answer(request: Request) -> Response:
-        status, content = front.answer(request.url.path, await request.body())
-        return Response(content, status, media_type="application/json")
-
-    return answer
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Wrong paths and methods, in the shape of all our errors."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = str(getattr(error, "detail", error))
-    body = ApiError(
-        status, NotFoundError.code if status == 404 else "http",
-        f"{request.method} {request.url.path[:200]}: {detail}", "see /docs for the paths and their methods",
-    ).body()  # fmt: skip
-    headers: MutableMapping[str, str] = dict(getattr(error, "headers", None) or {})
-    return Response(body, status, headers=headers, media_type="application/json")
-
-
-async def _unforeseen(request: Request, error: Exception) -> Response:
-    logger.error("%s could not be answered", request.url.path, exc_info=error)
-    answer = internal()
-    return Response(answer.body(), answer.status, media_type="application/json")

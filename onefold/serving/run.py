@@ -23,6 +23,7 @@ from onefold.serving.app import MAX_BODY, create_app
 from onefold.serving.catalog import Catalog
 from onefold.serving.log_writer import LogWriter, Sink
 from onefold.serving.metrics import Metrics
+from onefold.serving.no_pandas import keep_pandas_out
 
 SWITCH_INTERVAL = 0.0005
 """Seconds that the log's thread may hold the interpreter while a request waits (Python's default is 0.005)."""
@@ -113,28 +114,13 @@ def _log(folder: Path | None, settings: ServeSettings, metrics: Metrics) -> LogW
         # Here, in the log's thread: Arrow and Delta take 0.4 s to import.
         from onefold.offline.served import ServedLog
 
-        _keep_pandas_out()
+        keep_pandas_out()
         return ServedLog(folder)
 
     return LogWriter(
         open_sink, metrics=metrics,
         capacity=settings.log_capacity, batch=settings.log_batch, interval=settings.log_interval,
     )  # fmt: skip
-
-
-def _keep_pandas_out() -> None:
-    """Make Arrow's first conversion while there is no pandas to be found.
-
-    Arrow looks for pandas once, at the first list that it converts, and imports it: 0.5 s and 60 MB, for nothing.
-    """
-    import pyarrow as pa
-
-    absent = "pandas" not in sys.modules
-    if absent:
-        sys.modules["pandas"] = None  # type: ignore[assignment]  # how Python marks what is not to be imported
-    pa.array([None])
-    if absent:
-        del sys.modules["pandas"]
 
 
 def _check_host(settings: ServeSettings) -> None:

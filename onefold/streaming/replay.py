@@ -46,5 +46,5 @@ def stream_time(db: duckdb.DuckDBPyConnection, source: EventSource, files: Seque
         return None
     time = f"epoch_us({quote(source.event_time)})"
     timely = f"{time} <= epoch_us(_ingested_at) + {duration(source.skew)}"
-    found = db.execute(f"SELECT max({time}) FROM {parquet_relation(files)} WHERE {timely}").fetchone()
-    return None if found is None or found[0] is None else int(found[0])
+    ((found,),) = db.execute(f"SELECT max({time}) FROM {parquet_relation(files)} WHERE {timely}").fetchall()
+    return None if found is None else int(found)

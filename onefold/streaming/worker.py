@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from onefold.features import keys as names
 from onefold.features.errors import NotFoundError, nearest
 from onefold.features.project import Project
-from onefold.features.protocols import Archive, EventFeed, OnlineStore
+from onefold.features.protocols import Archive, EventFeed, OnlineStore, Record
 from onefold.offline.archive import now_micros
 from onefold.offline.dead_letters import DeadLetters
 from onefold.streaming.archive_buffer import ArchiveBuffer
@@ -59,6 +59,15 @@ class _Joined:
     pointers: list[bytes] = field(default_factory=list)
     position: int = -1
     lost: bool = False
+
+    def poll(self, limit: int) -> list[Record]:
+        """The next records, each once though the feed may hand it over again."""
+        records = []
+        for record in self.feed.poll(limit):
+            if record.offset > self.position:
+                self.position = record.offset
+                records.append(record)
+        return records
 
 
 class Worker:
@@ -149,10 +158,9 @@ class Worker:
         return bool(layouts) and self._store.get(pointer_names(layouts)) != joined.pointers
 
     def _take(self, joined: _Joined, report: StepReport) -> None:
-        records = [r for r in joined.feed.poll(self._batch) if r.offset > joined.position]
+        records = joined.poll(self._batch)
         if not records:
             return
-        joined.position = records[-1].offset
         now = self._clock()
         decoded = joined.decoder.decode_all(records)
         report.records += len(records)

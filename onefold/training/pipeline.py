@@ -123,7 +123,7 @@ class _Job:
     difference: float
 
     def __init__(self, plan: ServicePlan, given: TrainingSet, params: TrainParams, progress: Progress) -> None:
-        found = differences(plan.inputs, given.manifest.inputs)
+        found = differences(given.manifest.inputs, plan.inputs)
         if found:
             raise MismatchError(
                 f"training set {str(given.path)!r} was built from service {given.manifest.service!r} "

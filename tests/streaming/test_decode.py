@@ -80,7 +80,7 @@ def test_whole_numbers_in_range_are_bigint(number: object, value: int) -> None:
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 1.5, 1e300, 2.0**60, "1", True, [1]])
 def test_other_numbers_are_no_bigint(number: object) -> None:
-    with pytest.raises(EventError, match="column 'n' is .*; a BIGINT is"):
+    with pytest.raises(EventError, match=r"column 'n' is .*; a BIGINT is"):
         decode(n=number)
 
 

@@ -53,7 +53,7 @@ class _Sample:
 def compare(
     data: FlightsData, *, params: TrainParams = PARAMS, progress: Progress | None = None
 ) -> tuple[LeakScores, LeakScores]:
-    """The honest model's scores and the leaky one's, from the whole year: about two minutes on two cores."""
+    """The honest model's scores and the leaky one's, from the whole year: some minutes on two cores."""
     tell = progress or (lambda _: None)
     sample = _sample(data, tell)
     found = []

@@ -14,7 +14,7 @@ CUT = "2013-10-01T04:00:00Z"
 """Midnight in New York: train on January to September, evaluate on October and November."""
 
 PARAMS = TrainParams(rounds=300, max_depth=6, learning_rate=0.05, min_child_weight=20.0, subsample=0.8, colsample=0.5)
-"""Chosen on the evaluation slice among six settings; December took no part in the choice."""
+"""One of six settings tried, whose AUCs on October and November lie between .740 and .744; grown in some 8 s."""
 
 
 def definitions() -> Project:

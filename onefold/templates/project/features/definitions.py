@@ -44,7 +44,7 @@ basket = OnDemandView(
     name="basket",
     views=[customer_spend],
     request={"basket_total": "DOUBLE"},
-    sql="SELECT basket_total, basket_total / avg_order_30d AS basket_ratio",
+    sql="SELECT basket_total AS basket, basket_total / avg_order_30d AS basket_ratio",
     description="The basket at hand against the customer's own average",
 )
 
