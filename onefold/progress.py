@@ -54,20 +54,18 @@ def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None
 
 @contextmanager
 def stages(progress: Progress, task: str) -> Iterator[Callable[[str, int, int], None]]:
-    """For work that reports (stage, done, total): each stage of more than one step is a task of its own."""
+    """For work that reports (stage, done, total): each stage is a task of its own."""
     with ExitStack() as open_tasks:
-        current: str | None = None
+        current: tuple[str, int] | None = None
         tracker: Tracker = _Silent()
         before = 0
 
         def report(stage: str, done: int, total: int) -> None:
             nonlocal current, tracker, before
-            if total <= 1:
-                return
-            if stage != current:
+            if (stage, total) != current:
                 open_tasks.close()
                 tracker = open_tasks.enter_context(progress(f"{task}: {stage}" if stage else task, total))
-                current, before = stage, 0
+                current, before = (stage, total), 0
             tracker.advance(done - before)
             before = done
 
@@ -76,7 +74,7 @@ def stages(progress: Progress, task: str) -> Iterator[Callable[[str, int, int], 
 
 @contextmanager
 def bar(task: str, total: int | None) -> Iterator[Tracker]:
-    """A rich bar with count, speed and the time that is left."""
+    """A rich bar with count, time gone and time left; it goes when the task is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -89,7 +87,7 @@ def bar(task: str, total: int | None) -> Iterator[Tracker]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True)) as shown:
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as shown:
         yield _Bar(shown, shown.add_task(task, total=total))
 
 

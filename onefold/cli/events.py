@@ -76,7 +76,8 @@ def stream(
     feeds = [_feed(workspace, text, complete=once) for text in feed]
     total = StepReport()
     if not once:
-        note(f"following {len(feeds)} feeds; stop with Ctrl-C")
+        names = ", ".join(f.name for f in feeds)
+        note(f"following {names}; stop with Ctrl-C")
     with workspace.store() as store, _until_stopped() as stopped, on_stderr()("stream", None) as tracker:
         worker = Worker(
             workspace.project, store=store, archive=workspace.archive, feeds=feeds, dead_letters=workspace.dead_letters,

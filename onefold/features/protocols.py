@@ -52,7 +52,7 @@ class EventFeed(Protocol):
         """What is registered as its sequence; the same name is the same sequence for ever."""
 
     def seek(self, offset: int) -> None:
-        """Continue at this offset. Called once, before the first poll."""
+        """Continue at this offset. Called before the first poll, and again to go back after an error or a rebuild."""
 
     def poll(self, limit: int) -> list[Record]:
         """The next records, at most `limit`; empty when there is none now. Must not skip any."""

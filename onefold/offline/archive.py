@@ -31,6 +31,7 @@ POSITION = (
     pa.field("_ingested_at", pa.timestamp("us", tz="UTC"), nullable=False),
 )
 _ATTEMPTS = 20
+_CONFIGURATION = {"delta.logRetentionDuration": "interval 36500 days"}
 
 Progress = Callable[[int, int], None]
 Chunk = tuple[int, pa.Table | pa.RecordBatchReader]
@@ -85,11 +86,17 @@ class DeltaArchive:
         return -1 if table is None else int(table.version())
 
     def files(self, source: str, *, version: int | None = None) -> list[str]:
-        """Parquet files of the newest (or an older) version, for DuckDB to read; empty where there is no table."""
+        """Parquet files of the newest (or an older) version, for DuckDB to read; empty where there is no table.
+
+        Versions stay for as long as the table does. NotFoundError for one that it never had.
+        """
         table = self._open(source)
         if table is None:
             return []
         if version is not None:
+            newest = table.version()
+            if not 0 <= version <= newest:
+                raise NotFoundError(f"archive of source {source!r} has versions 0 to {newest}, asked is {version}")
             table.load_as_version(version)
         return list(table.file_uris())
 
@@ -104,8 +111,9 @@ class DeltaArchive:
     def append(self, source: str, sequence: int, events: pa.Table) -> int:
         """Commit events of one sequence (schema columns and `_offset`, rising); how many were new.
 
-        `_ingested_at` may be given too, else it is now. A replay adds nothing. The first append makes the table, and columns that its schema says are never NULL
-        (the event time) stay so: InputError. MismatchError where the columns are not the table's.
+        `_ingested_at` may be given too, else it is now. A replay adds nothing. The first append makes the table, and
+        a column that its schema says is never NULL (the event time) stays so: InputError. MismatchError where the
+        columns are not the table's.
         """
         if not self._register(source).holds(sequence):
             raise NotFoundError(f"archive of source {source!r} has no sequence {sequence}; register its feed first")
@@ -200,7 +208,7 @@ class DeltaArchive:
         path = self.root / source
         path.mkdir(parents=True, exist_ok=True)
         try:
-            return DeltaTable.create(str(path), schema=schema, mode="ignore")
+            return DeltaTable.create(str(path), schema=schema, mode="ignore", configuration=_CONFIGURATION)
         except CommitFailedError:
             return DeltaTable(str(path))
 

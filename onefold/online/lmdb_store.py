@@ -1,8 +1,8 @@
 """The embedded store of state: one LMDB environment, written by one process at a time and read by any number.
 
-With `durable=False` (the default) a write survives the end of its process, and `flush` makes it survive the end
-of the machine: the archive holds every event, so a store that lost its last writes is brought up from there.
-With `durable=True` each write waits for the disk.
+With `durable=False` (the default) a write survives the end of its process. The end of the machine is survived by
+what `flush` (or `close`) came behind; the store may even be unreadable after it. The archive holds every event, so
+it is then deleted and built anew. With `durable=True` each write waits for the disk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LmdbStore:
         self, path: str | Path, *, readonly: bool = False, map_size: int = MAP_SIZE, durable: bool = False
     ) -> None:
         self.path, self.readonly = Path(path), readonly
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         if readonly and not (self.path / "data.mdb").exists():
             raise StoreError(
                 f"there is no online store at {str(path)!r} to read; let a worker or a build write it first"
@@ -90,7 +90,11 @@ class LmdbStore:
         self._guard(lambda: self._env.sync(True))
 
     def close(self) -> None:
+        """Flush and close; a second close does nothing."""
         with self._lock:
+            if not self._closed and not self.readonly:
+                self._guard(lambda: self._env.sync(True))
+            self._closed = True
             self._env.close()
 
     def __enter__(self) -> Self:

@@ -43,7 +43,7 @@ class Registry:
         if not self._path.exists():
             return {}
         try:
-            with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connection:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 return by_key(r for shape in SHAPES for r in self._read(connection, shape))
         except sqlite3.DatabaseError as error:
             raise StoreError(f"registry {self._path} cannot be read: {error}; move it away and apply again") from error

@@ -75,8 +75,9 @@ def _by_source(project: Project) -> Iterable[tuple[EventSource, list[Layout]]]:
 
 
 def _is_whole(store: OnlineStore, archive: DeltaArchive, layout: Layout) -> bool:
+    flushed = archive.snapshot(layout.source.name).flushed
     (live,) = read_live(store, [layout])
-    return live is not None and trouble(live, layout, archive.snapshot(layout.source.name).flushed) is None
+    return live is not None and trouble(live, layout, flushed) is None
 
 
 class _Build:

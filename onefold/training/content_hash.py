@@ -26,12 +26,19 @@ def content_hash(table: pa.Table, *, progress: Callable[[int, int], object] | No
     digest = hashlib.sha256(f"onefold-table-1 {table.num_rows}\n".encode())
     for done, name in enumerate(table.column_names, 1):
         column = _plain(table[name])
-        digest.update(json.dumps([name, str(column.type)]).encode())
+        digest.update(json.dumps([name, _kind(column.type)]).encode())
         for part in _parts(column):
             digest.update(part)
         if progress is not None:
             progress(done, table.num_columns)
     return digest.hexdigest()
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A type's name; Parquet renames the items of a list, which is no other type."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list<{_kind(kind.value_type)}>"
+    return str(kind)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

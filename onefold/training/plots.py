@@ -107,11 +107,10 @@ def plot_over_time(
     high = -(-len(features) // wide)
     figure = _figure(3.5 * wide, 1.2 + 1.9 * high)
     panels = figure.subplots(high, wide, sharex=True, squeeze=False).ravel().tolist()
-    week = (rows[TIME].to_numpy().astype("datetime64[D]") - _WEEK_ONE) // _WEEK
     for axes, name in zip(panels, features, strict=False):
         _plain(axes)
-        weeks, means = _weekly(week, rows[name])
-        axes.plot(_WEEK_ONE + weeks * _WEEK, means, color=SERIES[0], linewidth=1.5, marker="o", markersize=2.2)
+        weeks, means = weekly_means(rows[TIME], rows[name])
+        axes.plot(weeks, means, color=SERIES[0], linewidth=1.5, marker="o", markersize=2.2)
         axes.set_title(name, loc="left", fontsize=9, color=INK)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         _dates(axes)
@@ -129,13 +128,14 @@ def plot_over_time(
     return _save(figure, path)
 
 
-def _weekly(week: np.ndarray, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Weeks with a value, rising, and the mean of each."""
+def weekly_means(times: pa.ChunkedArray, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """The Mondays of weeks with a value, rising (datetime64[D]), and the mean of each week."""
+    week = (times.cast(pa.int64()).to_numpy().astype("datetime64[us]").astype("datetime64[D]") - _WEEK_ONE) // _WEEK
     values = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
     doubles = values.cast(pa.float64(), safe=False).to_numpy()
     good = np.isfinite(doubles)
     weeks, place = np.unique(week[good].astype(np.int64), return_inverse=True)
-    return weeks, np.bincount(place, doubles[good]) / np.bincount(place)
+    return _WEEK_ONE + weeks * _WEEK, np.bincount(place, doubles[good]) / np.bincount(place)
 
 
 def _figure(width: float, height: float) -> Figure:

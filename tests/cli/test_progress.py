@@ -76,7 +76,10 @@ def test_what_is_done_at_once_is_not_worth_a_line() -> None:
     assert stream.getvalue() == ""
 
 
-def test_bar_and_silence_take_the_same_calls(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bar_and_silence_take_the_same_calls(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
     with bar("replay", 10) as tracker, silent("quiet", 10) as quiet:
         tracker.advance(10)
         quiet.advance(10)

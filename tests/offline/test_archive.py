@@ -13,11 +13,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import InputError, MismatchError, NotFoundError, StoreError
-from onefold.offline import archive as archive_module
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.arrow import schema_of
 from onefold.offline.dead_letters import DeadLetters
@@ -35,7 +34,7 @@ def stored(archive: DeltaArchive, source: str = "orders") -> list[tuple[int, int
     """Every (sequence, offset) in the archive, sorted; a doubled event shows twice."""
     files = archive.files(source)
     query = f"SELECT _sequence, _offset FROM read_parquet({files!r}) ORDER BY ALL"
-    return duckdb.sql(query).fetchall() if files else []
+    return duckdb.execute(query).fetchall() if files else []
 
 
 @pytest.fixture
@@ -118,17 +117,18 @@ def test_stale_handle_is_refused_and_starts_again(archive: DeltaArchive, monkeyp
     """A rival commits the same batch between our open and our commit; Delta refuses ours, and the retry trims it."""
     sequence = archive.sequence("orders", "live")
     archive.append("orders", sequence, events([0]))
-    real, rival, calls = archive_module.write_deltalake, DeltaArchive(archive.root), []
+    name, real = "onefold.offline.archive.write_deltalake", write_deltalake
+    rival, calls = DeltaArchive(archive.root), list[int]()
 
     def raced(table: DeltaTable, *args: Any, **options: Any) -> None:
         calls.append(table.version())
         if len(calls) == 1:
-            monkeypatch.setattr(archive_module, "write_deltalake", real)
+            monkeypatch.setattr(name, real)
             rival.append("orders", sequence, events([1, 2]))
-            monkeypatch.setattr(archive_module, "write_deltalake", raced)
+            monkeypatch.setattr(name, raced)
         real(table, *args, **options)
 
-    monkeypatch.setattr(archive_module, "write_deltalake", raced)
+    monkeypatch.setattr(name, raced)
     assert archive.append("orders", sequence, events([1, 2, 3])) == 1
     assert len(calls) == 2
     assert stored(archive) == [(0, n) for n in range(4)]
@@ -171,6 +171,8 @@ def test_older_version_gives_its_files(archive: DeltaArchive) -> None:
     archive.append("orders", sequence, events([1]))
     assert archive.files("orders", version=version) == files
     assert len(archive.files("orders")) == 2
+    with pytest.raises(NotFoundError, match="has versions 0 to 2, asked is 9"):
+        archive.files("orders", version=9)
 
 
 def test_event_without_a_time_is_refused(archive: DeltaArchive) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import struct
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -158,3 +160,13 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "served").write_text("a file where a folder should be")
     with pytest.raises(StoreError, match="1 served rows of service 'shop' were not logged"):
         ServedLog(tmp_path / "served").append(PLAN, [record()])
+
+
+def test_a_process_that_read_the_log_ends_well(log: ServedLog) -> None:
+    log.append(PLAN, [record()])
+    program = (
+        "import sys; from onefold.offline.served import ServedLog; log = ServedLog(sys.argv[1]); "
+        "print([log.read(t.service, t.fingerprint).num_rows for t in log.tables()])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(log.root)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[1]\n", "")

@@ -438,3 +438,34 @@ def test_a_client_that_left_gets_no_answer(world: World) -> None:
     scope = {"type": "http", "method": "POST", "path": "/v1/lookup", "headers": []}
     asyncio.run(create_app(world.catalog())(scope, receive, send))
     assert not sent
+
+
+def test_the_lifespan_starts_the_log_and_writes_it_behind_the_last_answer(world: World) -> None:
+    root = world.folder / "served"
+    log = LogWriter(lambda: ServedLog(root), metrics=Metrics(), interval=60.0)
+    app = create_app(world.catalog(), log=log)
+    messages = iter(["lifespan.startup", "lifespan.shutdown"])
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        kind = next(messages)
+        if kind == "lifespan.shutdown":
+            assert app.answer("/v1/score/late", json.dumps({"row": ROW}).encode())[0] == 200
+        return {"type": kind}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    asyncio.run(app({"type": "lifespan"}, receive, send))
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert ServedLog(root).read("returns", world.plan.fingerprint).num_rows == 1
+
+
+def test_the_parameters_of_a_path_are_documented(client: Client) -> None:
+    score = client.get("/openapi.json").json()["paths"]["/v1/score/{model}"]["post"]
+    assert [(p["name"], p["in"]) for p in score["parameters"]] == [("model", "path")]
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_a_probe_may_ask_for_the_head_alone(client: Client, path: str) -> None:
+    assert client.ask("HEAD", path).status_code == 200

@@ -64,7 +64,7 @@ def iso(micros: int) -> str:
 
 def order(number: int, **columns: Any) -> bytes:
     """An order as a line; its columns follow from its number unless they are given."""
-    event = {"id": f"o{number}", "user": f"u{number % 5}", "shop": number % 3, "ts": number * HOUR // 4,
+    event: dict[str, Any] = {"id": f"o{number}", "user": f"u{number % 5}", "shop": number % 3, "ts": number * HOUR // 4,
              "amount": number / 8 - 3, "gift": number % 2 == 0} | columns  # fmt: skip
     return json.dumps(event | {"ts": iso(event["ts"])}).encode()
 
@@ -100,7 +100,7 @@ class Place:
         """Every (sequence, offset) in the archive; a doubled event shows twice."""
         files = self.archive.files("orders")
         query = f"SELECT _sequence, _offset FROM read_parquet({files!r}) ORDER BY ALL"
-        return duckdb.sql(query).fetchall() if files else []
+        return duckdb.execute(query).fetchall() if files else []
 
     def layout(self, entity: str) -> Layout:
         return self.project.layouts["orders", entity]

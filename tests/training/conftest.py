@@ -111,3 +111,14 @@ def labels(training_set: TrainingSet) -> np.ndarray:
 @pytest.fixture(scope="session")
 def trees(training_set: TrainingSet, labels: np.ndarray, params: TrainParams) -> Trees:
     return train_trees(training_set.matrix(), labels, params)
+
+
+@pytest.fixture
+def own_archive(tmp_path: Path) -> DeltaArchive:
+    """An archive that a test may add to."""
+    return filled_archive(tmp_path / "own-archive")
+
+
+@pytest.fixture
+def later_payments() -> pa.Table:
+    return payments(100, first=2_000)

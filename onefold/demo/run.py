@@ -1,0 +1,231 @@
+"""The demo, step by step: data, registry, archive, training set, model, state, a lived-through December, the proof."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import onefold.examples.flights as example
+from onefold.config import Settings
+from onefold.demo.faults import STORE_FAULTS, Fault, FaultyStore, change_definition, perturb_log
+from onefold.demo.processes import apply_in_background, serving
+from onefold.demo.replay import Replayed, ScoringClient, TimedFeed, live_through
+from onefold.examples.flights import model as flights
+from onefold.examples.flights.data import CUT, SOURCES, FlightsData, prepare
+from onefold.features.errors import InputError
+from onefold.features.state import StateCodec
+from onefold.progress import Progress, counted, stages
+from onefold.streaming.materialize import materialize
+from onefold.streaming.worker import Worker
+from onefold.training.dataset import TrainingSet, build
+from onefold.training.metrics import auc
+from onefold.training.pipeline import TrainedModel, train
+from onefold.training.plots import plot_calibration, plot_over_time
+from onefold.training.tracking import Tracking
+from onefold.verify import Report, verify
+from onefold.wiring import Workspace
+
+if TYPE_CHECKING:
+    from onefold.features.protocols import OnlineStore
+
+FEED = "december"
+FAULTY_STATE = ("arrivals", "route")
+"""The state that a fault of the store is put into."""
+
+
+@dataclass
+class DemoResult:
+    """What the demo found. `seconds`: by step; `replayed`: scores and times of December's requests."""
+
+    folder: Path
+    trained: TrainedModel
+    replayed: Replayed
+    labels: list[bool | None]
+    report: Report
+    plots: list[Path] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    training_rows: int = 0
+
+    @property
+    def december_auc(self) -> float:
+        """Over the requests that have a label and got a score; NaN where there is one kind of label only."""
+        return auc(*self.scored())
+
+    def scored(self) -> tuple[np.ndarray, np.ndarray]:
+        """(labels 0/1, scores) of December's requests that have both, [n] each."""
+        pairs = [(y, s) for y, s in zip(self.labels, self.replayed.scores, strict=True) if y is not None and s is not None]
+        found = np.array(pairs, dtype=float).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
+
+def run_demo(folder: Path, *, progress: Progress, fault: Fault | None = None, days: int | None = None) -> DemoResult:
+    """Run the whole way in `folder`, which is made anew; a project that the CLI works in is left there.
+
+    fault: does one thing wrong on the way, for `verify` to find. days: live through the first days only.
+    """
+    return _Demo(folder, progress, fault, days).run()
+
+
+class _Demo:
+    """One run: what its steps hand on."""
+
+    def __init__(self, folder: Path, progress: Progress, fault: Fault | None, days: int | None) -> None:
+        self._progress, self._fault, self._days = progress, fault, days
+        self._seconds: dict[str, float] = {}
+        self._folder = _fresh_project(folder)
+        self._space = Workspace(Settings.load(self._folder))
+
+    def run(self) -> DemoResult:
+        with self._step("flights"), self._progress("flights of 2013", None):
+            data = prepare(self._folder / "data")
+        with apply_in_background(self._folder) as applied:
+            self._import()
+            training_set = self._training_set(data)
+            trained = self._train(training_set)
+            self._materialize()
+            applied.wait()
+        requests = self._requests(data)
+        replayed = self._live_through(data, requests)
+        self._after_serving()
+        report = self._verify()
+        labels = requests.column(flights.LABEL).to_pylist()
+        result = DemoResult(self._folder, trained, replayed, labels, report, seconds=self._seconds)
+        result.training_rows = training_set.manifest.rows
+        result.plots = self._draw(training_set, result)
+        return result
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - start
+
+    def _import(self) -> None:
+        with self._step("import"), counted(self._progress, "import January to November") as report:
+            for source in self._space.project.sources.values():
+                assert source.path is not None
+                self._space.archive.import_files(source, [self._folder / source.path], progress=report)
+
+    def _training_set(self, data: FlightsData) -> TrainingSet:
+        rows = pq.read_table(data.requests)
+        past = rows.filter(pc.and_(pc.less(rows["month"], 12), pc.is_valid(rows[flights.LABEL])))
+        with self._step("training set"), stages(self._progress, "training set") as report:
+            return build(
+                self._space.project, flights.SERVICE, past, archive=self._space.archive,
+                out=self._space.settings.training / flights.SERVICE, label=flights.LABEL, progress=report,
+            )  # fmt: skip
+
+    def _train(self, training_set: TrainingSet) -> TrainedModel:
+        with self._step("train"), stages(self._progress, "train") as report:
+            return train(
+                self._space.project, flights.SERVICE, training_set, cut=flights.CUT, params=flights.PARAMS,
+                models_dir=self._space.settings.models, tracking=Tracking.local(self._space.settings.state),
+                plots_dir=self._folder / "plots", progress=report,
+            )  # fmt: skip
+
+    def _materialize(self) -> None:
+        with self._step("materialize"), self._space.store() as store, counted(self._progress, "materialize") as report:
+            materialize(self._space.project, store=store, archive=self._space.archive, progress=report)
+
+    def _requests(self, data: FlightsData) -> pa.Table:
+        rows = pq.read_table(data.requests)
+        december = rows.filter(pc.equal(rows["month"], 12)).sort_by("event_timestamp")
+        if self._days is None:
+            return december
+        end = pc.min(december["event_timestamp"]).as_py() + timedelta(days=self._days)
+        return december.filter(pc.less(december["event_timestamp"], pa.scalar(end, december["event_timestamp"].type)))
+
+    def _live_through(self, data: FlightsData, requests: pa.Table) -> Replayed:
+        plan = self._space.project.service(flights.SERVICE)
+        names = [f.name for f in (*plan.keys, *plan.request)]
+        rows = requests.select(list(dict.fromkeys([*names, "event_timestamp"]))).to_pylist()
+        feeds = [
+            TimedFeed(data.feeds[name], source=name, event_time=time_column, name=FEED)
+            for name, time_column in SOURCES.items()
+        ]
+        with (
+            self._step("december"),
+            self._space.store() as store,
+            serving(self._folder) as url,
+            self._progress("December, lived through", len(rows)) as tracker,
+        ):
+            client = ScoringClient(url, flights.SERVICE)
+            worker = self._worker(self._faulty(store), feeds)
+            try:
+                return live_through(worker, feeds, rows, client, advance=tracker.advance)
+            finally:
+                worker.close()
+                client.close()
+
+    def _worker(self, store: OnlineStore, feeds: list[TimedFeed]) -> Worker:
+        return Worker(
+            self._space.project, store=store, archive=self._space.archive, feeds=[f.queue for f in feeds],
+            dead_letters=self._space.dead_letters, archive_every=20_000,
+        )  # fmt: skip
+
+    def _faulty(self, store: OnlineStore) -> OnlineStore:
+        if self._fault not in STORE_FAULTS:
+            return store
+        layout = self._space.project.layouts[FAULTY_STATE]
+        size = StateCodec(layout).records.fixed.size
+        prefix = f"s/{FAULTY_STATE[0]}/{FAULTY_STATE[1]}/".encode()
+        return FaultyStore(store, self._fault, prefix=prefix, record_size=size)
+
+    def _after_serving(self) -> None:
+        if self._fault == Fault.CHANGE_DEFINITION:
+            change_definition(self._space.settings.features)
+            self._space = Workspace(Settings.load(self._folder))
+        elif self._fault == Fault.PERTURB_LOG:
+            perturb_log(self._space.served_log, flights.SERVICE)
+
+    def _verify(self) -> Report:
+        with self._step("verify"), stages(self._progress, "verify") as report:
+            return verify(
+                self._space.project, self._space.archive, self._space.served_log,
+                models=self._space.settings.models, advance=report,
+            )  # fmt: skip
+
+    def _draw(self, training_set: TrainingSet, result: DemoResult) -> list[Path]:
+        folder = self._folder / "plots"
+        scored = result.trained.evaluation
+        with self._step("plots"):
+            series = {"October and November": (scored.labels, scored.scores), "December, as served": result.scored()}
+            plot_calibration(folder / "calibration.png", series)
+            shown = ["origin_dep_delay_3h", "carrier_late_share_7d", "route_arr_delay_30d", "plane_last_arr_delay",
+                     "temperature", "precipitation_6h"]  # fmt: skip
+            plot_over_time(folder / "over_time.png", training_set.table(), shown, marks={"evaluation": flights.CUT})
+        return sorted(folder.glob("*.png"))
+
+
+def _fresh_project(folder: Path) -> Path:
+    """A project folder with the example's definitions. An older demo there is replaced; anything else is refused."""
+    root = folder.resolve()
+    if root.exists() and any(root.iterdir()) and not (root / ".onefold-demo").exists():
+        raise InputError(f"{root} is not empty, and not a demo's folder; name another with --folder")
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    (root / ".onefold-demo").touch()
+    here = Path(example.__file__).parent
+    shutil.copy(here / "onefold.toml", root)
+    shutil.copytree(here / "features", root / "features", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which a share of them lies; NaN of none."""
+    ordered: list[Any] = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
+
+
+__all__ = ["CUT", "DemoResult", "percentile", "run_demo"]
