@@ -131,7 +131,7 @@ class _Lines:
     def advance(self, n: int, /) -> None:
         self.done += n
         now = self._clock()
-        if now - self._said >= self._every:
+        if now - self._said >= self._every and self.done != self._total:
             self._said = now
             self.say(self._status())
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from onefold.cli import console
+from onefold.cli.demo import demo
 from onefold.cli.events import materialize, stream
 from onefold.cli.inspect import describe, list_
 from onefold.cli.models import serve, train, training_set
@@ -60,6 +61,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "serve": serve,
     "verify": verify,
+    "demo": demo,
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(_function)

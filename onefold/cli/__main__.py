@@ -1,5 +1,6 @@
-"""`python -m onefold.cli` is `onefold`."""
+"""`python -m onefold.cli`: for processes that start one another."""
 
 from onefold.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,10 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class AggregateSpec:
-    """An aggregate: what it takes and gives. `args` None means any type; `result` None means the argument's."""
+    """An aggregate: what it takes and gives. `args` None means any type; `result` None means the argument's.
+
+    quick: the same value, sooner, of DOUBLEs that are all coarse (see `exact.are_coarse`), at least one.
+    """
 
     name: str
     fold: Callable[[DataType | None], Fold]
@@ -37,6 +40,7 @@ class AggregateSpec:
     result: DataType | None = None
     nullable: bool = True
     takes_nulls: bool = False
+    quick: Callable[[Sequence[float]], Any] | None = None
     invertible: bool = False
     ordered: bool = False
 
@@ -130,16 +134,16 @@ AGGREGATES: dict[str, AggregateSpec] = {
     for spec in (
         AggregateSpec("count_star", _count, (), BIGINT, nullable=False, takes_nulls=True, invertible=True),
         AggregateSpec("count", _count, None, BIGINT, nullable=False, invertible=True),
-        AggregateSpec("sum", _sum, NUMBERS, invertible=True),
-        AggregateSpec("avg", _avg, NUMBERS, DOUBLE, invertible=True),
+        AggregateSpec("sum", _sum, NUMBERS, invertible=True, quick=exact.quick_total),
+        AggregateSpec("avg", _avg, NUMBERS, DOUBLE, invertible=True, quick=exact.quick_mean),
         AggregateSpec("var_pop", _moments(exact.var_pop), (DOUBLE,), DOUBLE, invertible=True),
         AggregateSpec("var_samp", _moments(exact.var_samp), (DOUBLE,), DOUBLE, invertible=True),
         AggregateSpec("stddev_pop", _moments(exact.stddev_pop), (DOUBLE,), DOUBLE, invertible=True),
         AggregateSpec("stddev_samp", _moments(exact.stddev_samp), (DOUBLE,), DOUBLE, invertible=True),
         AggregateSpec("bool_and", _quantifier(all), (BOOLEAN,), BOOLEAN, invertible=True),
         AggregateSpec("bool_or", _quantifier(any), (BOOLEAN,), BOOLEAN, invertible=True),
-        AggregateSpec("min", _extreme(min)),
-        AggregateSpec("max", _extreme(max)),
+        AggregateSpec("min", _extreme(min), quick=min),
+        AggregateSpec("max", _extreme(max), quick=max),
         AggregateSpec("first_value", _end(last=False), takes_nulls=True, ordered=True),
         AggregateSpec("last_value", _end(last=True), takes_nulls=True, ordered=True),
     )

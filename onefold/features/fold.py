@@ -6,19 +6,18 @@ The seam is `StateFold`: it is built once for a group of slots and called with a
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from onefold.features import ir
+from onefold.features import exact, ir
 from onefold.features.aggregates import AGGREGATES, Fold
-from onefold.features.codec import Events, Head, RecordCodec, read_head
+from onefold.features.codec import Head, generation_of, read_head
 from onefold.features.layout import Layout, Slot
+from onefold.features.records import Events, RecordCodec, Tail
 from onefold.features.state import merge_tail
-
-TailRow = tuple[int, int, int, int, list[Any]]
-
+from onefold.features.types import DOUBLE
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -37,22 +36,24 @@ class Reading:
 class _Packed:
     """A head and the tail behind it, in order: times are searched and columns unpacked only as asked."""
 
-    def __init__(self, head: Head, start: int, tail: list[TailRow]) -> None:
+    def __init__(self, head: Head, start: int, tail: Events) -> None:
         self._head, self._start, self._tail = head, start, tail
-        self._tail_ts = [row[0] for row in tail]
         self._count = head.n - start
 
     def index(self, ts: int) -> int:
         at = self._head.index(ts) - self._start
         if at < self._count:
             return max(at, 0)
-        return self._count + bisect_left(self._tail_ts, ts)
+        return self._count + bisect_left(self._tail.ts, ts)
 
     def column(self, i: int) -> list[Any]:
-        return self._head.column(i, self._start) + [row[4][i] for row in self._tail]
+        return self._head.column(i)[self._start :] + self._tail.columns[i]
+
+    def is_coarse(self, i: int) -> bool:
+        return self._head.is_coarse(i) and exact.are_coarse(self._tail.columns[i])
 
     def time(self, at: int) -> int:
-        return self._tail_ts[at - self._count] if at >= self._count else self._head.time(self._start + at)
+        return self._tail.ts[at - self._count] if at >= self._count else self._head.time(self._start + at)
 
 
 class _Listed:
@@ -67,6 +68,9 @@ class _Listed:
     def column(self, i: int) -> list[Any]:
         return self._events.columns[i]
 
+    def is_coarse(self, i: int) -> bool:
+        return exact.are_coarse(self._events.columns[i])
+
     def time(self, at: int) -> int:
         return self._events.ts[at]
 
@@ -78,6 +82,7 @@ class _View:
         self.timeline, self._t = timeline, t
         self._columns: dict[int, list[Any]] = {}
         self._nulls: dict[int, bool] = {}
+        self._coarse: dict[int, bool] = {}
         self._bounds: dict[ir.Window, tuple[int, int]] = {}
 
     def bounds(self, window: ir.Window) -> tuple[int, int]:
@@ -93,6 +98,12 @@ class _View:
         if found is None:
             found = self._columns[i] = self.timeline.column(i)
             self._nulls[i] = None in found
+        return found
+
+    def is_coarse(self, i: int) -> bool:
+        found = self._coarse.get(i)
+        if found is None:
+            found = self._coarse[i] = self.timeline.is_coarse(i)
         return found
 
     def values(self, slot: Slot, takes_nulls: bool) -> Sequence[Any]:
@@ -111,8 +122,54 @@ class _View:
         return xs
 
 
-def _run(fold: Fold) -> Callable[[Sequence[Any]], Any]:
-    return lambda xs: fold.finish(fold.update(fold.init, xs))
+@dataclass(frozen=True, slots=True)
+class _SlotFold:
+    """A slot with its fold, and the quicker equal of it for coarse values where there is one."""
+
+    slot: Slot
+    takes_nulls: bool
+    fold: Fold
+    quick: Callable[[Sequence[Any]], Any] | None
+
+    @classmethod
+    def of(cls, slot: Slot) -> _SlotFold:
+        spec = AGGREGATES[slot.fn]
+        quick = spec.quick if slot.arg_type == DOUBLE else None
+        return cls(slot, spec.takes_nulls, spec.fold(slot.arg_type), quick)
+
+    def over(self, xs: Sequence[Any]) -> Any:
+        return self.fold.finish(self.fold.update(self.fold.init, xs))
+
+    def value(self, view: _View) -> Any:
+        xs = view.values(self.slot, self.takes_nulls)
+        if self.quick is not None and xs and self.slot.arg is not None and view.is_coarse(self.slot.arg):
+            return self.quick(xs)
+        return self.over(xs)
+
+
+class HeadCache:
+    """Heads that were read lately, found by their generation and compared in full. `limit` counts their events."""
+
+    def __init__(self, columns: int, *, limit: int = 100_000) -> None:
+        self._columns, self._limit, self._held = columns, limit, 0
+        self._heads: dict[bytes, tuple[bytes, Head]] = {}
+
+    def read(self, state: bytes) -> Head:
+        """The head of a state; StateError if it is corrupt."""
+        generation = generation_of(state)
+        packed, head = self._heads.pop(generation, (b"", None))
+        if head is None or not state.startswith(packed):
+            self._held -= 0 if head is None else head.n
+            head = read_head(state, self._columns)
+            if not generation:
+                return head
+            packed = state[: head.length]
+            self._held += head.n
+        self._heads[generation] = packed, head
+        while self._held > self._limit and len(self._heads) > 1:
+            oldest = next(iter(self._heads))
+            self._held -= self._heads.pop(oldest)[1].n
+        return head
 
 
 class StateFold:
@@ -121,41 +178,41 @@ class StateFold:
     def __init__(self, layout: Layout, slots: Sequence[Slot]) -> None:
         self._slots = tuple(slots)
         self._records = RecordCodec(layout.types)
-        self._columns = len(layout.columns)
         self._has_ids = layout.has_ids
         lowers = [s.window.lower for s in slots]
         self._reach = None if None in lowers else max((low for low in lowers if low is not None), default=0)
-        specs = [AGGREGATES[s.fn] for s in slots]
-        self._folds = [
-            (s, spec.takes_nulls, _run(spec.fold(s.arg_type))) for s, spec in zip(slots, specs, strict=True)
-        ]
-        self._empty = [run(()) for _, _, run in self._folds]
+        self._folds = [_SlotFold.of(s) for s in slots]
+        self._empty = [f.over(()) for f in self._folds]
+        self._heads = HeadCache(len(layout.columns))
 
     def __call__(self, state: bytes | None, t: int) -> Reading:
         """The slots' values as of t (microseconds): events with ts <= t that the state holds."""
         if not state:
             return Reading(list(self._empty), [False] * len(self._slots), {}, None, 0)
-        head = read_head(state, self._columns)
+        head = self._heads.read(state)
         offsets = dict(head.offsets)
-        tail = self._records.read(state, head.length, offsets)
-        tail.sort()
+        tail = self._records.read(state, head.length, offsets).in_order()
         timeline = self._timeline(head, tail, t)
-        views = self._without_copies(timeline, t) if self._has_ids else {None: _View(timeline, t)}
-        values = [run(views[s.where].values(s, nulls)) for s, nulls, run in self._folds]
+        views: Mapping[int | None, _View] = {None: _View(timeline, t)}
+        if self._has_ids:
+            views = self._without_copies(timeline, t)
+        values = [f.value(views[f.slot.where]) for f in self._folds]
         partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
         if any(partial):
             values = [None if p else v for v, p in zip(values, partial, strict=True)]
         upto = timeline.index(t + 1)
         newest = timeline.time(upto - 1) if upto else None
-        return Reading(values, partial, offsets, newest, head.n + len(tail))
+        return Reading(values, partial, offsets, newest, head.n + len(tail.offsets))
 
-    def _timeline(self, head: Head, tail: list[TailRow], t: int) -> _Packed | _Listed:
-        if self._has_ids or (tail and head.n and tail[0][:2] < (head.time(head.n - 1), head.last_sequence)):
+    def _timeline(self, head: Head, tail: Tail, t: int) -> _Packed | _Listed:
+        new = tail.events
+        overlaps = new.ts and head.n and (new.ts[0], new.sequences[0]) < (head.time(head.n - 1), head.last_sequence)
+        if self._has_ids or overlaps:
             return _Listed(merge_tail(head.events(), tail))
         start = 0 if self._reach is None else head.index(t - self._reach)
-        return _Packed(head, start, tail)
+        return _Packed(head, start, new)
 
-    def _without_copies(self, timeline: _Packed | _Listed, t: int) -> dict[int | None, _View]:
+    def _without_copies(self, timeline: _Packed | _Listed, t: int) -> Mapping[int | None, _View]:
         """A timeline per WHERE: of the events with one (ts, id) that pass it, the one of least position."""
         assert isinstance(timeline, _Listed)
         events = timeline._events

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from typing import Any
-
-from onefold.features.codec import NO_FLOOR, Events, RecordCodec, State, encode_head, read_head
+from onefold.features.codec import NO_FLOOR, State, encode_head, read_head
 from onefold.features.layout import Layout, PreparedEvent
+from onefold.features.records import Events, RecordCodec, Tail
 
 
 class StateCodec:
@@ -27,7 +25,7 @@ class StateCodec:
         offsets = dict(head.offsets)
         tail = self.records.read(state, head.length, offsets)
         events = merge_tail(head.events(), tail)
-        return State(events, offsets, head.floor, head.generation, head.length, len(tail))
+        return State(events, offsets, head.floor, head.generation, head.length, len(tail.offsets))
 
     def compact(self, state: bytes, *, floor: int | None, generation: bytes, key: bytes = b"") -> bytes:
         """One head that says the same from `floor` on; the floor never moves back."""
@@ -50,20 +48,17 @@ class StateCodec:
         )  # fmt: skip
 
 
-def merge_tail(head: Events, tail: Sequence[tuple[int, int, int, int, Sequence[Any]]]) -> Events:
+def merge_tail(head: Events, tail: Tail) -> Events:
     """Head and tail in one order of (ts, sequence, offset).
 
-    The head has no offsets: within a sequence its events came before those of the tail, which is sorted here.
+    The head has no offsets: within a sequence its events came before those of the tail.
     """
-    if not tail:
+    ordered = tail.in_order().events
+    if not ordered.ts:
         return head
-    rows = sorted(tail)
-    count = len(head.ts)
-    ts = head.ts + [r[0] for r in rows]
-    sequences = head.sequences + [r[1] for r in rows]
-    ids = head.ids + [r[3] for r in rows]
-    columns = [column + [r[4][i] for r in rows] for i, column in enumerate(head.columns)]
-    events = Events(ts, sequences, ids, columns)
+    count, columns = len(head.ts), zip(head.columns, ordered.columns, strict=True)
+    ts, sequences = head.ts + ordered.ts, head.sequences + ordered.sequences
+    events = Events(ts, sequences, head.ids + ordered.ids, [a + b for a, b in columns])
     if count and (ts[count - 1], sequences[count - 1]) > (ts[count], sequences[count]):
         return events.take(sorted(range(len(ts)), key=lambda i: (ts[i], sequences[i], i)))
     return events

@@ -57,6 +57,7 @@ class _GroupReader:
         self.key_types = [f.type for f in layout.key_fields]
         self.epoch, self.prefix = -1, b""
         self.sequences: list[int] = []
+        self.marker_names: list[bytes] = []
         self.pointer: bytes | None = None
 
     def follow(self, pointer: bytes | None, store: OnlineStore) -> None:
@@ -71,11 +72,8 @@ class _GroupReader:
             )
         self.pointer, self.epoch, self.prefix = pointer, epoch, self.layout.prefix(epoch)
         prefix = names.marker_prefix(self.layout.source.name, self.layout.entity.name, epoch, layout)
-        self.sequences = [int(name[len(prefix) :]) for name, _ in store.scan(prefix)]
-
-    def marker_names(self) -> list[bytes]:
-        source, entity, layout = self.layout.source.name, self.layout.entity.name, self.layout.fingerprint
-        return [names.marker_name(source, entity, self.epoch, layout, s) for s in self.sequences]
+        self.marker_names = [name for name, _ in store.scan(prefix)]
+        self.sequences = [int(name[len(prefix) :]) for name in self.marker_names]
 
     def string_name(self, row: Row) -> bytes | None:
         """The name of the row's string; None where a part of its key is NULL."""
@@ -135,7 +133,7 @@ class Lookup:
         wanted: list[bytes] = [g.pointer_name for g in self._groups]
         spans = []
         for group in self._groups:
-            markers = group.marker_names()
+            markers = group.marker_names
             strings = [group.string_name(row) for row in rows]
             spans.append((markers, strings))
             wanted += markers

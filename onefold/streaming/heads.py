@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from onefold.features import keys as names
-from onefold.features.codec import Events
+from onefold.features.records import Events
 from onefold.features.duckdb_group import prepared_events
 from onefold.features.layout import Layout, hash_id
 from onefold.features.state import StateCodec

@@ -122,13 +122,19 @@ def _check_alone(session: Session, rows: np.ndarray, scores: np.ndarray) -> None
             raise ModelError(f"row {row} alone scores {alone[0]!r}, and {scores[row]!r} in a batch; use one thread")
 
 
-def golden_rows(model: bytes, doubles: np.ndarray, *, count: int = GOLDEN_ROWS) -> tuple[GoldenRow, ...]:
-    """Real rows, spread over `doubles` (float64 [n, k]), with the scores that ONNX Runtime gives them."""
-    chosen = doubles[np.unique(np.linspace(0, len(doubles) - 1, count).astype(np.int64))]
-    scores = Session(model).scores(chosen.astype(np.float32))
+def golden_places(matrix: np.ndarray) -> np.ndarray:
+    """Rows of a matrix [n, k] to keep with a model: some spread evenly, two with the most values missing."""
+    bare = np.argsort(-np.isnan(matrix).sum(axis=1), kind="stable")[:2]
+    spread = np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(np.int64)
+    return np.sort(np.array(list(dict.fromkeys([*bare, *spread[1:-1], *spread]))[:GOLDEN_ROWS]))
+
+
+def golden_rows(model: bytes, doubles: np.ndarray) -> tuple[GoldenRow, ...]:
+    """Rows (float64 [n, k]) with the scores that ONNX Runtime gives them."""
+    scores = Session(model).scores(doubles.astype(np.float32))
     return tuple(
         GoldenRow(tuple(None if value != value else value for value in row), float(score))
-        for row, score in zip(chosen.tolist(), scores, strict=True)
+        for row, score in zip(doubles.tolist(), scores, strict=True)
     )
 
 

@@ -89,12 +89,13 @@ def train(
     """
     given = training_set if isinstance(training_set, TrainingSet) else TrainingSet.load(training_set)
     job = _Job(project.service(service), given, params or TrainParams(), progress or (lambda *_: None))
+    model_name = store.check_name(service if name is None else name)
     job.read(label, cut)
     trees = job.train()
     model = job.prove(trees, convert, tolerance)
     with tempfile.TemporaryDirectory() as scratch:
         drawn = job.draw(trees, Path(plots_dir or scratch))
-        folder, contract, run_id = job.publish(model, name or service, Path(models_dir), tracking, drawn)
+        folder, contract, run_id = job.publish(model, model_name, Path(models_dir), tracking, drawn)
     return TrainedModel(
         name=contract.model,
         version=int(contract.version),
@@ -219,8 +220,8 @@ class _Job:
 
     def _contract(self, model: bytes, name: str, version: str) -> ModelContract:
         rows = self.split.evaluation
-        chosen = self.table.take(rows[np.unique(np.linspace(0, len(rows) - 1, export.GOLDEN_ROWS).astype(np.int64))])
-        doubles = to_matrix(chosen, self.plan.inputs, dtype=np.float64)
+        chosen = rows[export.golden_places(self.matrix[rows])]
+        doubles = to_matrix(self.table.take(chosen), self.plan.inputs, dtype=np.float64)
         return ModelContract(
             model=name,
             version=version,

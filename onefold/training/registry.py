@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -27,6 +27,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, 
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
 
 from onefold.features.contract import ModelContract
 from onefold.features.errors import StoreError
@@ -62,8 +63,8 @@ class ModelRegistry:
         try:
             self._client = MlflowClient(tracking_uri=tracking.uri, registry_uri=tracking.uri)
             self._experiment = self._open_experiment()
-        except MlflowException as error:
-            raise StoreError(f"MLflow at {tracking.uri!r} cannot be opened: {error.message}") from error
+        except (MlflowException, SQLAlchemyError) as error:
+            raise StoreError(f"MLflow at {tracking.uri!r} cannot be opened: {_first_line(error)}") from error
 
     @contextmanager
     def run(self, record: RunRecord) -> Iterator[Run]:
@@ -73,10 +74,13 @@ class ModelRegistry:
         try:
             run.record()
             yield run
-        except BaseException:
-            run.fail()
+            self._client.set_terminated(run_id, "FINISHED")
+        except BaseException as error:
+            with suppress(MlflowException):
+                run.fail()
+            if isinstance(error, MlflowException):
+                raise StoreError(f"MLflow at {self._tracking.uri!r} failed: {_first_line(error)}") from error
             raise
-        self._client.set_terminated(run_id, "FINISHED")
 
     def _open_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._tracking.experiment)
@@ -165,6 +169,10 @@ class Run:
         self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         self._client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, step=0)])
         return str(logged.model_id), str(logged.artifact_location)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _signature(width: int) -> ModelSignature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,14 @@ from onefold.features.contract import ModelContract
 from onefold.features.errors import ModelError, NotFoundError, nearest
 
 MODEL, CONTRACT, CURRENT = "model.onnx", "contract.json", "current"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,199}")
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be a folder's and MLflow's; else ModelError."""
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"model name {name!r} cannot be used; take letters, digits, '_', '-' and '.', a letter first")
+    return name
 
 
 def versions(models: Path, name: str) -> list[int]:
@@ -23,7 +32,7 @@ def write_model(models: Path, model: bytes, contract: ModelContract) -> Path:
 
     The folder appears whole or not at all; ModelError where the version is there already.
     """
-    parent = models / contract.model
+    parent = models / check_name(contract.model)
     folder = parent / contract.version
     parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():

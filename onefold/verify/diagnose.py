@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from onefold.features.codec import Events
+from onefold.features.records import Events
 from onefold.features.duckdb_group import prepared_events
 from onefold.features.duckdb_scalar import quote
 from onefold.features.fold import StateFold

@@ -17,7 +17,6 @@ COMMANDS = (
     "init", "plan", "apply", "list", "describe", "materialize", "stream", "get", "training-set", "train", "serve",
     "verify", "demo",
 )  # fmt: skip
-READING = ("plan", "list", "describe", "get", "verify")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -68,6 +67,7 @@ def test_version_is_told(run: Run) -> None:
         ["list", "viws"],
         ["stream", "--feed", "orders"],
         ["train", "nowhere", "--task", "guess"],
+        ["demo", "--inject", "drop-evnt"],
         ["init"],
         ["init", "my-shop"],
         ["plan", "--project", "nowhere"],
@@ -81,6 +81,12 @@ def test_misuse_exits_with_2_and_no_traceback(run: Run, shop: Path, args: list[s
 
 def test_a_command_that_is_misspelt_is_named(run: Run) -> None:
     assert "'apply'" in run("aply").err
+
+
+def test_demo_leaves_a_folder_alone_that_is_not_its_own(run: Run, shop: Path) -> None:
+    answer = run("demo", "--folder", str(shop))
+    assert answer.code == 2 and "is not empty" in answer.err
+    assert (shop / "onefold.toml").exists()
 
 
 def test_misuse_is_json_where_json_is_asked_for(run: Run, shop: Path) -> None:

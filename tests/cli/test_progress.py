@@ -65,8 +65,9 @@ def test_counts_are_turned_into_steps() -> None:
     with counted(lines(stream=stream, clock=clock), "import") as report:
         report(3, 9)
         clock.now = 3
+        report(6, 9)
         report(9, 9)
-    assert stream.getvalue().splitlines() == ["import: 9 of 9 (100%), about 0 s left", "import: done, 9 in 3.0 s"]
+    assert stream.getvalue().splitlines() == ["import: 6 of 9 (67%), about 2 s left", "import: done, 9 in 3.0 s"]
 
 
 def test_what_is_done_at_once_is_not_worth_a_line() -> None:

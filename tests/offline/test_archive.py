@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,23 +60,23 @@ def test_feeds_get_dense_numbers_that_outlive_the_process(tmp_path: Path) -> Non
     assert first.sequences("orders") == {"a": 0, "b": 1, "c": 2}
 
 
-def _register_many(root: str, feeds: list[str], start: Any, found: Any) -> None:
-    archive = DeltaArchive(root)
-    start.wait()
-    found.put({feed: archive.sequence("orders", feed) for feed in feeds})
+def rivals(root: Path, work: str, given: Sequence[object]) -> list[Any]:
+    """What processes that begin their work at one moment each print, one for each of `given`."""
+    command = [sys.executable, str(Path(__file__).parent / "archive_process.py"), work, str(root)]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen([*command, json.dumps(g)], stdin=pipe, stdout=pipe, text=True) for g in given]
+    for process in started:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [json.loads(process.communicate(timeout=100)[0]) for process in started]
 
 
 def test_rival_processes_agree_on_sequence_numbers(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    start, found = context.Barrier(3), context.Queue()
     feeds = [f"feed-{i}" for i in range(20)]
-    orders = [feeds, feeds[::-1], feeds[10:] + feeds[:10]]
-    rivals = [context.Process(target=_register_many, args=(str(tmp_path), order, start, found)) for order in orders]
-    for rival in rivals:
-        rival.start()
-    answers = [found.get(timeout=60) for _ in rivals]
-    for rival in rivals:
-        rival.join(timeout=60)
+    answers = rivals(tmp_path, "register", [feeds, feeds[::-1], feeds[10:] + feeds[:10]])
     assert answers[0] == answers[1] == answers[2]
     assert sorted(answers[0].values()) == list(range(20))
 
@@ -134,23 +135,9 @@ def test_stale_handle_is_refused_and_starts_again(archive: DeltaArchive, monkeyp
     assert stored(archive) == [(0, n) for n in range(4)]
 
 
-def _append_many(root: str, start: Any) -> None:
-    archive = DeltaArchive(root)
-    sequence = archive.sequence("orders", "live")
-    start.wait()
-    for first in range(0, 40, 4):
-        archive.append("orders", sequence, events(range(first, first + 4)))
-
-
 def test_zombie_worker_doubles_nothing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(2)
-    workers = [context.Process(target=_append_many, args=(str(tmp_path), start)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(timeout=100)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    added = rivals(tmp_path, "append", [list(range(40))] * 2)
+    assert sum(added) == 40
     assert stored(DeltaArchive(tmp_path)) == [(0, n) for n in range(40)]
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import lmdb
 import pytest
 
-from onefold.features.codec import Events, encode_head
+from onefold.features.codec import encode_head
+from onefold.features.records import Events
 from onefold.features.errors import StoreError
 from onefold.online.lmdb_store import LmdbStore
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -165,52 +164,27 @@ def test_threads_read_whole_batches_while_one_writes(tmp_path: Path) -> None:
     assert torn == []
 
 
-def _watch(path: str, ready: Any, done: Any, answer: Any) -> None:
-    """Read in another process until the writer is done: every read must be of whole batches, in order."""
-    with LmdbStore(path, readonly=True, map_size=1 << 16) as store:
-        torn, last = 0, 0
-        ready.set()
-        while True:
-            over = done.is_set()
-            a, b = store.get([b"a", b"b"])
-            torn += a != b or len(a or b"") < last
-            last = len(a or b"")
-            if over:
-                break
-        answer.put((torn, last))
+def other_process(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(Path(__file__).parent / "store_process.py"), *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_another_process_reads_while_the_writer_writes_and_grows(tmp_path: Path) -> None:
-    ready, done, answer = SPAWN.Event(), SPAWN.Event(), SPAWN.Queue()
     with LmdbStore(tmp_path / "online", map_size=1 << 16) as store:
         store.append([(b"a", b"x"), (b"b", b"x")])
-        reader = SPAWN.Process(target=_watch, args=(str(tmp_path / "online"), ready, done, answer))
-        reader.start()
-        assert ready.wait(60)
-        for _ in range(200):
-            store.append([(b"a", b"y" * 2000), (b"b", b"y" * 2000)])
-        done.set()
-        assert answer.get(timeout=60) == (0, 1 + 200 * 2000)
-        reader.join(timeout=60)
-
-
-def _die_writing(path: str, appended: Any) -> None:
-    store = LmdbStore(path)
-    for n in range(1000):
-        store.append([(b"a", b"x"), (b"b", b"x")])
-        if n == 500:
-            appended.put(n)
-            os._exit(9)
+        with other_process("read", str(tmp_path / "online")) as reader:
+            assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
+            for _ in range(200):
+                store.append([(b"a", b"y" * 2000), (b"b", b"y" * 2000)])
+            answer, _ = reader.communicate("done\n", timeout=60)
+    assert answer == f"0 {1 + 200 * 2000}\n"
 
 
 def test_writer_that_dies_leaves_its_acknowledged_batches(tmp_path: Path) -> None:
-    appended = SPAWN.Queue()
-    writer = SPAWN.Process(target=_die_writing, args=(str(tmp_path / "online"), appended))
-    writer.start()
-    writer.join(timeout=60)
+    with other_process("die", str(tmp_path / "online")) as writer:
+        assert writer.wait(timeout=60) == 9
     with LmdbStore(tmp_path / "online") as store:
-        a, b = store.get([b"a", b"b"])
-        assert a == b == b"x" * 501
+        assert store.get([b"a", b"b"]) == [b"x" * 100] * 2
 
 
 def test_failure_below_is_a_store_error(store: LmdbStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from onefold.features.codec import RecordCodec
+from onefold.features.records import RecordCodec
 from onefold.features.contract import GoldenRow, ModelContract
 from onefold.features.keys import encode_marker, encode_pointer, marker_name, pointer_name, state_name
 from onefold.features.loading import load_project

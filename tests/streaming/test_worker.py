@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from onefold.features.errors import MismatchError, NotFoundError, StoreError
-from onefold.features.keys import LONGEST, state_name
+from onefold.features.keys import LONGEST, decode_marker, state_name
 from onefold.features.protocols import Record
 from onefold.streaming.feeds import FileFeed, QueueFeed
 from onefold.streaming.materialize import materialize
@@ -121,6 +121,15 @@ def test_worker_that_dies_before_its_archive_flush_loses_and_doubles_nothing(pla
     place.reopened().worker(place.queue(lines)).run()
     assert place.positions() == once(30)
     assert place.canonical() == place.expected(lines)
+
+
+def test_progress_marker_never_moves_back(place: Place) -> None:
+    lines = orders(place, 30)
+    place.worker(place.queue(lines)).step()
+    again = place.reopened().worker(place.queue(lines), batch=4)
+    while again.step().records:
+        markers = [decode_marker(value) for _, value in place.store.scan(b"m/")]
+        assert markers == [29, 29]
 
 
 class FailsOnce:

@@ -72,7 +72,7 @@ def test_a_row_alone_scores_as_in_a_batch_to_the_bit(model: bytes, training_set:
 @pytest.mark.parametrize("by", [1e-3, float("nan")])
 def test_a_wrong_conversion_is_refused(trees: Trees, training_set: TrainingSet, by: float) -> None:
     wrong = bytes(shifted(trees, by).SerializeToString())
-    with pytest.raises(ModelError, match="does not score as its trainer: .* rows differ by more than 1e-05"):
+    with pytest.raises(ModelError, match=r"does not score as its trainer: .* rows differ by more than 1e-05"):
         export.check_scores(wrong, trees, training_set.matrix())
 
 
@@ -87,8 +87,10 @@ def test_one_wrong_leaf_is_found(trees: Trees, training_set: TrainingSet) -> Non
 def test_golden_rows_come_back_with_their_bits(
     model: bytes, training_set: TrainingSet, plan: ServicePlan, tmp_path: Path
 ) -> None:
-    golden = export.golden_rows(model, training_set.matrix(dtype=np.float64)[:300])
+    doubles = training_set.matrix(dtype=np.float64)
+    golden = export.golden_rows(model, doubles[export.golden_places(training_set.matrix())])
     assert len(golden) == export.GOLDEN_ROWS and any(None in row.values for row in golden)
+    assert len({row.values for row in golden}) >= len(golden) - 1
     contract = ModelContract("fraud", "3", "fraud", plan.fingerprint, plan.inputs, export.libraries(), golden)
     folder = store.write_model(tmp_path, model, contract)
     read = store.load_contract(folder)
@@ -102,7 +104,7 @@ def test_golden_rows_come_back_with_their_bits(
 def test_a_version_is_never_written_twice(model: bytes, plan: ServicePlan, tmp_path: Path) -> None:
     contract = ModelContract("fraud", "1", "fraud", plan.fingerprint, plan.inputs, export.libraries(), ())
     store.write_model(tmp_path, model, contract)
-    with pytest.raises(ModelError, match="version 1 is at .* already"):
+    with pytest.raises(ModelError, match=r"version 1 is at .* already"):
         store.write_model(tmp_path, b"other", contract)
     assert (tmp_path / "fraud" / "1" / "model.onnx").read_bytes() == model
     assert store.versions(tmp_path, "fraud") == [1]

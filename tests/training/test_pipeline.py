@@ -115,8 +115,8 @@ def test_a_set_of_other_definitions_is_refused(
     project: Project, training_set: TrainingSet, params: TrainParams, tmp_path: Path
 ) -> None:
     views = project.services["fraud"].features
-    other = Project.of(FeatureService(name="fraud", features=[views[0]]))  # type: ignore[list-item]  # a view
-    with pytest.raises(MismatchError, match="was built from service 'fraud' .*missing.*share.*build it again"):
+    other = Project.of(FeatureService(name="fraud", features=[views[0]]))
+    with pytest.raises(MismatchError, match=r"was built from service 'fraud' .*missing.*share.*build it again"):
         train(other, "fraud", training_set, cut=CUT, models_dir=tmp_path, params=params)
 
 
@@ -136,14 +136,22 @@ def test_what_cannot_be_trained_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["../fraud", "a/b", "", "fraud:1", ".hidden"])
+def test_a_model_name_that_is_no_folder_name_is_refused(
+    project: Project, training_set: TrainingSet, params: TrainParams, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ModelError, match="cannot be used; take letters"):
+        train(project, "fraud", training_set, cut=CUT, models_dir=tmp_path / "models", params=params, name=name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_infinite_feature_is_refused_by_name(
     project: Project, plan: ServicePlan, training_set: TrainingSet, params: TrainParams, tmp_path: Path
 ) -> None:
     table = training_set.table()
     share = pa.array([float("inf"), *table["share"].to_pylist()[1:]])
-    spoilt = write(
-        tmp_path / "set", table.set_column(table.column_names.index("share"), "share", share), plan, label="fraud"
-    )
+    rows = table.set_column(table.column_names.index("share"), "share", share)
+    spoilt = write(tmp_path / "set", rows, plan, label="fraud")
     with pytest.raises(ModelError, match="feature 'share' is infinite as FLOAT in 1 of 6,000 rows"):
         train(project, "fraud", spoilt, cut=CUT, models_dir=tmp_path / "models", params=params)
 

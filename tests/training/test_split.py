@@ -38,7 +38,13 @@ def test_a_row_at_the_cut_is_evaluated() -> None:
 def test_a_cut_is_a_date_a_moment_or_a_text_and_utc_unless_it_says_so() -> None:
     moment = datetime(2013, 10, 1, 4, tzinfo=UTC)
     there = moment.astimezone(timezone(timedelta(hours=-4)))
-    forms = ["2013-10-01T04:00:00Z", "2013-10-01 04:00", "2013-10-01T00:00:00-04:00", moment, there]
+    forms: list[str | datetime] = [
+        "2013-10-01T04:00:00Z",
+        "2013-10-01 04:00",
+        "2013-10-01T00:00:00-04:00",
+        moment,
+        there,
+    ]
     assert {parse_cut(form) for form in forms} == {1_380_600_000_000_000}
     assert parse_cut("2013-10-01") == 1_380_600_000_000_000 - 4 * HOUR
     with pytest.raises(InputError, match="cut 'October' is no moment; write it as 2013-10-01"):
@@ -47,7 +53,9 @@ def test_a_cut_is_a_date_a_moment_or_a_text_and_utc_unless_it_says_so() -> None:
 
 def test_a_cut_outside_the_rows_says_where_they_lie() -> None:
     times = np.array([0, HOUR])
-    with pytest.raises(InputError, match="leaves 2 rows before it and 0 after.*1970-01-01T00:00:00.* to 1970-01-01T01"):
+    with pytest.raises(
+        InputError, match=r"leaves 2 rows before it and 0 after.*1970-01-01T00:00:00.* to 1970-01-01T01"
+    ):
         split_by_time(times, np.array([True, True]), "1980-01-01")
     with pytest.raises(InputError, match="no row has a label"):
         split_by_time(times, np.array([False, False]), "1970-01-01T00:30")

@@ -63,7 +63,7 @@ def test_params_are_frozen_and_checked() -> None:
         params.rounds = 1  # type: ignore[misc]  # on purpose
     for wrong in ({"task": "ranking"}, {"device": "tpu"}, {"rounds": 0}):
         with pytest.raises(ConfigError):
-            TrainParams(**wrong)  # type: ignore[arg-type]  # on purpose
+            TrainParams(**wrong)
 
 
 def test_auto_is_a_device_that_is_there() -> None:

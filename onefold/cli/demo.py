@@ -1,0 +1,108 @@
+"""`demo`: the whole way on real flights, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onefold.cli.console import DIFFERENT, FAILED, JsonOption, note, say_json, say_next, say_table
+from onefold.cli.proof import show as show_report
+
+if TYPE_CHECKING:
+    from onefold.demo.faults import Fault
+    from onefold.demo.run import DemoResult
+
+
+def demo(
+    folder: Annotated[
+        str, typer.Option(metavar="DIR", help="Where it works; an older demo there is replaced.")
+    ] = ".demo",
+    days: Annotated[int | None, typer.Option(help="Live through the first days of December only.", min=1)] = None,
+    inject: Annotated[
+        str | None, typer.Option(metavar="FAULT", help="Do one thing wrong, for verify to find, as drop-event.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """The whole way on 336,776 flights, up to the proof.
+
+    Needs `pip install onefold[flights]`. Exits with 3 where the proof fails, and with 1 where requests did.
+    """
+    fault = _fault(inject)
+    from onefold.demo import run_demo
+    from onefold.progress import on_stderr
+
+    result = run_demo(Path(folder), progress=on_stderr(), fault=fault, days=days)
+    if json:
+        say_json(_json(result))
+    else:
+        _show(result)
+    if not result.report.ok:
+        raise typer.Exit(DIFFERENT)
+    raise typer.Exit(FAILED if result.replayed.failures else 0)
+
+
+def _fault(word: str | None) -> Fault | None:
+    if word is None:
+        return None
+    from onefold.demo.faults import Fault
+    from onefold.features.errors import nearest
+
+    known = [f.value for f in Fault]
+    if word not in known:
+        raise typer.BadParameter(f"{word!r} is no fault{nearest(word, known)}", param_hint="--inject")
+    return Fault(word)
+
+
+def _show(result: DemoResult) -> None:
+    say_table(("figure", "value"), list(_figures(result)))
+    for failure in result.replayed.failures[:5]:
+        note(failure)
+    for path in result.plots:
+        note(f"plot: {path}")
+    say_next(f"cd {result.folder} && onefold list", "the demo is a project like any other: describe, get, serve, plan")
+    show_report(result.report)
+
+
+def _figures(result: DemoResult) -> Iterator[tuple[str, str]]:
+    yield "AUC, October and November (evaluation)", f"{result.trained.auc:.4f}"
+    yield "AUC, December, as served", f"{result.december_auc:.4f}"
+    yield "requests answered", f"{len(result.replayed.seconds):,}"
+    yield "score over HTTP, p50 / p99", " / ".join(f"{x * 1e3:.2f} ms" for x in _tail(result))
+    yield "training set", f"{_rate(result):,.0f} rows/s of {result.training_rows:,}"
+    yield "events replayed", f"{result.replayed.events:,}"
+    steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items())
+    yield "seconds", f"{sum(result.seconds.values()):.1f} ({steps})"
+
+
+def _tail(result: DemoResult) -> tuple[float, float]:
+    from onefold.demo.run import percentile
+
+    return percentile(result.replayed.seconds, 0.5), percentile(result.replayed.seconds, 0.99)
+
+
+def _rate(result: DemoResult) -> float:
+    return float(result.training_rows / max(result.seconds["training set"], 1e-9))
+
+
+def _json(result: DemoResult) -> dict[str, Any]:
+    p50, p99 = (_finite(x) for x in _tail(result))
+    return {
+        "folder": str(result.folder),
+        "auc": {"evaluation": _finite(result.trained.auc), "december": _finite(result.december_auc)},
+        "requests": len(result.replayed.seconds),
+        "failures": result.replayed.failures,
+        "request_seconds": {"p50": p50, "p99": p99},
+        "training_set": {"rows": result.training_rows, "rows_per_second": _rate(result)},
+        "events": result.replayed.events,
+        "seconds": result.seconds,
+        "plots": [str(p) for p in result.plots],
+        "verify": result.report.to_dict(),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN: what could not be measured is null."""
+    return value if value == value else None

@@ -1,0 +1,135 @@
+"""The tail of a state: records in order of arrival, one for each event. For the format see `codec`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import le, lt
+from typing import Any
+
+from onefold.features.errors import StateError
+from onefold.features.types import BOOLEAN, DOUBLE, VARCHAR, DataType
+
+RECORD = 0x52
+_U32 = struct.Struct("<I")
+_FIXED_FIELDS = 6
+
+
+@dataclass(slots=True)
+class Events:
+    """Events of one key: parallel lists, values with None for NULL. In order of (ts, position) where not said."""
+
+    ts: list[int]
+    sequences: list[int]
+    ids: list[int]
+    columns: list[list[Any]]
+
+    def take(self, order: Sequence[int]) -> Events:
+        ts, sequences, ids = ([xs[i] for i in order] for xs in (self.ts, self.sequences, self.ids))
+        return Events(ts, sequences, ids, [[xs[i] for i in order] for xs in self.columns])
+
+
+@dataclass(slots=True)
+class Tail:
+    """The records of a tail that are no copies, in order of arrival."""
+
+    events: Events
+    offsets: list[int]
+
+    def in_order(self) -> Tail:
+        """The same in order of (ts, sequence, offset)."""
+        ts, sequences = self.events.ts, self.events.sequences
+        if all(map(le, ts, islice(ts, 1, None))) and (not ts or sequences.count(sequences[0]) == len(ts)):
+            return self
+        return self.take(sorted(range(len(ts)), key=lambda i: (ts[i], sequences[i], self.offsets[i])))
+
+    def take(self, order: Sequence[int]) -> Tail:
+        return Tail(self.events.take(order), [self.offsets[i] for i in order])
+
+
+class RecordCodec:
+    """Encodes and reads the records of one layout's column types."""
+
+    def __init__(self, types: Sequence[DataType]) -> None:
+        self.types = tuple(types)
+        self.texts = [i for i, t in enumerate(types) if t == VARCHAR]
+        codes = "".join("" if t == VARCHAR else "d" if t == DOUBLE else "B" if t == BOOLEAN else "q" for t in types)
+        self.fixed = struct.Struct(f"<BIqqQ{(len(types) + 7) // 8}s{codes}")
+        self._plain = [i for i, t in enumerate(types) if t != VARCHAR]
+        self._bools = [i for i, t in enumerate(types) if t == BOOLEAN]
+        self._null_bytes = (len(types) + 7) // 8
+
+    def encode(self, sequence: int, offset: int, ts: int, id_hash: int, values: Sequence[Any]) -> bytes:
+        """One record; `values` in the layout's order, None for NULL."""
+        nulls = 0
+        if None in values:
+            nulls = sum(1 << i for i, v in enumerate(values) if v is None)
+        plain = [values[i] if values[i] is not None else 0 for i in self._plain]
+        packed = self.fixed.pack(
+            RECORD, sequence, offset, ts, id_hash, nulls.to_bytes(self._null_bytes, "little"), *plain
+        )
+        for i in self.texts:
+            raw = (values[i] or "").encode()
+            packed += _U32.pack(len(raw)) + raw
+        return packed
+
+    def read(self, state: bytes, start: int, offsets: dict[int, int]) -> Tail:
+        """The records from byte `start` on, without copies; `offsets` is brought forward. StateError if corrupt."""
+        try:
+            rows = self._rows(state, start) if self.texts else list(self.fixed.iter_unpack(memoryview(state)[start:]))
+        except (struct.error, UnicodeDecodeError):
+            raise StateError(f"a record of the tail is cut off ({len(state) - start} bytes of tail)") from None
+        if not rows:
+            return Tail(Events([], [], [], [[] for _ in self.types]), [])
+        tags, sequences, at, ts, ids, nulls, *columns = map(list, zip(*rows, strict=True))
+        if tags.count(RECORD) != len(tags):
+            raise StateError(f"a record of the tail does not begin with byte {RECORD}")
+        for i in self._bools:
+            columns[i] = list(map(bool, columns[i]))
+        if b"".join(nulls).strip(b"\0"):
+            _put_nulls(columns, nulls)
+        tail = Tail(Events(ts, sequences, ids, columns), at)
+        kept = _fresh(sequences, at, offsets)
+        return tail if kept is None else tail.take(kept)
+
+    def _rows(self, state: bytes, start: int) -> list[tuple[Any, ...]]:
+        """Records with texts, which vary in length: their texts are put among the values."""
+        rows, view = [], memoryview(state)
+        while start < len(state):
+            row = list(self.fixed.unpack_from(view, start))
+            start += self.fixed.size
+            for i in self.texts:
+                (length,) = _U32.unpack_from(view, start)
+                start += _U32.size
+                if start + length > len(state):
+                    raise struct.error("text is cut off")
+                row.insert(_FIXED_FIELDS + i, bytes(view[start : start + length]).decode())
+                start += length
+            rows.append(tuple(row))
+        return rows
+
+
+def _put_nulls(columns: list[list[Any]], nulls: Sequence[bytes]) -> None:
+    for row, raw in enumerate(nulls):
+        mask = int.from_bytes(raw, "little")
+        while mask:
+            low = mask & -mask
+            columns[low.bit_length() - 1][row] = None
+            mask ^= low
+
+
+def _fresh(sequences: list[int], at: list[int], offsets: dict[int, int]) -> list[int] | None:
+    """The records whose offset is above the highest before them of their sequence; None where all are."""
+    first = sequences[0]
+    one_feed = sequences.count(first) == len(sequences)
+    if one_feed and at[0] > offsets.get(first, -1) and all(map(lt, at, islice(at, 1, None))):
+        offsets[first] = at[-1]
+        return None
+    kept = []
+    for i, (sequence, offset) in enumerate(zip(sequences, at, strict=True)):
+        if offset > offsets.get(sequence, -1):
+            offsets[sequence] = offset
+            kept.append(i)
+    return kept if len(kept) < len(at) else None
