@@ -69,7 +69,9 @@ def view_of_sql(sql: str, events: Mapping[str, pa.Table]) -> FeatureView:
         raise InputError(f"the SELECT reads {name!r}, which is not among the tables{nearest(str(name), events)}")
     keys, event_time = grouping(tree)
     if not keys or event_time is None:
-        raise DefinitionError("a SELECT without an entity says PARTITION BY its keys and ORDER BY its event time", sql=sql)
+        raise DefinitionError(
+            "a SELECT without an entity says PARTITION BY its keys and ORDER BY its event time", sql=sql
+        )
     schema = {f.name: _type(f) for f in events[name].schema if not f.name.startswith("_")}
     missing = [k for k in keys if k not in schema]
     if missing:
@@ -102,7 +104,9 @@ def _numbered(plan: ServicePlan, name: str, events: Mapping[str, pa.Table]) -> p
     source = next(g.layout.source for g in plan.groups if g.source == name)
     table = conform(events[name], source.fields, what=f"events of {name!r}")
     if table.column(source.event_time).null_count:
-        raise InputError(f"events of {name!r}: {table.column(source.event_time).null_count} have no {source.event_time!r}")
+        raise InputError(
+            f"events of {name!r}: {table.column(source.event_time).null_count} have no {source.event_time!r}"
+        )
     count = table.num_rows
     table = table.append_column("_sequence", pa.array([0] * count, pa.int32()))
     return table.append_column("_offset", pa.array(range(count), pa.int64()))

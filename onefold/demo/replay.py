@@ -76,7 +76,12 @@ class ScoringClient:
 
 
 def live_through(
-    worker: Worker, feeds: Sequence[TimedFeed], requests: Sequence[Mapping[str, Any]], client: ScoringClient, *, advance: Advance
+    worker: Worker,
+    feeds: Sequence[TimedFeed],
+    requests: Sequence[Mapping[str, Any]],
+    client: ScoringClient,
+    *,
+    advance: Advance,
 ) -> Replayed:
     """Replay events and requests together: all events with ts <= t are in the state before request t is sent.
 

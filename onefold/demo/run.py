@@ -64,7 +64,9 @@ class DemoResult:
 
     def scored(self) -> tuple[np.ndarray, np.ndarray]:
         """(labels 0/1, scores) of December's requests that have both, [n] each."""
-        pairs = [(y, s) for y, s in zip(self.labels, self.replayed.scores, strict=True) if y is not None and s is not None]
+        pairs = [
+            (y, s) for y, s in zip(self.labels, self.replayed.scores, strict=True) if y is not None and s is not None
+        ]
         found = np.array(pairs, dtype=float).reshape(-1, 2)
         return found[:, 0], found[:, 1]
 

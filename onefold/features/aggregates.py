@@ -31,6 +31,7 @@ class Fold:
 class AggregateSpec:
     """An aggregate: what it takes and gives. `args` None means any type; `result` None means the argument's.
 
+    enough: over how many values a NULL can only be a value error: a total that is too large.
     quick: the same value, sooner, of DOUBLEs that are all coarse (see `exact.are_coarse`), at least one.
     """
 
@@ -41,6 +42,7 @@ class AggregateSpec:
     nullable: bool = True
     takes_nulls: bool = False
     quick: Callable[[Sequence[float]], Any] | None = None
+    enough: int | None = None
     invertible: bool = False
     ordered: bool = False
 
@@ -134,12 +136,12 @@ AGGREGATES: dict[str, AggregateSpec] = {
     for spec in (
         AggregateSpec("count_star", _count, (), BIGINT, nullable=False, takes_nulls=True, invertible=True),
         AggregateSpec("count", _count, None, BIGINT, nullable=False, invertible=True),
-        AggregateSpec("sum", _sum, NUMBERS, invertible=True, quick=exact.quick_total),
-        AggregateSpec("avg", _avg, NUMBERS, DOUBLE, invertible=True, quick=exact.quick_mean),
-        AggregateSpec("var_pop", _moments(exact.var_pop), (DOUBLE,), DOUBLE, invertible=True),
-        AggregateSpec("var_samp", _moments(exact.var_samp), (DOUBLE,), DOUBLE, invertible=True),
-        AggregateSpec("stddev_pop", _moments(exact.stddev_pop), (DOUBLE,), DOUBLE, invertible=True),
-        AggregateSpec("stddev_samp", _moments(exact.stddev_samp), (DOUBLE,), DOUBLE, invertible=True),
+        AggregateSpec("sum", _sum, NUMBERS, invertible=True, quick=exact.quick_total, enough=1),
+        AggregateSpec("avg", _avg, NUMBERS, DOUBLE, invertible=True, quick=exact.quick_mean, enough=1),
+        AggregateSpec("var_pop", _moments(exact.var_pop), (DOUBLE,), DOUBLE, invertible=True, enough=1),
+        AggregateSpec("var_samp", _moments(exact.var_samp), (DOUBLE,), DOUBLE, invertible=True, enough=2),
+        AggregateSpec("stddev_pop", _moments(exact.stddev_pop), (DOUBLE,), DOUBLE, invertible=True, enough=1),
+        AggregateSpec("stddev_samp", _moments(exact.stddev_samp), (DOUBLE,), DOUBLE, invertible=True, enough=2),
         AggregateSpec("bool_and", _quantifier(all), (BOOLEAN,), BOOLEAN, invertible=True),
         AggregateSpec("bool_or", _quantifier(any), (BOOLEAN,), BOOLEAN, invertible=True),
         AggregateSpec("min", _extreme(min), quick=min),

@@ -143,7 +143,9 @@ def read_head(state: bytes, columns: int) -> Head:
 def _read_head(view: Any, columns: int) -> Head:
     tag, version, flags, length, generation, floor, n, sequences = _FIXED.unpack_from(view)
     if tag != HEAD or version != FORMAT:
-        raise StateError(f"a state begins with bytes {tag}, {version}; a head of format {FORMAT} begins with {HEAD}, {FORMAT}")
+        raise StateError(
+            f"a state begins with bytes {tag}, {version}; a head of format {FORMAT} begins with {HEAD}, {FORMAT}"
+        )
     if length > len(view):
         raise StateError(f"a head of {length} bytes is cut off after {len(view)}")
     at = _FIXED.size

@@ -30,27 +30,39 @@ from onefold.features.types import (
 Row = Sequence[Any]
 Evaluate = Callable[[Row], Any]
 
+
+class ValueErrors:
+    """Counts value errors: overflows, failed casts, sums that are too large. Their value is NULL."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 
 
-def compile_expr(expr: ir.Expr, positions: Mapping[str, int]) -> Evaluate:
-    """A function from a row to the value of the expression; `positions` places its columns in the row."""
+def compile_expr(expr: ir.Expr, positions: Mapping[str, int], *, errors: ValueErrors | None = None) -> Evaluate:
+    """A function from a row to the value of the expression; `positions` places its columns in the row.
+
+    errors: counts the value errors that it meets.
+    """
     match expr:
         case ir.Column(name=name):
             return itemgetter(positions[name])
         case ir.Literal(value=value):
             return lambda row: value
         case ir.Cast(arg=arg, type=kind):
-            return _strict(cast_function(arg.type, kind), [compile_expr(arg, positions)])
+            convert = _counting(cast_function(arg.type, kind), errors)
+            return _strict(convert, [compile_expr(arg, positions, errors=errors)])
         case ir.Case():
-            return _case(expr, positions)
+            return _case(expr, positions, errors)
         case ir.Call(op=op, args=args):
-            parts = [compile_expr(a, positions) for a in args]
+            parts = [compile_expr(a, positions, errors=errors) for a in args]
             if op in _SPECIAL:
                 return _SPECIAL[op](parts, args[0].type)
             found = find_overload(op, [a.type for a in args])
             assert found is not None
-            return _strict(found.python, parts)
+            return _strict(_counting(found.python, errors) if found.overflows else found.python, parts)
     raise AssertionError(f"{type(expr).__name__} is not evaluated on a row")
 
 
@@ -73,9 +85,23 @@ def _strict(function: Callable[..., Any], parts: list[Evaluate]) -> Evaluate:
     return two
 
 
-def _case(expr: ir.Case, positions: Mapping[str, int]) -> Evaluate:
-    branches = [(compile_expr(c, positions), compile_expr(v, positions)) for c, v in expr.branches]
-    default = compile_expr(expr.default, positions)
+def _counting(function: Callable[..., Any], errors: ValueErrors | None) -> Callable[..., Any]:
+    """The function, counting a NULL that it makes of values."""
+    if errors is None:
+        return function
+
+    def counted(*values: Any) -> Any:
+        found = function(*values)
+        if found is None:
+            errors.count += 1
+        return found
+
+    return counted
+
+
+def _case(expr: ir.Case, positions: Mapping[str, int], errors: ValueErrors | None) -> Evaluate:
+    branches = [tuple(compile_expr(e, positions, errors=errors) for e in pair) for pair in expr.branches]
+    default = compile_expr(expr.default, positions, errors=errors)
 
     def run(row: Row) -> Any:
         for condition, value in branches:

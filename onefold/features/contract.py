@@ -70,7 +70,9 @@ class ModelContract:
             found.append(f"its service has fingerprint {self.fingerprint}, served is {fingerprint}")
         if found:
             raise MismatchError(
-                f"model {self.model!r} version {self.version}: " + "; ".join(found) + "; train it again, or serve its definitions"
+                f"model {self.model!r} version {self.version}: "
+                + "; ".join(found)
+                + "; train it again, or serve its definitions"
             )
 
 
@@ -92,5 +94,7 @@ def differences(wanted: Sequence[ModelInput], served: Sequence[ModelInput]) -> l
         if have.type != want.type:
             found.append(f"feature {want.name!r} is {have.type}, model takes {want.type}")
         elif have.fingerprint != want.fingerprint:
-            found.append(f"feature {want.name!r} has fingerprint {have.fingerprint}, model was trained on {want.fingerprint}")
+            found.append(
+                f"feature {want.name!r} has fingerprint {have.fingerprint}, model was trained on {want.fingerprint}"
+            )
     return found

@@ -14,7 +14,6 @@ from onefold.features.plans import Group
 from onefold.features.steps import Program
 
 
-
 def prepared_events(layout: Layout, events: str, *, floor: int | None = None) -> str:
     """The prepared events of a layout: keys `_k*`, `ts` (microseconds), `_sequence`, `_offset`, `_id`, columns `c*`."""
     source = layout.source
@@ -61,7 +60,9 @@ class GroupSql:
 
     def firsts(self) -> list[int | None]:
         """The WHEREs that copies are judged after; empty where the source has no ids."""
-        return sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w)) if self.layout.has_ids else []
+        return (
+            sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w)) if self.layout.has_ids else []
+        )
 
     def aggregate(self, running: Running, *also: str) -> str:
         """The aggregate of a lane with its filter, and with further conditions.
@@ -99,11 +100,16 @@ def _lane_columns(query: str, arg: int, *, squares: bool) -> str:
     names = {"c": column} | {name: f"_{column}_{name}" for name, _ in steps}
     for name, sql in steps:
         query = f"SELECT *, {sql.format(**names)} AS {names[name]} FROM ({query})"
-    lanes = [f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE {names[n]} END AS BIGINT) AS {column}_{n}" for n in ("h", "l")]
+    lanes = [
+        f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE {names[n]} END AS BIGINT) AS {column}_{n}" for n in ("h", "l")
+    ]
     if squares:
         sums = {"qt": names["qt"], "qh": f"{names['qh']}::BIGINT::HUGEINT + {names['eh']}::BIGINT",
                 "ql": f"{names['ql']}::BIGINT::HUGEINT + {names['el']}::BIGINT"}  # fmt: skip
-        lanes += [f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE {s} END AS HUGEINT) AS {column}_{n}" for n, s in sums.items()]
+        lanes += [
+            f"CAST(CASE WHEN {column} IS NULL THEN NULL ELSE {s} END AS HUGEINT) AS {column}_{n}"
+            for n, s in sums.items()
+        ]
     drop = ", ".join(names[n] for n, _ in steps)
     return f"SELECT * EXCLUDE ({drop}), {', '.join(lanes)}, {FLAGS.format(c=column)} AS {column}_f FROM ({query})"
 
@@ -120,5 +126,3 @@ def copy_ranks(firsts: Sequence[int | None], partition: str) -> str:
         rank = f"row_number() OVER (PARTITION BY {partition}, ts, _id, {passes} ORDER BY _sequence, _offset)"
         ranks.append(f", ({passes} AND {rank} = 1) AS {first(where)}")
     return "".join(ranks)
-
-

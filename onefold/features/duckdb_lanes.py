@@ -47,11 +47,12 @@ SQUARE_COLUMNS = {
 """The same for the sum of squares: p + e is x*x exactly; p is cut at 2^52 into a third lane `qt`."""
 
 FLAGS = (
-    f"CASE WHEN isnan({{c}}) THEN {1 << 31}::HUGEINT WHEN isinf({{c}}) THEN CASE WHEN {{c}} > 0 THEN {1 << 62}::HUGEINT "
-    f"ELSE {1 << 93}::HUGEINT END WHEN abs({{c}}) >= {double(exact.LIMIT)} THEN 1::HUGEINT "
+    f"CASE WHEN isnan({{c}}) THEN {1 << 31}::HUGEINT WHEN isinf({{c}}) THEN "
+    f"CASE WHEN {{c}} > 0 THEN {1 << 62}::HUGEINT ELSE {1 << 93}::HUGEINT END "
+    f"WHEN abs({{c}}) >= {double(exact.LIMIT)} THEN 1::HUGEINT "
     "WHEN {c} IS NOT NULL THEN 0::HUGEINT END"
 )
-"""What keeps a value off the grid, as counters of 31 bits in one HUGEINT, so that it adds up: too large, NaN, inf, -inf."""
+"""What keeps a value off the grid, as counters of 31 bits in one HUGEINT that add up: too large, NaN, inf, -inf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,9 @@ def to_double(program: Program, high: Number, low: Number, *, grid_bits: int) ->
     carried = let(f"({{0}} + ({{1}} >> {LANE_BITS}))", high, low)
     rest = let(f"({{0}} & {_MASK})", low)
     top = let("CASE WHEN {0} < 0 THEN -{0} - CAST({1} > 0 AS HUGEINT) ELSE {0} END", carried, rest)
-    bottom = let(f"CASE WHEN {{0}} < 0 AND {{1}} > 0 THEN {1 << LANE_BITS}::HUGEINT - {{1}} ELSE {{1}} END", carried, rest)
+    bottom = let(
+        f"CASE WHEN {{0}} < 0 AND {{1}} > 0 THEN {1 << LANE_BITS}::HUGEINT - {{1}} ELSE {{1}} END", carried, rest
+    )
     bits = let("CASE WHEN {0} = 0 THEN 0 ELSE CAST(floor(log2(CAST({0} AS DOUBLE))) AS INTEGER) + 1 END", top)
     near = let(
         f"(({{0}} << ({LANE_BITS} - {{2}})::HUGEINT) | ({{1}} >> {{2}}::HUGEINT) | "
@@ -234,7 +237,9 @@ def _variance(*, sample: bool, root: bool) -> Callable[[Lanes, Slot], Number]:
         squares = tuple(lanes.add(slot, "sum({})", f"{column}_{lane}") for lane in ("ql", "qh", "qt"))
         count = lanes.add(slot, "count({})", column)
         n = program.let("CAST({0} AS DOUBLE)", count)
-        value = exact.variance(n, _digits(program, (low, high)), _digits(program, squares), sample=sample, where=program.where)
+        value = exact.variance(
+            n, _digits(program, (low, high)), _digits(program, squares), sample=sample, where=program.where
+        )
         flags = lanes.add(slot, "sum({})", f"{column}_f")
         smallest = 2 if sample else 1
         found = program.let(

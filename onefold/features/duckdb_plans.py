@@ -53,10 +53,13 @@ def _frame(window: Window) -> str:
 
 
 def prefix_plan(group: Group, *, events: str, spine: str) -> str:
-    """Features as of t for each spine row, from running totals where a lane has them, else by `sorted_plan`'s frames."""
+    """Features as of t for each spine row, from running totals where a lane has them, else over frames."""
     sql = GroupSql(group, events)
     lanes = list(enumerate(sql.lanes.all))
-    running = {r: f"p{i}" for i, r in enumerate(dict.fromkeys(n.running for _, n in lanes if n.running.adds or n.running.ranks))}
+    running = {
+        r: f"p{i}"
+        for i, r in enumerate(dict.fromkeys(n.running for _, n in lanes if n.running.adds or n.running.ranks))
+    }
     others = [(i, lane) for i, lane in lanes if lane.running not in running]
     if not running:
         return sorted_plan(group, events=events, spine=spine)
@@ -68,14 +71,16 @@ def prefix_plan(group: Group, *, events: str, spine: str) -> str:
         f"SELECT {keys}, ts, {', '.join(totals)} FROM events "
         f"WINDOW so_far AS (PARTITION BY {keys} ORDER BY ts RANGE UNBOUNDED PRECEDING)"
     )
-    joins = [
-        f"ASOF LEFT JOIN totals AS {name} ON {' AND '.join(f's.{k} = {name}.{k}' for k in sql.keys)} AND s._t - {back} >= {name}.ts"
-        for back, name in points.names.items()
-    ]
+    joins = []
+    for back, name in points.names.items():
+        on = [*(f"s.{k} = {name}.{k}" for k in sql.keys), f"s._t - {back} >= {name}.ts"]
+        joins.append(f"ASOF LEFT JOIN totals AS {name} ON {' AND '.join(on)}")
     query = f"SELECT s._row, {', '.join(items)} FROM {spine} AS s {' '.join(joins)}"
     if others:
         query = f"SELECT * FROM ({query}) JOIN ({_sorted_lanes(sql, others, spine)}) USING (_row)"
-    return f"WITH events AS MATERIALIZED ({_ranked_events(sql)}),\ntotals AS MATERIALIZED ({prefix})\n{sql.finish(query)}"
+    return (
+        f"WITH events AS MATERIALIZED ({_ranked_events(sql)}),\ntotals AS MATERIALIZED ({prefix})\n{sql.finish(query)}"
+    )
 
 
 class _Points:
@@ -152,7 +157,9 @@ def output_sql(plan: ServicePlan, *, spine: str, groups: Sequence[str], late: bo
     columns = {f.ref: quote(f.ref) for g in plan.groups for f in g.features}
     columns |= {f"request.{f.name}": f"spine.{quote(f.name)}" for f in plan.request}
     columns["event_timestamp"] = "make_timestamp(spine._t)"
-    outputs = ", ".join(f"{scalar(e, columns)} AS {quote(f.name)}" for f, e in zip(plan.features, plan.outputs, strict=True))
+    outputs = ", ".join(
+        f"{scalar(e, columns)} AS {quote(f.name)}" for f, e in zip(plan.features, plan.outputs, strict=True)
+    )
     if late:
         outputs += f", {' + '.join(f'g{i}._late' for i in range(len(groups))) or '0'} AS _late"
     joins = " ".join(f"JOIN {g} AS g{i} ON g{i}._row = spine._row" for i, g in enumerate(groups))

@@ -21,7 +21,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 _EXCERPT = 110
 
 
@@ -36,9 +35,7 @@ class DefinitionError(OnefoldError):
 
     code = "definition"
 
-    def __init__(
-        self, message: str, *, sql: str = "", line: int | None = None, column: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, sql: str = "", line: int | None = None, column: int | None = None) -> None:
         self.message, self.sql, self.line, self.column = message, sql, line, column
         super().__init__(self._render())
 

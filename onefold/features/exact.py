@@ -51,7 +51,7 @@ def flag(x: float) -> int:
 
 def _on_grid(xs: Sequence[float]) -> tuple[int, Sequence[float]]:
     """(flags, the values that lie on the grid)."""
-    if not xs or (sum(xs) == sum(xs) and -LIMIT < min(xs) and max(xs) < LIMIT):  # a NaN makes its sum unequal
+    if not xs or (sum(xs) == sum(xs) and min(xs) > -LIMIT and max(xs) < LIMIT):  # a NaN makes its sum unequal
         return 0, xs
     flags, kept = 0, []
     for x in xs:
@@ -84,7 +84,7 @@ def _special(flags: int) -> float | None:
     """The sum where flags are set: NULL for too large, else as IEEE adds NaN and infinities."""
     if flags & TOO_LARGE:
         return None
-    if flags & IS_NAN or flags & PLUS_INF and flags & MINUS_INF:
+    if flags & IS_NAN or (flags & PLUS_INF and flags & MINUS_INF):
         return math.nan
     return math.inf if flags & PLUS_INF else -math.inf
 
@@ -163,9 +163,9 @@ def _square(x: float) -> int:
 def _grid_squares(xs: Sequence[float]) -> int:
     whole = list(map(int, xs))
     if whole == xs and -(2**26) <= min(whole, default=0) <= max(whole, default=0) <= 2**26:
-        return sum(map(mul, whole, whole)) << GRID_BITS
-    parts: list[int] = [_square(x) for x in xs]
-    return sum(parts)
+        squares: int = sum(map(mul, whole, whole))
+        return squares << GRID_BITS
+    return sum([_square(x) for x in xs])
 
 
 def add_squares(acc: Moments, xs: Sequence[float]) -> Moments:
@@ -200,7 +200,12 @@ def double_double(parts: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def variance(
-    n: Any, sum_digits: Sequence[Any], square_digits: Sequence[Any], *, sample: bool, where: Callable[[Any, Any, Any], Any]
+    n: Any,
+    sum_digits: Sequence[Any],
+    square_digits: Sequence[Any],
+    *,
+    sample: bool,
+    where: Callable[[Any, Any, Any], Any],
 ) -> Any:
     """The variance from n, S and Q as n*Q - S^2 in double-double arithmetic, no step fused.
 

@@ -14,10 +14,12 @@ from typing import Any
 from onefold.features import exact, ir
 from onefold.features.aggregates import AGGREGATES, Fold
 from onefold.features.codec import Head, generation_of, read_head
+from onefold.features.compile_python import ValueErrors
 from onefold.features.layout import Layout, Slot
 from onefold.features.records import Events, RecordCodec, Tail
 from onefold.features.state import merge_tail
 from onefold.features.types import DOUBLE
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -130,21 +132,25 @@ class _SlotFold:
     takes_nulls: bool
     fold: Fold
     quick: Callable[[Sequence[Any]], Any] | None
+    enough: int | None
 
     @classmethod
     def of(cls, slot: Slot) -> _SlotFold:
         spec = AGGREGATES[slot.fn]
         quick = spec.quick if slot.arg_type == DOUBLE else None
-        return cls(slot, spec.takes_nulls, spec.fold(slot.arg_type), quick)
+        return cls(slot, spec.takes_nulls, spec.fold(slot.arg_type), quick, spec.enough)
 
     def over(self, xs: Sequence[Any]) -> Any:
         return self.fold.finish(self.fold.update(self.fold.init, xs))
 
-    def value(self, view: _View) -> Any:
+    def value(self, view: _View, errors: ValueErrors) -> Any:
         xs = view.values(self.slot, self.takes_nulls)
         if self.quick is not None and xs and self.slot.arg is not None and view.is_coarse(self.slot.arg):
             return self.quick(xs)
-        return self.over(xs)
+        found = self.over(xs)
+        if found is None and self.enough is not None and len(xs) >= self.enough:
+            errors.count += 1
+        return found
 
 
 class HeadCache:
@@ -175,7 +181,7 @@ class HeadCache:
 class StateFold:
     """Folds the states of one layout into the values of some slots. Raises StateError on corrupt bytes."""
 
-    def __init__(self, layout: Layout, slots: Sequence[Slot]) -> None:
+    def __init__(self, layout: Layout, slots: Sequence[Slot], *, errors: ValueErrors | None = None) -> None:
         self._slots = tuple(slots)
         self._records = RecordCodec(layout.types)
         self._has_ids = layout.has_ids
@@ -183,6 +189,7 @@ class StateFold:
         self._reach = None if None in lowers else max((low for low in lowers if low is not None), default=0)
         self._folds = [_SlotFold.of(s) for s in slots]
         self._empty = [f.over(()) for f in self._folds]
+        self._errors = errors or ValueErrors()
         self._heads = HeadCache(len(layout.columns))
 
     def __call__(self, state: bytes | None, t: int) -> Reading:
@@ -196,7 +203,7 @@ class StateFold:
         views: Mapping[int | None, _View] = {None: _View(timeline, t)}
         if self._has_ids:
             views = self._without_copies(timeline, t)
-        values = [f.value(views[f.slot.where]) for f in self._folds]
+        values = [f.value(views[f.slot.where], self._errors) for f in self._folds]
         partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
         if any(partial):
             values = [None if p else v for v, p in zip(values, partial, strict=True)]

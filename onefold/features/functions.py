@@ -31,13 +31,17 @@ SPECIAL = ("and", "or", "coalesce", "is_null", "least", "greatest", "is_distinct
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """One typed form. `duckdb` has {0}, {1} for its arguments; `inexact` marks `<= 1 ulp`."""
+    """One typed form. `duckdb` has {0}, {1} for its arguments; `inexact` marks `<= 1 ulp`.
+
+    may_null: it may give NULL of values; overflows: that NULL is a value error, and counted.
+    """
 
     args: tuple[DataType, ...]
     result: DataType
     python: Callable[..., object]
     duckdb: str
     may_null: bool = False
+    overflows: bool = False
     inexact: bool = False
 
 
@@ -124,15 +128,15 @@ def _trunc(unit: str) -> tuple[Overload, ...]:
 
 FUNCTIONS: dict[str, tuple[Overload, ...]] = {
     "+": (
-        Overload(_B2, BIGINT, lambda a, b: _bigint(a + b), _wide("+"), may_null=True),
+        Overload(_B2, BIGINT, lambda a, b: _bigint(a + b), _wide("+"), may_null=True, overflows=True),
         Overload(_D2, DOUBLE, lambda a, b: a + b, "(({0}) + ({1}))"),
     ),
     "-": (
-        Overload(_B2, BIGINT, lambda a, b: _bigint(a - b), _wide("-"), may_null=True),
+        Overload(_B2, BIGINT, lambda a, b: _bigint(a - b), _wide("-"), may_null=True, overflows=True),
         Overload(_D2, DOUBLE, lambda a, b: a - b, "(({0}) - ({1}))"),
     ),
     "*": (
-        Overload(_B2, BIGINT, lambda a, b: _bigint(a * b), _wide("*"), may_null=True),
+        Overload(_B2, BIGINT, lambda a, b: _bigint(a * b), _wide("*"), may_null=True, overflows=True),
         Overload(_D2, DOUBLE, lambda a, b: a * b + 0.0, "(({0}) * ({1}) + 0.0::DOUBLE)"),
     ),
     "/": (Overload(_D2, DOUBLE, _divide, "(({0}) / NULLIF({1}, 0.0::DOUBLE) + 0.0::DOUBLE)", may_null=True),),
@@ -149,11 +153,16 @@ FUNCTIONS: dict[str, tuple[Overload, ...]] = {
         ),
     ),
     "neg": (
-        Overload(_B1, BIGINT, lambda a: _bigint(-a), "TRY_CAST(-({0})::HUGEINT AS BIGINT)", may_null=True),
+        Overload(
+            _B1, BIGINT, lambda a: _bigint(-a), "TRY_CAST(-({0})::HUGEINT AS BIGINT)", may_null=True, overflows=True,
+        ),
         Overload(_D1, DOUBLE, lambda a: 0.0 - a, "(0.0::DOUBLE - ({0}))"),
     ),
     "abs": (
-        Overload(_B1, BIGINT, lambda a: _bigint(abs(a)), "TRY_CAST(abs(({0})::HUGEINT) AS BIGINT)", may_null=True),
+        Overload(
+            _B1, BIGINT, lambda a: _bigint(abs(a)), "TRY_CAST(abs(({0})::HUGEINT) AS BIGINT)",
+            may_null=True, overflows=True,
+        ),
         Overload(_D1, DOUBLE, abs, "abs({0})"),
     ),
     "floor": (Overload(_D1, DOUBLE, _round_toward(math.floor), "(floor({0}) + 0.0::DOUBLE)"),),
@@ -197,7 +206,7 @@ FUNCTIONS: dict[str, tuple[Overload, ...]] = {
 
 def coercible(have: DataType, want: DataType) -> bool:
     """Whether a value may stand where `want` is asked without being told to: BIGINT as DOUBLE, NULL as any."""
-    return have == want or have == NULL or (have == BIGINT and want == DOUBLE)
+    return have in (want, NULL) or (have == BIGINT and want == DOUBLE)
 
 
 def find_overload(op: str, types: Sequence[DataType]) -> Overload | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onefold.features import ir, rules
-from onefold.features.compile_python import compile_expr
+from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.definitions import Entity, EventSource
 from onefold.features.keys import encode_key, state_prefix
 from onefold.features.types import BOOLEAN, DataType, Field
@@ -89,10 +89,10 @@ class Layout:
             return None
         return stream_time - self.retention
 
-    def preparer(self) -> Callable[[Sequence[Any]], PreparedEvent | None]:
+    def preparer(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any]], PreparedEvent | None]:
         """A function from a row (in the source's schema order) to its prepared event.
 
-        None for an event with a NULL key, and for one that no view's WHERE lets through.
+        None for an event with a NULL key, and for one that no view's WHERE lets through. errors: counts value errors.
         """
         names = [f.name for f in self.source.fields]
         positions = {name: i for i, name in enumerate(names)}
@@ -101,7 +101,7 @@ class Layout:
         time_at = positions[self.source.event_time]
         id_at = positions[self.source.event_id] if self.source.event_id else None
         keep = compile_expr(self.keep, positions) if self.keep is not None else None
-        evaluate = [compile_expr(c, positions) for c in self.columns]
+        evaluate = [compile_expr(c, positions, errors=errors) for c in self.columns]
 
         def prepare(row: Sequence[Any]) -> PreparedEvent | None:
             key = encode_key(key_types, [row[i] for i in key_at])
@@ -179,5 +179,3 @@ def slot_of(layout: Layout, aggregate: ir.Aggregate, where: ir.Expr | None) -> S
     at, passes_at, filter_at = (None if e is None else index[e] for e in (arg, passes, filter_))
     arg_type = None if aggregate.arg is None else aggregate.arg.type
     return Slot(aggregate.fn, at, passes_at, filter_at, aggregate.window, arg_type, aggregate.type)
-
-

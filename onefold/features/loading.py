@@ -63,7 +63,9 @@ def _load(package: str, root: Path, path: Path) -> ModuleType:
     except OnefoldError:
         raise
     except Exception as error:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), None)
+        line = next(
+            (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), None
+        )
         at = f"{path}, line {line}" if line else str(path)
         raise DefinitionError(f"{at}: {type(error).__name__}: {error}") from error
     return module

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from onefold.features import ir
-from onefold.features.compile_python import compile_expr
+from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.contract import ModelInput
 from onefold.features.layout import Layout, Slot, slot_of
 from onefold.features.types import DataType, Field
@@ -63,10 +63,10 @@ class Group:
         lowers = [s.window.lower for s in self.slots]
         return None if None in lowers else max(low for low in lowers if low is not None)
 
-    def finisher(self) -> Callable[[Sequence[Any]], list[Any]]:
-        """A function from slot values to feature values."""
+    def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any]], list[Any]]:
+        """A function from slot values to feature values. errors: counts value errors."""
         positions = {f"s{i}": i for i in range(len(self.slots))}
-        evaluate = [compile_expr(f.expr, positions) for f in self.features]
+        evaluate = [compile_expr(f.expr, positions, errors=errors) for f in self.features]
         return lambda slots: [e(slots) for e in evaluate]
 
 
@@ -104,10 +104,10 @@ class ServicePlan:
         refs = [f.ref for g in self.groups for f in g.features]
         return (*refs, *(f"{REQUEST}.{f.name}" for f in self.request), EVENT_TIMESTAMP)
 
-    def outputter(self) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-        """A function from a row of `columns` to the service's values in order."""
+    def outputter(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        """A function from a row of `columns` to the service's values in order. errors: counts value errors."""
         positions = {name: i for i, name in enumerate(self.columns)}
-        evaluate = [compile_expr(e, positions) for e in self.outputs]
+        evaluate = [compile_expr(e, positions, errors=errors) for e in self.outputs]
         return lambda row: tuple([e(row) for e in evaluate])
 
     @cached_property

@@ -88,7 +88,9 @@ class Project:
     ) -> ServicePlan:
         """The plan for these features in this order."""
         outputs = tuple(_output(view, feature) for view, feature in members)
-        needed = [self._feature(c.name) for c in dict.fromkeys(c for e in outputs for c in ir.columns(e)) if _is_feature(c)]
+        needed = [
+            self._feature(c.name) for c in dict.fromkeys(c for e in outputs for c in ir.columns(e)) if _is_feature(c)
+        ]
         groups = build_groups(needed, self.layouts)
         features = tuple(
             ServiceFeature(_name(v, f, full_names), v.name, f.ref, f.type, f.fingerprint, f.inexact) for v, f in members
@@ -124,8 +126,8 @@ def _check_unique(service: str, features: Iterable[ServiceFeature]) -> None:
     for feature in features:
         if feature.name in seen:
             raise DefinitionError(
-                f"service {service!r} has two features named {feature.name!r} ({seen[feature.name]} and {feature.ref}); "
-                "rename one with AS"
+                f"service {service!r} has two features named {feature.name!r} "
+                f"({seen[feature.name]} and {feature.ref}); rename one with AS"
             )
         seen[feature.name] = feature.ref
 

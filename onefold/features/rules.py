@@ -123,7 +123,7 @@ def cast(expr: ir.Expr, kind: DataType) -> ir.Expr:
     if (expr.type, kind) not in CASTS:
         options = ", ".join(sorted(b.name for a, b in CASTS if a == expr.type)) or "nothing"
         raise DefinitionError(f"CAST from {expr.type} to {kind} is not defined; {expr.type} casts to {options}")
-    return ir.Cast(expr, kind, expr.nullable or kind == BIGINT and expr.type != BOOLEAN)
+    return ir.Cast(expr, kind, expr.nullable or (kind == BIGINT and expr.type != BOOLEAN))
 
 
 def aggregate(fn: str, arg: ir.Expr | None, where: ir.Expr | None, window: ir.Window) -> ir.Aggregate:
@@ -157,7 +157,8 @@ def refuse_inexact(expr: ir.Expr | None, *, what: str) -> None:
     """ln and exp may differ in the last bit between engines: never under an aggregate, comparison or filter."""
     if expr is not None and inexact(expr):
         raise DefinitionError(
-            f"{what} is fed by a function that is exact to 1 ulp only (ln, exp); use such functions on finished features"
+            f"{what} is fed by a function that is exact to 1 ulp only (ln, exp); "
+            "use such functions on finished features"
         )
 
 

@@ -13,7 +13,7 @@ from onefold.features import ir, rules
 from onefold.features.aggregates import AGGREGATES, ALIASES
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
 from onefold.features.functions import FUNCTIONS
-from onefold.features.types import BOOLEAN, DATE, TIMESTAMP, VARCHAR, DataType, parse_type
+from onefold.features.types import DATE, TIMESTAMP, DataType, parse_type
 from onefold.features.values import parse_json
 from onefold.features.windows import WindowReader
 
@@ -213,7 +213,9 @@ class Reader:
     def _function(self, node: exp.Func) -> ir.Expr:
         name = function_name(node)
         if name in _AGGREGATE_NAMES or name == "count":
-            raise DefinitionError(f"{name}() has no window; write {name}(..) OVER (RANGE BETWEEN INTERVAL .. PRECEDING AND ..)")
+            raise DefinitionError(
+                f"{name}() has no window; write {name}(..) OVER (RANGE BETWEEN INTERVAL .. PRECEDING AND ..)"
+            )
         args = arguments(node)
         if isinstance(node, exp.Extract):
             return self._part(node.this.name.lower(), node.expression)
@@ -353,7 +355,9 @@ def _view_item(item: exp.Expr, reader: Reader, keys: tuple[str, ...]) -> ir.Feat
     if any(isinstance(n, ir.Column) for n in _above_aggregates(expr)):
         if isinstance(inner, exp.Column) and inner.name in (*keys, reader.windows.event_time if reader.windows else ""):
             return None
-        message = f"{inner.sql(dialect='duckdb')} is a column of one event; say which, as last_value({inner.sql()}) OVER .."
+        message = (
+            f"{inner.sql(dialect='duckdb')} is a column of one event; say which, as last_value({inner.sql()}) OVER .."
+        )
         raise reader.located(DefinitionError(message), inner)
     return ir.Feature(_item_name(item, reader), expr)
 
@@ -389,5 +393,7 @@ def _check_names(tree: exp.Select, features: tuple[ir.Feature, ...], sql: str) -
         name = item.alias_or_name
         if name in seen:
             line, column = place(item.args.get("alias") or item, sql)
-            raise DefinitionError(f"two features are named {name!r}; rename one with AS", sql=sql, line=line, column=column)
+            raise DefinitionError(
+                f"two features are named {name!r}; rename one with AS", sql=sql, line=line, column=column
+            )
         seen.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+
 from onefold.features.codec import NO_FLOOR, State, encode_head, read_head
 from onefold.features.layout import Layout, PreparedEvent
 from onefold.features.records import Events, RecordCodec, Tail

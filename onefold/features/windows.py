@@ -65,7 +65,9 @@ class WindowReader:
         self._check_grouping(node)
         spec = node.args.get("spec")
         if spec is None:
-            raise DefinitionError(f"the window has no bound; write {EXAMPLE}, or RANGE UNBOUNDED PRECEDING for a lifetime")
+            raise DefinitionError(
+                f"the window has no bound; write {EXAMPLE}, or RANGE UNBOUNDED PRECEDING for a lifetime"
+            )
         kind = str(spec.args["kind"]).upper()
         if kind != "RANGE":
             raise UnsupportedSQL(f"{kind} frames are not supported yet; write {EXAMPLE}")
@@ -85,7 +87,8 @@ class WindowReader:
         partition = {c.name for c in node.args.get("partition_by") or ()}
         if partition and partition != set(self.keys):
             raise DefinitionError(
-                f"PARTITION BY {', '.join(sorted(partition))} is not the entity's keys ({', '.join(self.keys)}); leave it out"
+                f"PARTITION BY {', '.join(sorted(partition))} is not the entity's keys ({', '.join(self.keys)}); "
+                "leave it out"
             )
         order = node.args.get("order")
         if order is None:
@@ -116,7 +119,9 @@ def _frame(spec: exp.WindowSpec) -> ir.Window:
     upper = 0
     if isinstance(end, exp.Expr):
         if _word(spec.args.get("end_side")) != "PRECEDING":
-            raise UnsupportedSQL("a window that looks past t would leak; end it at CURRENT ROW or INTERVAL .. PRECEDING")
+            raise UnsupportedSQL(
+                "a window that looks past t would leak; end it at CURRENT ROW or INTERVAL .. PRECEDING"
+            )
         upper = _micros(end)
     elif end == "UNBOUNDED":
         raise UnsupportedSQL("a window that looks past t would leak; end it at CURRENT ROW")

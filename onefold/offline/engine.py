@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 
-from onefold.features.duckdb_plans import joined_plan, output_sql, prefix_plan
 from onefold.features.definitions import EventSource
+from onefold.features.duckdb_plans import joined_plan, output_sql, prefix_plan
 from onefold.features.duckdb_scalar import quote, text
 from onefold.features.errors import InputError
 from onefold.features.plans import Group, ServicePlan

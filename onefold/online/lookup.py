@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onefold.features import keys as names
+from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StateError, StoreError
 from onefold.features.fold import Reading, StateFold
 from onefold.features.plans import Group, ServicePlan
@@ -47,11 +48,11 @@ class ServedRow:
 class _GroupReader:
     """A group with everything resolved: the names of its strings, its pointer and markers, its fold."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, errors: ValueErrors) -> None:
         layout = group.layout
         self.group, self.layout = group, layout
-        self.fold = StateFold(layout, group.slots)
-        self.finish = group.finisher()
+        self.fold = StateFold(layout, group.slots, errors=errors)
+        self.finish = group.finisher(errors)
         self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
         self.key_names = [f.name for f in layout.key_fields]
         self.key_types = [f.type for f in layout.key_fields]
@@ -100,11 +101,17 @@ class Lookup:
     def __init__(self, store: OnlineStore, plan: ServicePlan) -> None:
         self.plan = plan
         self._store = store
-        self._groups = [_GroupReader(g) for g in plan.groups]
-        self._output = plan.outputter()
+        self._errors = ValueErrors()
+        self._groups = [_GroupReader(g, self._errors) for g in plan.groups]
+        self._output = plan.outputter(self._errors)
         self._request = [f.name for f in plan.request]
         refs = [f.ref for g in plan.groups for f in g.features]
         self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
+
+    @property
+    def value_errors(self) -> int:
+        """How many value errors it has met: overflows, failed casts, sums that are too large. Their value is NULL."""
+        return self._errors.count
 
     def check(self) -> None:
         """Raise unless the store holds, whole, the state that the plan needs."""
@@ -126,7 +133,9 @@ class Lookup:
             [self._read_group(g, string, markers, t) for string, t in zip(strings, times, strict=True)]
             for g, (strings, markers) in zip(self._groups, fetched, strict=True)
         ]
-        return [self._finish(row, t, [g[i] for g in per_group]) for i, (row, t) in enumerate(zip(rows, times, strict=True))]
+        return [
+            self._finish(row, t, [g[i] for g in per_group]) for i, (row, t) in enumerate(zip(rows, times, strict=True))
+        ]
 
     def _fetch(self, rows: Sequence[Row]) -> list[tuple[list[bytes | None], dict[int, int]]] | None:
         """Strings and markers per group from one read; None where a pointer has moved since, and was followed."""
@@ -160,7 +169,9 @@ class Lookup:
             reading = Reading([None] * len(group.group.slots), [], {}, None, 0)
         if not reading.offsets.keys() <= markers.keys():
             group.pointer = b""  # a sequence without a known marker: look them up before the next read
-        read = StringRead(layout.source.name, layout.entity.name, group.epoch, layout.fingerprint, reading.offsets, markers)
+        read = StringRead(
+            layout.source.name, layout.entity.name, group.epoch, layout.fingerprint, reading.offsets, markers
+        )
         if error is not None:
             return _GroupRow([None] * len(features), [ERROR] * len(features), read, error)
         return _GroupRow(group.finish(reading.values), self._statuses(group, string, reading, t), read)

@@ -76,13 +76,16 @@ class Answers:
     def read(self, service: Service, rows: object, *, model: ServedModel | None = None) -> Served:
         """Parse rows and look them up; rows that fail are logged with their error, and fail the request."""
         values, times = service.rows.read(rows, self.catalog.clock, limit=self.max_rows)
-        start = perf_counter()
+        start, errors_before = perf_counter(), service.lookup.value_errors
         try:
             answers = service.lookup.read(values, times)
         except OnefoldError as error:
             self._record_failures(service, model, [(values[i], t, None, str(error)) for i, t in enumerate(times)])
             raise translate(error) from error
-        self.metrics.lookup(service.name, [a.statuses for a in answers], perf_counter() - start)
+        self.metrics.lookup(
+            service.name, [a.statuses for a in answers], perf_counter() - start,
+            value_errors=service.lookup.value_errors - errors_before,
+        )  # fmt: skip
         failed = [i for i, answer in enumerate(answers) if answer.errors]
         if failed:
             whys = ["; ".join(answers[i].errors) for i in failed]

@@ -22,6 +22,10 @@ class Metrics:
         self._statuses = Counter(
             "onefold_values", "Values served, by service and status", ("service", "status"), registry=self.registry
         )
+        self._value_errors = Counter(
+            "onefold_value_errors", "Values that overflowed or were too large to sum, and are NULL, by service",
+            ("service",), registry=self.registry,
+        )  # fmt: skip
         self._request = self._histogram("request", "A request, from its first byte to its answer", "path")
         self._lookup = self._histogram("lookup", "Looking up the rows of one request", "service")
         self._score = self._histogram("score", "Scoring the rows of one request", "model")
@@ -41,8 +45,10 @@ class Metrics:
         self._requests.labels(path, str(status)).inc()
         self._request.labels(path).observe(seconds)
 
-    def lookup(self, service: str, rows: Sequence[Sequence[str]], seconds: float) -> None:
-        """`rows` are the statuses of each row's values."""
+    def lookup(self, service: str, rows: Sequence[Sequence[str]], seconds: float, *, value_errors: int = 0) -> None:
+        """`rows` are the statuses of each row's values; `value_errors` were met on the way."""
+        if value_errors:
+            self._value_errors.labels(service).inc(value_errors)
         self._lookup.labels(service).observe(seconds)
         self._rows.labels(service).inc(len(rows))
         for statuses in rows:

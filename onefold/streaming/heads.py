@@ -9,9 +9,9 @@ import duckdb
 import pyarrow as pa
 
 from onefold.features import keys as names
-from onefold.features.records import Events
 from onefold.features.duckdb_group import prepared_events
 from onefold.features.layout import Layout, hash_id
+from onefold.features.records import Events
 from onefold.features.state import StateCodec
 from onefold.offline.arrow import to_internal
 from onefold.streaming.state_writer import fresh_generation

@@ -9,6 +9,7 @@ from typing import Any
 
 from onefold.features import keys as names
 from onefold.features.codec import read_head
+from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import StateError
 from onefold.features.layout import Layout
 from onefold.features.protocols import OnlineStore
@@ -47,7 +48,8 @@ class StateWriter:
         self.layout, self.epoch = layout, epoch
         self._store, self._slack = store, slack + layout.skew
         self._codec = StateCodec(layout)
-        self._prepare = layout.preparer()
+        self._errors = ValueErrors()
+        self._prepare = layout.preparer(self._errors)
         self._prefix = layout.prefix(epoch)
         self._keys: dict[bytes, bytes] = {}
         self._limits: dict[bytes, int] = {}
@@ -60,6 +62,11 @@ class StateWriter:
             if offset > after and (event := prepare(row)) is not None:
                 blocks.setdefault(event.key, []).append(encode(sequence, offset, event))
         return [(self._name(key), b"".join(block)) for key, block in blocks.items()]
+
+    @property
+    def value_errors(self) -> int:
+        """How many values of prepared columns overflowed or could not be cast, and are NULL."""
+        return self._errors.count
 
     def floor(self, stream_time: int | None) -> int | None:
         """The time below which events may go at this stream time; None where none may."""

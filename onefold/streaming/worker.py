@@ -30,7 +30,8 @@ class StepReport:
     """What a step did. `records` were polled; of them `events` were taken and `refused` went to the dead letters.
 
     appended: strings that grew; compacted: strings repacked; corrupt: strings that could not be read for it;
-    hot: strings above 1 MB; archived: events committed to the archive.
+    hot: strings above 1 MB; value_errors: values that overflowed or could not be cast, and are NULL;
+    archived: events committed to the archive.
     """
 
     records: int = 0
@@ -40,6 +41,7 @@ class StepReport:
     compacted: int = 0
     corrupt: int = 0
     hot: int = 0
+    value_errors: int = 0
     archived: int = 0
 
 
@@ -191,7 +193,9 @@ class Worker:
     def _append(self, joined: _Joined, decoded: Decoded, report: StepReport) -> None:
         """Append to every layout in one go; only when that is acknowledged, move the markers."""
         sequence, offsets, rows, last = joined.sequence, decoded.offsets, decoded.rows, joined.position
+        before = sum(writer.value_errors for writer, _ in joined.writers)
         packed = [(writer, writer.pack(sequence, offsets, rows, after=held)) for writer, held in joined.writers]
+        report.value_errors += sum(writer.value_errors for writer, _ in joined.writers) - before
         everything = [item for _, items in packed for item in items]
         lengths = iter(self._store.append(everything) if everything else ())
         markers = [w.marker(sequence) for w, held in joined.writers if last > held]

@@ -25,7 +25,9 @@ def differing(served: pa.ChunkedArray | pa.Array, expected: pa.ChunkedArray | pa
 
 
 def _mask(array: pa.ChunkedArray | pa.Array) -> Mask:
-    return np.asarray(array.to_numpy(zero_copy_only=False) if isinstance(array, pa.Array) else array.to_numpy(), dtype=bool)
+    return np.asarray(
+        array.to_numpy(zero_copy_only=False) if isinstance(array, pa.Array) else array.to_numpy(), dtype=bool
+    )
 
 
 def _bits(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int64]:

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from onefold.features.records import Events
 from onefold.features.duckdb_group import prepared_events
 from onefold.features.duckdb_scalar import quote
 from onefold.features.fold import StateFold
@@ -15,6 +14,7 @@ from onefold.features.functions import equal
 from onefold.features.layout import hash_id
 from onefold.features.plans import Group
 from onefold.features.protocols import Archive
+from onefold.features.records import Events
 from onefold.features.state import StateCodec
 from onefold.offline.engine import connect, events_relation, parquet_relation
 from onefold.verify.report import Cause
@@ -42,7 +42,9 @@ class _KeyEvents:
     def upto(self, t: int, known: Mapping[int, int]) -> list[int]:
         """The events with ts <= t that a string held whose highest offsets are `known`."""
         return [
-            i for i, ts in enumerate(self.events.ts) if ts <= t and self.offsets[i] <= known.get(self.events.sequences[i], -1)
+            i
+            for i, ts in enumerate(self.events.ts)
+            if ts <= t and self.offsets[i] <= known.get(self.events.sequences[i], -1)
         ]
 
 
@@ -58,7 +60,13 @@ class Diagnosis:
         self._culprits: list[tuple[Cause, tuple[int, int]]] = []
 
     def explain(
-        self, row: Mapping[str, Any], t: int, served: Mapping[str, Any], *, known: Mapping[int, int], markers: Mapping[int, int]
+        self,
+        row: Mapping[str, Any],
+        t: int,
+        served: Mapping[str, Any],
+        *,
+        known: Mapping[int, int],
+        markers: Mapping[int, int],
     ) -> Finding:
         """The cause for one row's values of this group. `served`: by ref, those that were logged."""
         key = tuple(row[f.name] for f in self._group.layout.key_fields)
@@ -85,7 +93,9 @@ class Diagnosis:
         if (cause, position) not in self._culprits:
             self._culprits.append((cause, position))
         source, entity = self._group.source, self._group.entity
-        return Finding(cause, f"event at sequence {position[0]}, offset {position[1]} of {source!r}, in the state of {entity!r}")
+        return Finding(
+            cause, f"event at sequence {position[0]}, offset {position[1]} of {source!r}, in the state of {entity!r}"
+        )
 
     def _suspects(self, events: _KeyEvents, held: Sequence[int]) -> Iterator[tuple[Cause, int]]:
         """Faults to try: known culprits first, then each event from the newest on."""

@@ -75,7 +75,11 @@ class Report:
         >>> Report(rows=2, features=3, values=6).verdict()
         'verify: 0 mismatches in 6 values (2 rows x 3 features)'
         """
-        shape = f"{self.rows:,} rows x {self.features} features" if self.features * self.rows == self.values else f"{self.rows:,} rows"
+        shape = (
+            f"{self.rows:,} rows x {self.features} features"
+            if self.features * self.rows == self.values
+            else f"{self.rows:,} rows"
+        )
         return f"verify: {self.wrong_values:,} mismatches in {self.values:,} values ({shape})" + (
             f", {self.wrong_scores:,} in {self.scores:,} scores" if self.wrong_scores else ""
         )
@@ -89,7 +93,14 @@ class Report:
         ]  # fmt: skip
         counts = {n: getattr(self, n) for n in ("rows", "features", "values", "scores", "unprovable")}
         late = {n: getattr(self, n) for n in ("late_rows", "late_events", "late_values")}
-        return {"ok": self.ok, **counts, **late, "causes": dict(self.causes), "mismatches": shown, "verdict": self.verdict()}
+        return {
+            "ok": self.ok,
+            **counts,
+            **late,
+            "causes": dict(self.causes),
+            "mismatches": shown,
+            "verdict": self.verdict(),
+        }
 
 
 def _shown(value: Any) -> Any:

@@ -43,7 +43,9 @@ def verify(
     """
     tables = [t for t in log.tables() if service is None or t.service == service]
     if not tables:
-        raise NotFoundError(f"nothing was served{f' by service {service!r}' if service else ''}; score something, then verify")
+        raise NotFoundError(
+            f"nothing was served{f' by service {service!r}' if service else ''}; score something, then verify"
+        )
     report = Report()
     for inputs in tables:
         served = ServedTable.load(log, inputs)
@@ -109,12 +111,16 @@ class _Verification:
 
     def _add(self, request_id: str, feature: str | None, served: Any, expected: Any, finding: Finding) -> None:
         service = self.served.inputs.service
-        self.report.mismatches.append(Mismatch(request_id, service, feature, served, expected, finding.cause, finding.detail))
+        self.report.mismatches.append(
+            Mismatch(request_id, service, feature, served, expected, finding.cause, finding.detail)
+        )
 
     def _expected(self, plan: ServicePlan) -> pa.Table:
         known = {(g.source, g.entity): self.served.known((g.source, g.entity)) for g in plan.groups}
         files = {s: self.archive.files(s) for s in plan.sources}
-        return point_in_time(plan, files, self.served.spine, known=known, advance=self._stage("rebuild", len(plan.groups)))
+        return point_in_time(
+            plan, files, self.served.spine, known=known, advance=self._stage("rebuild", len(plan.groups))
+        )
 
     def _stage(self, stage: str, total: int) -> Callable[[int], None]:
         done = 0
@@ -155,7 +161,9 @@ class _Verification:
         for feature in features:
             served = self.served.feature(feature.name)[row].as_py()
             finding = self._finding(plan, row, feature, values)
-            self._add(self.served.request_ids[row], feature.name, served, expected.column(feature.name)[row].as_py(), finding)
+            self._add(
+                self.served.request_ids[row], feature.name, served, expected.column(feature.name)[row].as_py(), finding
+            )
 
     def _finding(self, plan: ServicePlan, row: int, feature: ServiceFeature, values: dict[str, Any]) -> Finding:
         index = [i.name for i in self.served.inputs.features].index(feature.name)
@@ -181,7 +189,9 @@ class _Verification:
         if (row, state) not in self.findings:
             diagnosis = self.diagnoses.setdefault(state, Diagnosis(group, self.archive))
             refs = {f.ref for f in group.features}
-            served = {f.ref: to_internal(self.served.feature(f.name).slice(row, 1))[0] for f in plan.features if f.ref in refs}
+            served = {
+                f.ref: to_internal(self.served.feature(f.name).slice(row, 1))[0] for f in plan.features if f.ref in refs
+            }
             t = to_internal(self.served.table.column("event_timestamp").slice(row, 1))[0]
             self.findings[row, state] = diagnosis.explain(
                 _internal_keys(group, values), t, served,
@@ -213,7 +223,9 @@ class _Verification:
         if self.models is None:
             return
         scores = self.served.table.column("score").to_pylist()
-        versions = list(zip(*(self.served.table.column(c).to_pylist() for c in ("model", "model_version")), strict=True))
+        versions = list(
+            zip(*(self.served.table.column(c).to_pylist() for c in ("model", "model_version")), strict=True)
+        )
         for name, version in sorted({v for v, s in zip(versions, scores, strict=True) if s is not None}):
             rows = [i for i, v in enumerate(versions) if v == (name, version) and scores[i] is not None]
             self.report.scores += len(rows)

@@ -27,7 +27,9 @@ class ServedTable:
 
     @classmethod
     def load(cls, log: ServedLog, inputs: ServedInputs) -> ServedTable:
-        table = log.read(inputs.service, inputs.fingerprint).sort_by([("event_timestamp", "ascending"), ("request_id", "ascending")])
+        table = log.read(inputs.service, inputs.fingerprint).sort_by(
+            [("event_timestamp", "ascending"), ("request_id", "ascending")]
+        )
         return cls(inputs, table, [_reads(text) for text in table.column("provenance").to_pylist()])
 
     @property
