@@ -1,12 +1,14 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench lock gpu clean
+.PHONY: help setup demo test test-slow lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.onefold-ready
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
+# Many commands start Python anew; without bytecode each would compile its libraries again.
+export PYTHONDONTWRITEBYTECODE :=
 export PYTHON
 
 help: ## this list
@@ -43,6 +45,9 @@ bench: $(READY) ## one benchmark: make bench NAME=lookup
 	    "$$(ls benchmarks/*.py 2>/dev/null | xargs -r -n1 basename -s .py | grep -v '^_' | tr '\n' ' ')" >&2; \
 	  echo "bench: try make bench NAME=lookup" >&2; exit 2; }
 	@$(BIN)/python benchmarks/$(NAME).py
+
+bench-all: $(READY) ## every benchmark, some 15 minutes; rewrites the tables of docs/benchmarks.md
+	@$(BIN)/python benchmarks/_all.py
 
 lock: ## after a change of dependencies: uv.lock, and requirements.txt for pip (needs uv)
 	uv lock

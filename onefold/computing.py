@@ -9,9 +9,9 @@ import pyarrow as pa
 from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView, View
 from onefold.features.errors import DefinitionError, InputError, nearest
 from onefold.features.oracle import Event, evaluate
+from onefold.features.parsing import parse, table_name
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
-from onefold.features.sql import parse, table_name
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.features.windows import grouping
 from onefold.offline.arrow import conform, from_internal, rows_of, to_internal, type_of

@@ -93,8 +93,22 @@ def stream(
     if json:
         say_json(counts)
         return
-    say_done(f"{total.events:,} events of {total.records:,} records, {total.appended:,} states appended to")
+    if total.records:
+        taken = "event taken" if total.events == 1 else "events taken"
+        say_done(f"{total.events:,} {taken} of {total.records:,} lines, into {total.appended:,} appends to state")
+    else:
+        say_done(f"nothing new in {', '.join(f.name for f in feeds)}")
+    _say_troubles(total)
     _say_refused(workspace, {f.source: workspace.dead_letters.count(f.source) for f in feeds} if total.refused else {})
+
+
+def _say_troubles(total: StepReport) -> None:
+    if total.value_errors:
+        note(f"{total.value_errors:,} value errors (overflows, failed casts): those values are NULL; see docs/sql.md")
+    if total.corrupt:
+        note(f"{total.corrupt:,} states could not be read: `onefold materialize --full` builds them again")
+    if total.hot:
+        note(f"{total.hot:,} appends went to states above 1 MB: shorten the longest window of their views")
 
 
 def _run(worker: Worker, total: StepReport, tracker: Tracker, stopped: threading.Event, *, once: bool) -> None:
@@ -191,9 +205,8 @@ def _say_built(rows: dict[str, int], built: Sequence[BuiltState]) -> None:
 def _say_refused(workspace: Workspace, refused: dict[str, int]) -> None:
     for name, count in refused.items():
         if count:
-            note(
-                f"{count:,} events of {name} were refused, each with its reason in {workspace.dead_letters.path(name)}"
-            )
+            path = workspace.dead_letters.path(name)
+            note(f"{count:,} events of {name} are dead letters, each with its reason in {path}")
 
 
 def _say_example(workspace: Workspace) -> None:

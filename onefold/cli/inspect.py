@@ -11,6 +11,7 @@ import typer
 from onefold.cli.console import JsonOption, ProjectOption, note, out, say_json, say_next, say_table
 
 if TYPE_CHECKING:
+    from onefold.features.project import Project
     from onefold.registry.records import Record, Records
 
 _PLURALS = {
@@ -48,6 +49,9 @@ def list_(
 
 def describe(
     name: Annotated[str, typer.Argument(help="Name of a view, service, source or entity.")],
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="The SQL that DuckDB runs for a view or service, and nothing else.")
+    ] = False,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -56,11 +60,15 @@ def describe(
     from onefold.registry.of_project import records_of
     from onefold.wiring import Workspace
 
-    records = records_of(Workspace.find(project).project)
+    workspace = Workspace.find(project)
+    records = records_of(workspace.project)
     found = [r for r in records.values() if r.name == name and r.kind in _SHOWN]
     if not found:
         known = [r.name for r in records.values() if r.kind in _SHOWN]
         raise NotFoundError(f"nothing is named {name!r}{nearest(name, known)}")
+    if compiled:
+        print(_compiled(workspace.project, name))
+        return
     if json:
         documents = [_row(r) | {"body": dict(r.body), "state": _state(r, records)} for r in found]
         say_json(documents[0] if len(documents) == 1 else documents)
@@ -69,17 +77,21 @@ def describe(
         _show(record, records)
 
 
+def _compiled(project: Project, name: str) -> str:
+    """One query a (source, entity), each with a line that says so. `spine` and the sources are relations of DuckDB."""
+    from onefold.features.duckdb_plans import prefix_plan
+    from onefold.features.duckdb_scalar import quote
+
+    plan = project.service(name) if name in project.services else project.select([name])
+    return "\n\n".join(
+        f"-- {g.source} by {g.entity}\n{prefix_plan(g, events=quote(g.source), spine='spine')};" for g in plan.groups
+    )
+
+
 def _kinds(word: str | None) -> tuple[str, ...]:
     if word is None:
         return _SHOWN
-    names = {
-        "entities": "entity",
-        "sources": "source",
-        "views": "view",
-        "on-demand": "on_demand",
-        "services": "service",
-    }
-    for plural, kind in names.items():
+    for plural, kind in _PLURALS.items():
         if word in (plural, kind):
             return (kind,)
     from onefold.features.errors import nearest
@@ -143,6 +155,10 @@ def _show(record: Record, records: Records) -> None:
         keys = records["entity", record.body["entity"]].body["keys"]
         options = " ".join(f"--key {name}=..." for name, _ in keys)
         say_next(f"onefold get {record.name} {options}", "its values online")
+    elif record.kind == "service":
+        options = [f"--key {n}=..." for n, _ in record.body["keys"]]
+        options += [f"--request {n}=..." for n, _ in record.body["request"]]
+        say_next(f"onefold get {record.name} {' '.join(options)}", "its values online")
     elif record.kind == "source":
         note("events come in with `onefold materialize` (files) or `onefold stream` (JSON lines)")
 

@@ -77,11 +77,17 @@ def apply(project: ProjectOption = None, json: JsonOption = False) -> None:
 
 
 def _say_applied(workspace: Workspace, changes: list[dict[str, Any]]) -> None:
+    from onefold.registry.models import affected_models
+
     counts = {a: sum(c["action"] == a for c in changes) for a in ("added", "changed", "removed")}
     if not changes:
         say_done("nothing to apply: the registry holds these definitions already")
     else:
-        say_done(", ".join(f"{n} {action}" for action, n in counts.items() if n))
+        say_done("registry: " + ", ".join(f"{n} {action}" for action, n in counts.items() if n))
+    for model in affected_models(workspace.settings.models, workspace.project):
+        note(
+            f"model {model.name} version {model.version} no longer fits: train it again, or `onefold serve` refuses it"
+        )
     if any(c["kind"] in ("state", "source") and c["logic"] for c in changes):
         say_next("onefold materialize", "bring the events in and build the online state")
     else:

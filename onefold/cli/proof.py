@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onefold.cli.console import DIFFERENT, JsonOption, ProjectOption, note, out, say_json, say_table
+from onefold.cli.console import DIFFERENT, FAILED, GOOD, JsonOption, ProjectOption, note, out, say_json, say_table
 
 if TYPE_CHECKING:
     from onefold.verify import Report
@@ -21,7 +21,8 @@ def verify(
 ) -> None:
     """Rebuild what was served offline and compare bit by bit.
 
-    Exits with 3 where a value differs; the last line is the verdict.
+    Exits with 3 where a value or score differs, and with 1 where scores could not be compared; the last line is the
+    verdict.
     """
     from onefold.features.errors import NotFoundError, nearest
     from onefold.progress import on_stderr, stages
@@ -35,31 +36,48 @@ def verify(
     with stages(on_stderr(), "verify") as advance:
         report = run(
             workspace.project, workspace.archive, workspace.served_log,
-            models=workspace.settings.models, service=service, advance=advance,
+            models=workspace.settings.models, dead_letters=workspace.dead_letters, service=service, advance=advance,
         )  # fmt: skip
     if json:
         say_json(report.to_dict())
     else:
         show(report)
-    raise typer.Exit(0 if report.ok else DIFFERENT)
+    raise typer.Exit(status(report))
+
+
+def status(report: Report) -> int:
+    """The exit status that a report asks for."""
+    if report.causes:
+        return DIFFERENT
+    return FAILED if report.unscored else GOOD
 
 
 def show(report: Report) -> None:
-    """Mismatches by cause, the first of them one by one, late data, and the verdict as the last line."""
-    if report.mismatches:
+    """Mismatches by cause, some of each one by one, late data, and the verdict as the last line."""
+    if report.causes:
         say_table(("cause", "mismatches"), report.causes.most_common())
-        rows = [
-            (m.request_id, m.service, m.feature or "score", repr(m.served), repr(m.expected), str(m.cause), m.detail)
-            for m in report.mismatches[:_LISTED]
-        ]
-        say_table(("request", "service", "feature", "served", "expected", "cause", "detail"), rows)
-        if len(report.mismatches) > _LISTED:
-            note(f"{len(report.mismatches) - _LISTED:,} more; --json lists up to 100")
+        _show_some(report)
+    for why, count in report.unscored.items():
+        note(f"{count:,} scores were not compared: {why}")
+    if report.failed:
+        note(f"{report.failed:,} requests were answered with an error, and served nothing")
     if report.unprovable:
         note(f"{report.unprovable:,} rows are not yet provable: the archive has not flushed all that they were made of")
     if report.late_rows:
+        features = ", ".join(f"{name} {count:,}" for name, count in report.late_by_feature.most_common(5))
         note(
-            f"late data: {report.late_events:,} events came too late for {report.late_rows:,} rows, and would have "
-            f"changed {report.late_values:,} values; that is no mismatch"
+            f"late data: for {report.late_rows:,} rows events came too late; they would have changed "
+            f"{report.late_values:,} values{f' ({features})' if features else ''}; that is no mismatch"
         )
     out().print(report.verdict(), markup=False)
+
+
+def _show_some(report: Report) -> None:
+    some = report.examples(_LISTED)
+    rows = [
+        (m.request_id, m.service, m.feature or "score", repr(m.served), repr(m.expected), str(m.cause), m.detail)
+        for m in some
+    ]
+    say_table(("request", "service", "feature", "served", "expected", "cause", "detail"), rows)
+    if report.causes.total() > len(some):
+        note(f"{report.causes.total() - len(some):,} more; --json lists up to 100")

@@ -1,4 +1,4 @@
-"""`materialize`, `stream`, `get`: events in, values out."""
+"""`get`: online values of one key, each with its status."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from onefold.online.lookup import ServedRow
 
 _STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "partial": "yellow", "error": "red"}
+_MEANING = {
+    "missing": "no event of this key has come: a count is 0, all else is NULL",
+    "partial": "a window reaches back beyond what the state keeps, so there is no value; [online] reach keeps more",
+    "stale": "the newest event is older than the view's freshness; the value stands all the same",
+}
+"""What a status that is worth a word says."""
 
 
 def get(
@@ -154,5 +160,8 @@ def _show(plan: ServicePlan, moment: int, served: ServedRow) -> None:
     ]  # fmt: skip
     out().print(Text(f"as of {timestamp_text(moment)}", "dim"))
     say_table(("feature", "value", "type", "status"), rows)
+    for status in dict.fromkeys(served.statuses):
+        if status in _MEANING:
+            note(f"{status}: {_MEANING[status]}")
     for error in served.errors:
         note(error)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from onefold.features.columns import COLUMN, NO_VALUES, is_coarse, pack_column, read_column
+from onefold.features.columns import COLUMN, NO_VALUES, fits, is_coarse, pack_column, read_column
 from onefold.features.errors import StateError
 from onefold.features.records import RECORD, Events
 from onefold.features.types import DataType
@@ -130,17 +130,17 @@ class Head:
         return Events(ts, sequences, ids, [list(self.column(i)) for i in range(len(self.columns))])
 
 
-def read_head(state: bytes, columns: int) -> Head:
+def read_head(state: bytes, types: Sequence[DataType]) -> Head:
     """The head of a state; an empty one where the state has only a tail. StateError if it is corrupt."""
     if not state or state[0] == RECORD:
-        return Head(0, b"", None, 0, {}, 1, 0, (), 0, None, [(memoryview(b""), NO_VALUES)] * columns)
+        return Head(0, b"", None, 0, {}, 1, 0, (), 0, None, [(memoryview(b""), NO_VALUES)] * len(types))
     try:
-        return _read_head(memoryview(state), columns)
+        return _read_head(memoryview(state), types)
     except (struct.error, ValueError, IndexError, TypeError, KeyError) as error:
         raise StateError(f"the head of a state of {len(state)} bytes cannot be read: {error}") from None
 
 
-def _read_head(view: Any, columns: int) -> Head:
+def _read_head(view: Any, types: Sequence[DataType]) -> Head:
     tag, version, flags, length, generation, floor, n, sequences = _FIXED.unpack_from(view)
     if tag != HEAD or version != FORMAT:
         raise StateError(
@@ -165,9 +165,11 @@ def _read_head(view: Any, columns: int) -> Head:
     ids = view[at : at + 8 * n].cast("Q") if flags & _HAS_IDS else None
     at += 8 * n if flags & _HAS_IDS else 0
     found = []
-    for _ in range(columns):
+    for i, kind in enumerate(types):
         encoding, size = COLUMN.unpack_from(view, at)
         at += COLUMN.size
+        if not fits(kind, encoding, n, size):
+            raise StateError(f"column {i} of a head ({kind}) has {size} bytes of encoding {encoding} for {n} events")
         found.append((view[at : at + size], encoding))
         at += size
     if at != length or len(times) != n:

@@ -8,13 +8,30 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Any
 
+from onefold.features.errors import StateError
 from onefold.features.types import BOOLEAN, DOUBLE, VARCHAR, DataType
 
 COLUMN = struct.Struct("<BI")
 NO_VALUES = 0
 _BOOL, _I64, _I32, _F64, _CENTS, _TEXT, _SOME_NULL = 1, 2, 3, 4, 5, 6, 0x80
 _CODES = {_I64: "q", _I32: "i", _F64: "d", _CENTS: "i"}
+_KINDS = {BOOLEAN: (_BOOL,), DOUBLE: (_F64, _CENTS), VARCHAR: (_TEXT,)}
+_WIDTHS = {_I64: 8, _I32: 4, _F64: 8, _CENTS: 4}
 _SPREAD = [bytes((byte >> bit) & 1 for bit in range(8)) for byte in range(256)]
+
+
+def fits(kind: DataType, encoding: int, n: int, size: int) -> bool:
+    """Whether a column of this type and encoding has this many bytes for n values; so reading it cannot go astray."""
+    code = encoding & ~_SOME_NULL
+    if code == NO_VALUES:
+        return size == 0
+    if code not in _KINDS.get(kind, (_I64, _I32)):
+        return False
+    bits = (n + 7) // 8
+    size -= bits if encoding & _SOME_NULL else 0
+    if code == _TEXT:
+        return size >= 4 * n
+    return size == (bits if code == _BOOL else n * _WIDTHS[code])
 
 
 def is_coarse(encoding: int) -> bool:
@@ -78,7 +95,7 @@ def _as_cents(values: Sequence[float]) -> list[int] | None:
 
 
 def read_column(view: memoryview, encoding: int, n: int, start: int) -> list[Any]:
-    """Values of a column from row `start` on."""
+    """Values of a column from row `start` on. StateError where bytes of a VARCHAR are no UTF-8."""
     code = encoding & ~_SOME_NULL
     if code == NO_VALUES:
         return [None] * (n - start)
@@ -97,6 +114,9 @@ def _read_values(payload: Any, code: int, n: int, start: int) -> list[Any]:
         ends = payload[: 4 * n].cast("I").tolist()
         text = payload[4 * n :]
         begins = [0, *ends[:-1]]
-        return [bytes(text[a:b]).decode() for a, b in zip(begins[start:], ends[start:], strict=True)]
+        try:
+            return [bytes(text[a:b]).decode() for a, b in zip(begins[start:], ends[start:], strict=True)]
+        except UnicodeDecodeError as error:
+            raise StateError(f"a VARCHAR of a head is no UTF-8: {error}") from None
     values = payload.cast(_CODES[code])[start:n].tolist()
     return [v / 100.0 for v in values] if code == _CENTS else values

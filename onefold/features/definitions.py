@@ -6,11 +6,20 @@ together (names, types, windows, fingerprints) is settled by `features.project.P
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import UnionType
+from typing import get_args
 
 from onefold.features.errors import DefinitionError
 from onefold.features.types import DataType, Field, fields
+
+
+def _check_kind(what: str, found: object, kind: type | UnionType) -> None:
+    """Refuse what is of another kind, as a name in the place of the object that bears it."""
+    if not isinstance(found, kind):
+        want = " or ".join(k.__name__ for k in get_args(kind) or (kind,))
+        raise DefinitionError(f"{what} is {found!r:.60}; give the {want} itself")
 
 
 def _check_name(kind: str, name: str) -> None:
@@ -18,6 +27,16 @@ def _check_name(kind: str, name: str) -> None:
         raise DefinitionError(
             f"{kind} name {name!r} is not an identifier; use letters, digits and '_', not starting with a digit"
         )
+
+
+def _check_columns(what: str, columns: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for column in columns:
+        if column.startswith("_") or "." in column:
+            raise DefinitionError(f"{what}: column {column!r}: names with '_' first or '.' inside are Onefold's")
+        if seen.setdefault(column.lower(), column) != column:
+            before = seen[column.lower()]
+            raise DefinitionError(f"{what}: columns {before!r} and {column!r} have one name in SQL; rename one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +100,12 @@ class EventSource:
         if columns.get(self.event_time) != "TIMESTAMP":
             found = columns.get(self.event_time, "no column of the schema")
             raise DefinitionError(f"source {self.name!r}: event_time {self.event_time!r} must be TIMESTAMP, is {found}")
-        if self.event_id is not None and self.event_id not in columns:
-            raise DefinitionError(f"source {self.name!r}: event_id {self.event_id!r} is not in its schema")
-        for column in columns:
-            if column.startswith("_"):
-                raise DefinitionError(f"source {self.name!r}: column {column!r}: names with '_' first are Onefold's")
+        if self.event_id is not None and columns.get(self.event_id, "DOUBLE") == "DOUBLE":
+            found = columns.get(self.event_id, "no column of the schema")
+            raise DefinitionError(
+                f"source {self.name!r}: event_id {self.event_id!r} is {found}; an id is anything but DOUBLE"
+            )
+        _check_columns(f"source {self.name!r}", columns)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -111,6 +131,8 @@ class FeatureView:
 
     def __post_init__(self) -> None:
         _check_name("view", self.name)
+        _check_kind(f"view {self.name!r}: source", self.source, EventSource)
+        _check_kind(f"view {self.name!r}: entity", self.entity, Entity)
 
     def __getitem__(self, features: str | Sequence[str]) -> FeatureSelection:
         names = (features,) if isinstance(features, str) else tuple(features)
@@ -135,6 +157,13 @@ class OnDemandView:
 
     def __post_init__(self) -> None:
         _check_name("on-demand view", self.name)
+        for view in self.views:
+            _check_kind(f"on-demand view {self.name!r}: one of its views", view, FeatureView)
+        _check_columns(f"on-demand view {self.name!r}", self.request)
+        if "event_timestamp" in self.request:
+            raise DefinitionError(
+                f"on-demand view {self.name!r}: event_timestamp is the row's time; it is always there"
+            )
 
     def __getitem__(self, features: str | Sequence[str]) -> FeatureSelection:
         names = (features,) if isinstance(features, str) else tuple(features)
@@ -173,6 +202,8 @@ class FeatureService:
         _check_name("service", self.name)
         if not self.features:
             raise DefinitionError(f"service {self.name!r} has no features")
+        for item in self.features:
+            _check_kind(f"service {self.name!r}: one of its features", item, View | FeatureSelection)
 
     def __iter__(self) -> Iterator[FeatureSelection]:
         """Selections; an empty tuple of names stands for all features of the view."""

@@ -18,7 +18,7 @@ from onefold.features.compile_python import ValueErrors
 from onefold.features.layout import Layout, Slot
 from onefold.features.records import Events, RecordCodec, Tail
 from onefold.features.state import merge_tail
-from onefold.features.types import DOUBLE
+from onefold.features.types import DOUBLE, DataType
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class _SlotFold:
 class HeadCache:
     """Heads that were read lately, found by their generation and compared in full. `limit` counts their events."""
 
-    def __init__(self, columns: int, *, limit: int = 100_000) -> None:
-        self._columns, self._limit, self._held = columns, limit, 0
+    def __init__(self, types: Sequence[DataType], *, limit: int = 100_000) -> None:
+        self._types, self._limit, self._held = tuple(types), limit, 0
         self._heads: dict[bytes, tuple[bytes, Head]] = {}
 
     def read(self, state: bytes) -> Head:
@@ -166,7 +166,7 @@ class HeadCache:
         packed, head = self._heads.pop(generation, (b"", None))
         if head is None or not state.startswith(packed):
             self._held -= 0 if head is None else head.n
-            head = read_head(state, self._columns)
+            head = read_head(state, self._types)
             if not generation:
                 return head
             packed = state[: head.length]
@@ -190,7 +190,7 @@ class StateFold:
         self._folds = [_SlotFold.of(s) for s in slots]
         self._empty = [f.over(()) for f in self._folds]
         self._errors = errors or ValueErrors()
-        self._heads = HeadCache(len(layout.columns))
+        self._heads = HeadCache(layout.types)
 
     def __call__(self, state: bytes | None, t: int) -> Reading:
         """The slots' values as of t (microseconds): events with ts <= t that the state holds."""

@@ -18,7 +18,7 @@ LONGEST = 200
 _HASHED = b"#"
 _TAGS = {BOOLEAN: b"b", BIGINT: b"i", DATE: b"d", TIMESTAMP: b"t"}
 _I64 = struct.Struct(">q")
-_U16 = struct.Struct(">H")
+_U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
 
 
 def encode_key(types: Sequence[DataType], values: Sequence[Any]) -> bytes | None:
@@ -33,7 +33,7 @@ def encode_key(types: Sequence[DataType], values: Sequence[Any]) -> bytes | None
             return None
         if kind == VARCHAR:
             raw = value.encode()
-            parts.append(b"v" + _U16.pack(min(len(raw), 0xFFFF)) + raw)
+            parts.append((b"v" + _U16.pack(len(raw)) if len(raw) <= 0xFFFF else b"V" + _U32.pack(len(raw))) + raw)
         else:
             parts.append(_TAGS[kind] + _I64.pack(value))
     return b"".join(parts)

@@ -114,11 +114,13 @@ class Layout:
 
 
 def hash_id(value: Any) -> int:
-    """64 bits of md5 over the type and text of an event id, the same on every engine.
+    """64 bits of md5 over the text of an event id, the same on every engine; 0 where there is none.
 
     >>> hash_id("a") == hash_id("a") != hash_id(1)
     True
     """
+    if value is None:
+        return 0
     return int.from_bytes(hashlib.md5(str(value).encode(), usedforsecurity=False).digest()[:8], "big")
 
 

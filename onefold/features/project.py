@@ -93,15 +93,23 @@ class Project:
         ]
         groups = build_groups(needed, self.layouts)
         features = tuple(
-            ServiceFeature(_name(v, f, full_names), v.name, f.ref, f.type, f.fingerprint, f.inexact) for v, f in members
+            ServiceFeature(_name(v, f, full_names), v.name, f.ref, f.type, f.fingerprint, self._is_inexact(f, output))
+            for (v, f), output in zip(members, outputs, strict=True)
         )
         _check_unique(name, features)
-        request = _request_fields(name, [v for v, _ in members], outputs)
-        return ServicePlan(name, features, _key_fields(groups), request, groups, outputs)
+        request, keys = _request_fields(name, [v for v, _ in members], outputs), _key_fields(groups)
+        for field in request:
+            if any(field.name.lower() == k.name.lower() and field != k for k in keys):
+                raise DefinitionError(f"service {name!r}: {field.name!r} is a key and a request column of another type")
+        return ServicePlan(name, features, keys, request, groups, outputs)
 
     def _selected(self, selection: FeatureSelection) -> list[tuple[AnyView, TypedFeature]]:
         view = self.view(selection.view.name)
         return [(view, view.feature(n)) for n in selection.names] or [(view, f) for f in view.features]
+
+    def _is_inexact(self, feature: TypedFeature, output: ir.Expr) -> bool:
+        """Whether it is marked `<= 1 ulp`, or passes on a feature that is."""
+        return feature.inexact or any(self._feature(c.name)[1].inexact for c in ir.columns(output) if _is_feature(c))
 
     def _feature(self, ref: str) -> tuple[TypedView, TypedFeature]:
         view_name, _, feature = ref.partition(".")
@@ -124,20 +132,21 @@ def _name(view: AnyView, feature: TypedFeature, full: bool) -> str:
 def _check_unique(service: str, features: Iterable[ServiceFeature]) -> None:
     seen: dict[str, str] = {}
     for feature in features:
-        if feature.name in seen:
+        name = feature.name.lower()  # SQL tells names apart without their case
+        if name in seen:
             raise DefinitionError(
                 f"service {service!r} has two features named {feature.name!r} "
-                f"({seen[feature.name]} and {feature.ref}); rename one with AS"
+                f"({seen[name]} and {feature.ref}); rename one with AS"
             )
-        seen[feature.name] = feature.ref
+        seen[name] = feature.ref
 
 
 def _key_fields(groups: Iterable[Group]) -> tuple[Field, ...]:
     fields: dict[str, Field] = {}
     for group in groups:
         for key in group.layout.key_fields:
-            if fields.setdefault(key.name, key).type != key.type:
-                raise DefinitionError(f"key {key.name!r} has two types among the entities of one service")
+            if fields.setdefault(key.name.lower(), key) != key:
+                raise DefinitionError(f"key {key.name!r} has two types or spellings among the entities of one service")
     return tuple(fields.values())
 
 
@@ -150,8 +159,8 @@ def _request_fields(service: str, views: Iterable[AnyView], outputs: Iterable[ir
         for field in view.definition.request_fields:
             if f"{REQUEST}.{field.name}" not in used:
                 continue
-            if fields.setdefault(field.name, field) != field:
-                raise DefinitionError(f"service {service!r}: request column {field.name!r} has two types")
+            if fields.setdefault(field.name.lower(), field) != field:
+                raise DefinitionError(f"service {service!r}: request column {field.name!r} has two types or spellings")
     return tuple(fields.values())
 
 
@@ -199,5 +208,6 @@ class _Collector:
 
     @staticmethod
     def _put(known: dict[str, Named], item: Named) -> None:
-        if known.setdefault(item.name, item) != item:
+        other = next((k for k in known if k.lower() == item.name.lower()), item.name)
+        if other != item.name or known.setdefault(item.name, item) != item:
             raise DefinitionError(f"two {type(item).__name__} definitions are named {item.name!r}; rename one")

@@ -116,6 +116,8 @@ def _put_nulls(columns: list[list[Any]], nulls: Sequence[bytes]) -> None:
         mask = int.from_bytes(raw, "little")
         while mask:
             low = mask & -mask
+            if low >> len(columns):
+                raise StateError(f"a record of the tail has {len(columns)} columns, and says that another is NULL")
             columns[low.bit_length() - 1][row] = None
             mask ^= low
 

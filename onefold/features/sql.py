@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import ParseError, TokenError
 
 from onefold.features import ir, rules
 from onefold.features.aggregates import AGGREGATES, ALIASES
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
 from onefold.features.functions import FUNCTIONS
+from onefold.features.parsing import parse, place
 from onefold.features.types import DATE, TIMESTAMP, DataType, parse_type
 from onefold.features.values import parse_json
-from onefold.features.windows import WindowReader
+from onefold.features.windows import EXAMPLE, WindowReader
 
 Scope = Mapping[str, ir.Expr]
 
@@ -25,45 +26,17 @@ _BINARY: dict[type[exp.Expr], str] = {
     exp.DPipe: "||",
 }  # fmt: skip
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not"}
-_RENAMED = {"substr": "substring", "char_length": "length", "ceiling": "ceil", "startswith": "starts_with"}
+_RENAMED = {
+    "char_length": "length", "ceiling": "ceil", "startswith": "starts_with", "is_nan": "isnan",
+    "dayofweek_iso": "isodow", "power": "pow",
+}  # fmt: skip
 _PARTS = ("year", "month", "day", "hour", "minute", "isodow")
 _CLAUSES = {"expressions", "from_", "where", "windows"}
+_CATALOGUE = {f for f in FUNCTIONS if f.isidentifier() and f not in ("neg", "not") and not f.startswith("trunc_")} | {
+    "coalesce", "date_trunc", "extract", "greatest", "least", "nullif"
+}  # fmt: skip
+_ZONE = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 _AGGREGATE_NAMES = {*AGGREGATES, *ALIASES} - {"count_star"}
-
-
-def parse(sql: str) -> exp.Select:
-    """One SELECT, or a DefinitionError with line and column."""
-    try:
-        trees = sqlglot.parse(sql, dialect="duckdb")
-    except ParseError as error:
-        first = error.errors[0]
-        column = max(1, first["col"] - len(first["highlight"]) + 1)
-        message = f"SQL cannot be parsed: {first['description']} at {first['highlight']!r}"
-        raise DefinitionError(message, sql=sql, line=first["line"], column=column) from None
-    except TokenError as error:
-        raise DefinitionError(f"SQL cannot be read: {error}", sql=sql) from None
-    if len(trees) != 1 or not isinstance(trees[0], exp.Select):
-        found = f"{len(trees)} statements" if len(trees) != 1 else getattr(trees[0], "key", "nothing").upper()
-        raise UnsupportedSQL(f"a view is one SELECT, found {found}", sql=sql, line=1, column=1)
-    return trees[0]
-
-
-def place(node: exp.Expr, sql: str) -> tuple[int, int] | tuple[None, None]:
-    """Line and column (from 1) of the first token that the node covers."""
-    starts = [n.meta["start"] for n in node.walk() if "start" in n.meta]
-    if not starts:
-        return None, None
-    before = sql[: min(starts)]
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
-
-
-def table_name(tree: exp.Select) -> str | None:
-    """The source that a SELECT reads, through a row-level subquery; None where it has no FROM."""
-    from_ = tree.args.get("from_")
-    inner = from_.this if from_ is not None else None
-    if isinstance(inner, exp.Subquery) and isinstance(inner.this, exp.Select):
-        return table_name(inner.this)
-    return inner.name if isinstance(inner, exp.Table) else None
 
 
 def function_name(node: exp.Func) -> str:
@@ -130,8 +103,12 @@ class Reader:
                                     rules.call("<=", self.read(node.this), self.read(high)))  # fmt: skip
         if type(node) in _BINARY:
             return rules.call(_BINARY[type(node)], self.read(node.this), self.read(node.expression))
+        if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
+            return rules.literal(-_number(node.this.name))
         if type(node) in _UNARY:
             return rules.call(_UNARY[type(node)], self.read(node.this))
+        if isinstance(node, exp.Filter):
+            raise _no_window(function_name(node.this) if isinstance(node.this, exp.Func) else node.this.key)
         if isinstance(node, exp.Func):
             return self._function(node)
         raise UnsupportedSQL(f"{node.sql(dialect='duckdb')!r} is outside the portable subset; see docs/sql.md")
@@ -147,7 +124,8 @@ class Reader:
             folded = {known.lower(): known for known in self.scope}
             found = self.scope.get(folded.get(name.lower(), ""))
         if found is None:
-            raise DefinitionError(f"column {name!r} is not known here{nearest(name, self.scope)}")
+            known = [n for n in self.scope if ("." in n) == ("." in name)]
+            raise DefinitionError(f"column {name!r} is not known here{nearest(name, known)}")
         return found
 
     def _window(self, node: exp.Window) -> ir.Expr:
@@ -204,18 +182,13 @@ class Reader:
     def _in(self, node: exp.In) -> ir.Expr:
         if not node.expressions:
             raise UnsupportedSQL("IN takes a list of values, as x IN (1, 2)")
-        tests = [rules.call("=", self.read(node.this), self.read(e)) for e in node.expressions]
-        found = tests[0]
-        for test in tests[1:]:
-            found = rules.call("or", found, test)
-        return found
+        subject = self.read(node.this)
+        return _any_of([rules.call("=", subject, self.read(e)) for e in node.expressions])
 
     def _function(self, node: exp.Func) -> ir.Expr:
         name = function_name(node)
         if name in _AGGREGATE_NAMES or name == "count":
-            raise DefinitionError(
-                f"{name}() has no window; write {name}(..) OVER (RANGE BETWEEN INTERVAL .. PRECEDING AND ..)"
-            )
+            raise _no_window(name)
         args = arguments(node)
         if isinstance(node, exp.Extract):
             return self._part(node.this.name.lower(), node.expression)
@@ -226,8 +199,7 @@ class Reader:
         if name == "nullif":
             return self._nullif(*map(self.read, args))
         if name not in FUNCTIONS and name not in ("coalesce", "least", "greatest"):
-            known = [f for f in FUNCTIONS if f.isidentifier()]
-            raise UnsupportedSQL(f"function {name}() is not in the catalogue{nearest(name, known)}")
+            raise UnsupportedSQL(f"function {name}() is not in the catalogue{nearest(name, _CATALOGUE)}")
         return rules.call(name, *map(self.read, args))
 
     def _part(self, part: str, node: exp.Expr) -> ir.Expr:
@@ -246,18 +218,38 @@ class Reader:
         return rules.case([(rules.call("=", a, b), ir.Literal(None, a.type))], a)
 
 
+def _no_window(name: str) -> DefinitionError:
+    return DefinitionError(f"{name}() has no window; write {name}(..) OVER ({EXAMPLE})")
+
+
+def _any_of(tests: Sequence[ir.Expr]) -> ir.Expr:
+    """The tests joined by OR, as a tree of little depth."""
+    if len(tests) == 1:
+        return tests[0]
+    middle = len(tests) // 2
+    return rules.call("or", _any_of(tests[:middle]), _any_of(tests[middle:]))
+
+
 def _literal_value(node: exp.Literal) -> ir.Value:
-    if node.is_string:
-        return node.name
-    text = node.name
-    return int(text) if text.isdigit() else float(text)
+    return node.name if node.is_string else _number(node.name)
+
+
+def _number(text: str) -> int | float:
+    """An integer, or a DOUBLE where the text has a point or an exponent; DefinitionError beyond a DOUBLE's range."""
+    if text.isdigit():
+        return int(text)
+    value = float(text)
+    if math.isinf(value):
+        raise DefinitionError(f"number {text} is outside DOUBLE")
+    return value
 
 
 def _time_literal(text: str, kind: DataType) -> int:
     """A TIMESTAMP or DATE literal; a time without a zone is UTC, as all of SQL here."""
-    zoned = text.replace(" ", "T") + ("" if kind == DATE or text.endswith("Z") else "Z")
-    if kind == TIMESTAMP and "T" not in zoned:
-        zoned = zoned.removesuffix("Z") + "T00:00:00Z"
+    zoned = text
+    if kind == TIMESTAMP:
+        zoned = text.replace(" ", "T") if len(text) > 10 else f"{text}T00:00:00"
+        zoned += "" if _ZONE.search(zoned) else "Z"
     try:
         value = parse_json(zoned, kind)
     except ValueError as error:
@@ -270,13 +262,18 @@ def read_view(sql: str, scope: Scope, *, keys: tuple[str, ...], event_time: str)
     """A feature view's SELECT: features over windows, an optional WHERE, a row-level subquery in FROM."""
     tree = parse(sql)
     _check_clauses(tree, sql)
-    scope, inner = _rows(tree, sql, scope)
+    fixed = {name: scope[name] for name in (*keys, event_time)}
+    scope, inner = _rows(tree, sql, scope, fixed)
     rows = Reader(sql, scope)
-    reader = Reader(sql, scope, WindowReader.of(tree, keys=keys, event_time=event_time))
+    try:
+        windows = WindowReader.of(tree, keys=keys, event_time=event_time)
+    except DefinitionError as error:
+        raise rows.located(error, tree.args["windows"][-1]) from None
+    reader = Reader(sql, scope, windows)
     features = tuple(f for item in tree.expressions if (f := _view_item(item, reader, keys)) is not None)
     if not features:
         raise DefinitionError("the SELECT has no features; add an aggregate over a window", sql=sql, line=1, column=1)
-    _check_names(tree, features, sql)
+    _check_names(tree, sql)
     outer = _where(tree, rows)
     where = outer if inner is None else inner if outer is None else rules.call("and", inner, outer)
     return ir.Select(features, where)
@@ -294,7 +291,7 @@ def read_on_demand(sql: str, scope: Scope) -> ir.Select:
             )  # fmt: skip
     reader = Reader(sql, scope)
     features = tuple(ir.Feature(_item_name(item, reader), _finished(item, reader)) for item in tree.expressions)
-    _check_names(tree, features, sql)
+    _check_names(tree, sql)
     return ir.Select(features)
 
 
@@ -302,14 +299,15 @@ def _check_clauses(tree: exp.Select, sql: str) -> None:
     for name, value in tree.args.items():
         if value and name not in _CLAUSES and name not in ("kind", "operation_modifiers"):
             node = value[0] if isinstance(value, list) else value
-            line, column = place(node, sql) if isinstance(node, exp.Expr) else (1, 1)
+            line, column = place(node, sql) if isinstance(node, exp.Expr) else (None, None)
+            line, column = line or 1, column or 1
             clause = name.rstrip("_").upper()
             raise UnsupportedSQL(f"{clause} has no place in a feature view; windows group by the entity's keys",
                                  sql=sql, line=line, column=column)  # fmt: skip
 
 
-def _rows(tree: exp.Select, sql: str, scope: Scope) -> tuple[Scope, ir.Expr | None]:
-    """The scope that FROM gives, and the WHERE of its subquery."""
+def _rows(tree: exp.Select, sql: str, scope: Scope, fixed: Scope) -> tuple[Scope, ir.Expr | None]:
+    """The scope that FROM gives, and the WHERE of its subquery. `fixed`: the keys and event time, never derived."""
     from_ = tree.args.get("from_")
     if from_ is None:
         raise DefinitionError("the SELECT has no FROM; name the event source", sql=sql, line=1, column=1)
@@ -317,20 +315,34 @@ def _rows(tree: exp.Select, sql: str, scope: Scope) -> tuple[Scope, ir.Expr | No
     if isinstance(table, exp.Table):
         return _qualified(scope, table.alias_or_name), None
     if not isinstance(table, exp.Subquery) or not isinstance(table.this, exp.Select):
-        raise UnsupportedSQL(f"FROM takes an event source or one SELECT over it, found {table.key.upper()}", sql=sql)
+        line, column = place(table, sql)
+        raise UnsupportedSQL(f"FROM takes an event source or one SELECT over it, found {table.key.upper()}",
+                             sql=sql, line=line, column=column)  # fmt: skip
     inner = table.this
     _check_clauses(inner, sql)
-    below, deeper = _rows(inner, sql, scope)
+    below, deeper = _rows(inner, sql, scope, fixed)
     reader = Reader(sql, below)
     out: dict[str, ir.Expr] = {}
     for item in inner.expressions:
-        if isinstance(item, exp.Star):
-            out |= {name: e for name, e in below.items() if "." not in name}
-        else:
-            out[_item_name(item, reader)] = reader.read(item.unalias())
+        for name, expr in _row_columns(item, reader, fixed).items():
+            if name.lower() in map(str.lower, out):
+                raise reader.located(DefinitionError(f"the subquery has two columns {name!r}; rename one"), item)
+            out[name] = expr
     here = _where(inner, reader)
     where = here if deeper is None else deeper if here is None else rules.call("and", deeper, here)
     return _qualified(out, table.alias_or_name), where
+
+
+def _row_columns(item: exp.Expr, reader: Reader, fixed: Scope) -> Scope:
+    """The columns that one item of a row-level SELECT gives."""
+    if isinstance(item, exp.Star):
+        return {name: e for name, e in reader.scope.items() if "." not in name}
+    name, expr = _item_name(item, reader), reader.read(item.unalias())
+    known = {n.lower(): e for n, e in fixed.items()}
+    if known.get(name.lower(), expr) != expr:
+        message = f"column {name!r} is a key or the event time, which a subquery cannot change; name it otherwise"
+        raise reader.located(DefinitionError(message), item)
+    return {name: expr}
 
 
 def _qualified(scope: Scope, table: str) -> Scope:
@@ -341,8 +353,11 @@ def _where(tree: exp.Select, reader: Reader) -> ir.Expr | None:
     where = tree.args.get("where")
     if where is None:
         return None
-    found = rules.boolean(reader.read(where.this), what="WHERE")
-    rules.refuse_inexact(found, what="WHERE")
+    try:
+        found = rules.boolean(reader.read(where.this), what="WHERE")
+        rules.refuse_inexact(found, what="WHERE")
+    except DefinitionError as error:
+        raise reader.located(error, where) from None
     return found
 
 
@@ -353,12 +368,18 @@ def _view_item(item: exp.Expr, reader: Reader, keys: tuple[str, ...]) -> ir.Feat
         raise reader.located(UnsupportedSQL("SELECT * has no place here; name each feature"), inner)
     expr = _finished(item, reader)
     if any(isinstance(n, ir.Column) for n in _above_aggregates(expr)):
-        if isinstance(inner, exp.Column) and inner.name in (*keys, reader.windows.event_time if reader.windows else ""):
+        listed = (*keys, reader.windows.event_time if reader.windows else "")
+        if isinstance(item, exp.Column) and item.name in listed:
             return None
-        message = (
-            f"{inner.sql(dialect='duckdb')} is a column of one event; say which, as last_value({inner.sql()}) OVER .."
+        stray = next(c for c in inner.find_all(exp.Column) if c.find_ancestor(exp.Window) is None)
+        message = f"{stray.name!r} is a column of one event; say of which, as last_value({stray.name}) OVER .."
+        raise reader.located(DefinitionError(message), stray)
+    if not ir.aggregates(expr):
+        raise reader.located(DefinitionError("a feature needs an aggregate over a window; this is a constant"), inner)
+    if not ir.aggregates(expr):
+        raise reader.located(
+            DefinitionError("a feature without an aggregate is the same for every row; leave it out"), inner
         )
-        raise reader.located(DefinitionError(message), inner)
     return ir.Feature(_item_name(item, reader), expr)
 
 
@@ -379,7 +400,8 @@ def _above_aggregates(node: ir.Expr) -> list[ir.Expr]:
 
 
 def _item_name(item: exp.Expr, reader: Reader) -> str:
-    name = item.alias or (item.name if isinstance(item, exp.Column) else "")
+    # The alias of a Window is the window's name, as in `OVER d7`.
+    name = item.alias if isinstance(item, exp.Alias) else item.name if isinstance(item, exp.Column) else ""
     if not name:
         raise reader.located(DefinitionError(f"{item.sql(dialect='duckdb')} has no name; add AS name"), item)
     if not name.isidentifier():
@@ -387,13 +409,16 @@ def _item_name(item: exp.Expr, reader: Reader) -> str:
     return name
 
 
-def _check_names(tree: exp.Select, features: tuple[ir.Feature, ...], sql: str) -> None:
-    seen: set[str] = set()
+def _check_names(tree: exp.Select, sql: str) -> None:
+    """Names are told apart without their case, as SQL does."""
+    seen: dict[str, str] = {}
     for item in tree.expressions:
         name = item.alias_or_name
-        if name in seen:
+        before = seen.setdefault(name.lower(), "")
+        if before:
             line, column = place(item.args.get("alias") or item, sql)
+            both = repr(name) if before == name else f"{before!r} and {name!r}, one name in SQL"
             raise DefinitionError(
-                f"two features are named {name!r}; rename one with AS", sql=sql, line=line, column=column
+                f"two features are named {both}; rename one with AS", sql=sql, line=line, column=column
             )
-        seen.add(name)
+        seen[name.lower()] = name

@@ -22,7 +22,7 @@ class StateCodec:
 
     def decode(self, state: bytes) -> State:
         """All events of a state in order of (ts, position), each once. StateError where it is corrupt."""
-        head = read_head(state, len(self.layout.columns))
+        head = read_head(state, self.layout.types)
         offsets = dict(head.offsets)
         tail = self.records.read(state, head.length, offsets)
         events = merge_tail(head.events(), tail)

@@ -89,4 +89,11 @@ def parse_type(text: str | DataType) -> DataType:
 
 def fields(columns: Mapping[str, str | DataType]) -> tuple[Field, ...]:
     """Fields of a mapping of name to type, in its order."""
-    return tuple(Field(name, parse_type(kind)) for name, kind in columns.items())
+    return tuple(Field(name, _type_of(name, kind)) for name, kind in columns.items())
+
+
+def _type_of(column: str, kind: str | DataType) -> DataType:
+    try:
+        return parse_type(kind)
+    except DefinitionError as error:
+        raise DefinitionError(f"column {column!r}: {error.message}") from None

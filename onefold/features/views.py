@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from onefold.features import ir, rules
 from onefold.features.definitions import Entity, EventSource, FeatureView, OnDemandView
 from onefold.features.errors import DefinitionError, nearest
-from onefold.features.sql import parse, read_on_demand, read_view, table_name
+from onefold.features.parsing import parse, place, table_name
+from onefold.features.sql import read_on_demand, read_view
 from onefold.features.types import TIMESTAMP, DataType
 
 EVENT_TIMESTAMP = "event_timestamp"
@@ -86,9 +87,12 @@ def type_view(view: FeatureView) -> TypedView:
     _check_keys(view, source, entity)
     scope = {f.name: ir.Column(f.name, f.type, f.name != source.event_time) for f in source.fields}
     try:
-        table = table_name(parse(view.sql))
+        tree = parse(view.sql)
+        table = table_name(tree)
         if table is not None and table != source.name:
-            raise DefinitionError(f"the SELECT reads {table!r}, but its source is {source.name!r}")
+            line, column = place(tree.args["from_"], view.sql)
+            message = f"the SELECT reads {table!r}, but its source is {source.name!r}"
+            raise DefinitionError(message, sql=view.sql, line=line, column=column)
         select = read_view(view.sql, scope, keys=entity.key_names, event_time=source.event_time)
     except DefinitionError as error:
         raise _named_error(error, f"view {view.name!r}") from None

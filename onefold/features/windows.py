@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from onefold.features import ir
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
+from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
 
 UNITS = {
     "MICROSECOND": 1, "MILLISECOND": 1_000, "SECOND": 1_000_000, "MINUTE": 60_000_000,
     "HOUR": 3_600_000_000, "DAY": 86_400_000_000, "WEEK": 604_800_000_000,
 }  # fmt: skip
 EXAMPLE = "RANGE BETWEEN INTERVAL 7 DAYS PRECEDING AND CURRENT ROW"
+LONGEST = TIMESTAMP_MAX - TIMESTAMP_MIN
+"""Every event lies within it of every t."""
 _DURATION = re.compile(r"\s*(\d+)\s*([A-Za-z]+)\s*")
 _SHORT = {"US": 1, "MS": 1_000, "S": 1_000_000, "M": 60_000_000, "MIN": 60_000_000, "H": 3_600_000_000,
           "D": 86_400_000_000, "W": 604_800_000_000}  # fmt: skip
@@ -61,54 +64,71 @@ class WindowReader:
         return cls(tuple(keys), event_time, named_windows(tree))
 
     def read(self, node: exp.Window) -> ir.Window:
-        node = self._resolve(node)
-        self._check_grouping(node)
-        spec = node.args.get("spec")
-        if spec is None:
+        chain = self._chain(node)
+        for part in chain:
+            self._check_grouping(part)
+        specs = [part.args["spec"] for part in chain if part.args.get("spec") is not None]
+        if not specs:
             raise DefinitionError(
                 f"the window has no bound; write {EXAMPLE}, or RANGE UNBOUNDED PRECEDING for a lifetime"
             )
-        kind = str(spec.args["kind"]).upper()
+        if len(specs) > 1:
+            raise DefinitionError("the window has two frames; a window that builds on a named one brings the frame")
+        kind = str(specs[0].args["kind"]).upper()
         if kind != "RANGE":
             raise UnsupportedSQL(f"{kind} frames are not supported yet; write {EXAMPLE}")
-        return _frame(spec)
+        return _frame(specs[0])
 
-    def _resolve(self, node: exp.Window) -> exp.Window:
-        """The definition of a named window, where the node names one (`OVER d7`, `OVER (d7)`)."""
-        alias = node.args.get("alias")
-        if alias is None:
-            return node
-        found = self.named.get(alias.name.lower())
-        if found is None:
-            raise DefinitionError(f"window {alias.name!r} is not defined{nearest(alias.name, self.named)}")
-        return self._resolve(found)
+    def _chain(self, node: exp.Window) -> list[exp.Window]:
+        """The window and the named ones that it builds on (`OVER d7`, `OVER (d7 RANGE ..)`)."""
+        chain = [node]
+        while (alias := chain[-1].args.get("alias")) is not None:
+            found = self.named.get(alias.name.lower())
+            if found is None:
+                raise DefinitionError(f"window {alias.name!r} is not defined{nearest(alias.name, self.named)}")
+            if any(found is part for part in chain):
+                raise DefinitionError(f"window {alias.name!r} is defined by itself")
+            chain.append(found)
+        return chain
 
     def _check_grouping(self, node: exp.Window) -> None:
-        partition = {c.name for c in node.args.get("partition_by") or ()}
-        if partition and partition != set(self.keys):
+        partition = _names(node.args.get("partition_by") or ())
+        if partition and {p.lower() for p in partition} != {k.lower() for k in self.keys}:
             raise DefinitionError(
-                f"PARTITION BY {', '.join(sorted(partition))} is not the entity's keys ({', '.join(self.keys)}); "
-                "leave it out"
+                f"PARTITION BY {', '.join(partition)} is not the entity's keys ({', '.join(self.keys)}); leave it out"
             )
         order = node.args.get("order")
         if order is None:
             return
-        names = [o.this.name for o in order.expressions]
-        if names != [self.event_time] or any(o.args.get("desc") for o in order.expressions):
+        names = _names(o.this for o in order.expressions)
+        if [n.lower() for n in names] != [self.event_time.lower()] or any(
+            o.args.get("desc") for o in order.expressions
+        ):
             raise DefinitionError(f"ORDER BY {order.sql()[9:]} is not the event time {self.event_time!r}; leave it out")
 
 
+def _names(columns: Iterable[exp.Expr]) -> list[str]:
+    """Names of bare columns; of anything else, its SQL, which names no column."""
+    return [c.name if isinstance(c, exp.Column) else f"({c.sql(dialect='duckdb')})" for c in columns]
+
+
 def named_windows(tree: exp.Select) -> dict[str, exp.Window]:
-    return {w.name.lower(): w for w in tree.args.get("windows") or ()}
+    found: dict[str, exp.Window] = {}
+    for window in tree.args.get("windows") or ():
+        if found.setdefault(window.name.lower(), window) is not window:
+            raise DefinitionError(f"two windows are named {window.name!r}; rename one")
+    return found
 
 
 def grouping(tree: exp.Select) -> tuple[tuple[str, ...], str | None]:
     """(keys, event time) as the windows of a SELECT state them; for SQL that comes without an entity."""
+    keys: tuple[str, ...] = ()
+    time: str | None = None
     for window in tree.find_all(exp.Window):
         partition, order = window.args.get("partition_by"), window.args.get("order")
-        if partition and order is not None:
-            return tuple(c.name for c in partition), order.expressions[0].this.name
-    return (), None
+        keys = keys or tuple(_names(partition or ()))
+        time = time or next(iter(_names(o.this for o in order.expressions) if order is not None else ()), None)
+    return keys, time
 
 
 def _frame(spec: exp.WindowSpec) -> ir.Window:
@@ -145,4 +165,7 @@ def _micros(bound: object) -> int:
         raise UnsupportedSQL(f"a bound of a window is an INTERVAL, found {bound}; write {EXAMPLE}")
     unit = bound.args.get("unit")
     text = bound.this.name if unit is None else f"{bound.this.name} {unit.name}"
-    return duration(text)
+    micros = duration(text)
+    if micros > LONGEST:
+        raise DefinitionError(f"INTERVAL {text} is longer than time itself; write RANGE UNBOUNDED PRECEDING")
+    return micros

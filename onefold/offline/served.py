@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,12 +118,29 @@ class ServedLog:
         return self._find(service, fingerprint)
 
     def read(self, service: str, fingerprint: str) -> pa.Table:
-        """All rows of one table, in no promised order; NotFoundError where nothing was logged.
+        """All rows of one table, in no promised order; NotFoundError where nothing was logged."""
+        return pa.concat_tables(self.batches(service, fingerprint))
+
+    def batches(self, service: str, fingerprint: str, *, rows: int = 100_000) -> Iterator[pa.Table]:
+        """The same in pieces of about this many rows.
 
         Reads the table's files itself: `to_pyarrow_table` leaves threads behind that abort the process at its exit.
         """
         table = DeltaTable(str(self._folder(self._find(service, fingerprint))))
-        return pa.concat_tables([pq.ParquetFile(path).read() for path in table.file_uris()])
+        held: list[pa.RecordBatch] = []
+        for path in table.file_uris():
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=rows):
+                held.append(batch)
+                if sum(b.num_rows for b in held) >= rows:
+                    yield pa.Table.from_batches(held)
+                    held = []
+        if held:
+            yield pa.Table.from_batches(held)
+
+    def count(self, service: str, fingerprint: str) -> int:
+        """How many rows a table has."""
+        table = DeltaTable(str(self._folder(self._find(service, fingerprint))))
+        return sum(pq.ParquetFile(path).metadata.num_rows for path in table.file_uris())
 
     def _find(self, service: str, fingerprint: str) -> ServedInputs:
         tables = {f"{t.service}/{t.fingerprint}": t for t in self.tables()}

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
@@ -91,8 +91,9 @@ def serve(
             app, host=settings.host, port=settings.port, lifespan="on", log_config=None, access_log=False,
             server_header=False, date_header=False, timeout_graceful_shutdown=settings.grace,
         )  # fmt: skip
-        what = f"{len(catalog.services)} services and {len(catalog.models)} models"
-        _run(_Server(config, lambda url: announce(f"onefold serves {what} at {url}")))
+        what = f"{_counted(catalog.services, 'service')} and {_counted(catalog.models, 'model')}"
+        with _listen(settings.host, settings.port) as listening:
+            _run(_Server(config, lambda url: announce(f"onefold serves {what} at {url}")), listening)
     finally:
         store.close()
 
@@ -154,7 +155,22 @@ class _Server(uvicorn.Server):
         self._announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-def _run(server: _Server) -> None:
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket; ConfigError where the address cannot be had, before uvicorn would end the process itself."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"host {host!r}, port {port} cannot be listened on ({error.strerror}); is another server there?"
+        ) from error
+
+
+def _counted(things: Sized, word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+
+
+def _run(server: _Server, listening: socket.socket) -> None:
     """uvicorn raises the signal that stopped it once more at its end; here that has nothing left to do."""
     main = threading.current_thread() is threading.main_thread()
     kinds = (signal.SIGTERM, signal.SIGINT)
@@ -162,12 +178,8 @@ def _run(server: _Server) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        server.run()
+        server.run(sockets=[listening])
     finally:
         sys.setswitchinterval(interval)
         for kind, handler in before.items():
             signal.signal(kind, handler)
-    if not server.started:
-        raise ConfigError(
-            f"host {server.config.host!r}, port {server.config.port} cannot be listened on; is another server there?"
-        )

@@ -11,20 +11,29 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
-from onefold.features.contract import GoldenRow, ModelContract
+from onefold.features.contract import GoldenRow, ModelContract, ModelInput
 from onefold.features.errors import MismatchError, ModelError, OnefoldError
 from onefold.serving.onnx_file import OnnxFile, inspect
 
-if TYPE_CHECKING:
-    from onefold.features.plans import ServicePlan
-
 INPUT, OUTPUT = "features", "score"
 NUMBERS = frozenset({"BOOLEAN", "BIGINT", "DOUBLE"})
+
+
+class Vector(Protocol):
+    """What feeds a model: a service's plan, or what is left of one that served."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def inputs(self) -> Sequence[ModelInput]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +52,7 @@ class Model:
         return self.contract.version
 
     @classmethod
-    def load(cls, folder: Path, plan: ServicePlan) -> Model:
+    def load(cls, folder: Path, plan: Vector) -> Model:
         """Load `<name>/<version>` for a service. ModelError or MismatchError names what does not fit."""
         try:
             return cls._load(folder, plan)
@@ -53,7 +62,7 @@ class Model:
             raise type(error)(text if text.startswith(where) else f"{where}: {text}") from error
 
     @classmethod
-    def _load(cls, folder: Path, plan: ServicePlan) -> Model:
+    def _load(cls, folder: Path, plan: Vector) -> Model:
         contract = read_contract(folder)
         if (contract.model, contract.version) != (folder.parent.name, folder.name):
             raise MismatchError(
@@ -74,7 +83,10 @@ class Model:
 
         DOUBLE is cast to FLOAT last, NULL is NaN, BOOLEAN is 0 or 1.
         """
-        table = np.array([[math.nan if v is None else v for v in row] for row in rows], dtype=np.float64)
+        return self.run(np.array([[math.nan if v is None else v for v in row] for row in rows], dtype=np.float64))
+
+    def run(self, table: npt.NDArray[np.float64]) -> list[float]:
+        """The same for a matrix [rows, features]; NULL is NaN already."""
         with np.errstate(over="ignore"):
             inputs = table.astype(np.float32)
         scores: list[float] = self.session.run([OUTPUT], {INPUT: inputs})[0].ravel().tolist()

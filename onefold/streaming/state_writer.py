@@ -100,7 +100,7 @@ class StateWriter:
     def _consider(self, name: bytes, state: bytes, floor: int | None, done: Compacted) -> None:
         """Compact a string if its tail is long, and note the length at which to look again."""
         try:
-            head = read_head(state, len(self.layout.columns))
+            head = read_head(state, self.layout.types)
             if len(state) - head.length <= _allowed(head.length):
                 self._limits[name] = head.length + _allowed(head.length)
                 return

@@ -1,43 +1,75 @@
-"""Comparing columns bit by bit."""
+"""Comparing values bit by bit: whole columns, and single ones."""
 
 from __future__ import annotations
+
+import struct
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from onefold.features.functions import equal
+
 Mask = npt.NDArray[np.bool_]
+Column: TypeAlias = "pa.Array | pa.ChunkedArray"
+
+_SIGN = np.uint64(1 << 63)
 
 
-def differing(served: pa.ChunkedArray | pa.Array, expected: pa.ChunkedArray | pa.Array, *, ulps: int = 0) -> Mask:
+def differing(served: Column, expected: Column, *, ulps: int = 0) -> Mask:
     """Which rows differ: NULL equals NULL only, DOUBLEs by their bits (every NaN is one), or by more than `ulps`."""
-    nulls = _mask(pc.is_null(served)), _mask(pc.is_null(expected))
-    one_null = nulls[0] != nulls[1]
-    both = ~nulls[0] & ~nulls[1]
+    a_null, b_null = (as_mask(pc.is_null(x)) for x in (served, expected))
     if pa.types.is_floating(served.type):
-        a, b = (_bits(x) for x in (served, expected))
-        unequal = np.abs(_ordered(a) - _ordered(b)) > ulps if ulps else a != b
+        unequal = _distance(_ranks(served), _ranks(expected)) > ulps
     else:
-        unequal = ~_mask(pc.fill_null(pc.equal(served, expected), True))
-    found: Mask = one_null | (both & unequal)
+        unequal = ~as_mask(pc.fill_null(pc.equal(served, expected), True))
+    found: Mask = (a_null != b_null) | (~a_null & ~b_null & unequal)
     return found
 
 
-def _mask(array: pa.ChunkedArray | pa.Array) -> Mask:
-    return np.asarray(
-        array.to_numpy(zero_copy_only=False) if isinstance(array, pa.Array) else array.to_numpy(), dtype=bool
-    )
+def as_mask(array: Column) -> Mask:
+    return np.asarray(numpy_of(array), dtype=bool)
 
 
-def _bits(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int64]:
-    filled = pc.fill_null(column, 0.0)
-    values = np.array(filled.to_numpy(zero_copy_only=False) if isinstance(filled, pa.Array) else filled.to_numpy())
+def numpy_of(array: Column) -> Any:
+    """An Arrow array or column as a numpy array."""
+    return array.to_numpy(zero_copy_only=False) if isinstance(array, pa.Array) else array.to_numpy()
+
+
+def _ranks(column: Column) -> npt.NDArray[np.uint64]:
+    """DOUBLEs as integers that grow with the value, so that neighbours differ by 1."""
+    values = np.array(numpy_of(pc.fill_null(column, 0.0)), dtype=np.float64)
     values[np.isnan(values)] = np.nan
-    return values.view(np.int64)
+    bits = values.view(np.uint64)
+    ranks: npt.NDArray[np.uint64] = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    return ranks
 
 
-def _ordered(bits: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Bits as numbers that grow with the value, so that neighbours differ by 1 (near enough for small differences)."""
-    ordered = np.where(bits < 0, np.int64(-(2**63)) - bits, bits)
-    return ordered.astype(np.longdouble)  # 64 bits of mantissa hold an int64
+def _distance(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    return np.where(a > b, a - b, b - a)
+
+
+def ulps_apart(a: float, b: float) -> int:
+    """How many DOUBLEs one must step over to come from a to b.
+
+    >>> import math
+    >>> ulps_apart(1.0, math.nextafter(1.0, 2.0)), ulps_apart(float("nan"), float("nan"))
+    (1, 0)
+    """
+    return abs(_rank(a) - _rank(b))
+
+
+def _rank(x: float) -> int:
+    bits: int = struct.unpack("<Q", struct.pack("<d", x if x == x else float("nan")))[0]
+    return ~bits & (2**64 - 1) if bits >> 63 else bits | 1 << 63
+
+
+def same(a: Any, b: Any, *, ulps: int = 0) -> bool:
+    """Whether two plain values of one type are equal, as `differing` has it."""
+    if a is None or b is None:
+        return a is b
+    if ulps and isinstance(a, float):
+        return ulps_apart(a, b) <= ulps
+    return bool(equal(a, b))

@@ -1,24 +1,31 @@
-"""One table of the served log, read for verification: rows, values, and what each row was made from."""
+"""Rows of the served log, read for verification: values, and what each row was made from."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from onefold.features.protocols import Archive
-from onefold.offline.served import ServedInputs, ServedLog
+from onefold.offline.dead_letters import DeadLetters
+from onefold.offline.served import ServedInputs
+from onefold.verify.compare import Mask, as_mask, numpy_of
 
 State = tuple[str, str]
 """(source, entity)."""
+ERROR, PARTIAL = "error", "partial"
+_TOLD = pa.array([ERROR, PARTIAL])
 
 
 @dataclass(frozen=True)
-class ServedTable:
+class ServedRows:
     """Logged rows of one service and fingerprint. `reads[i]` is the parsed provenance of row i."""
 
     inputs: ServedInputs
@@ -26,13 +33,16 @@ class ServedTable:
     reads: Sequence[Mapping[State, Mapping[str, Any]]]
 
     @classmethod
-    def load(cls, log: ServedLog, inputs: ServedInputs) -> ServedTable:
-        table = log.read(inputs.service, inputs.fingerprint).sort_by(
-            [("event_timestamp", "ascending"), ("request_id", "ascending")]
-        )
-        return cls(inputs, table, [_reads(text) for text in table.column("provenance").to_pylist()])
+    def of(cls, inputs: ServedInputs, table: pa.Table) -> ServedRows:
+        """The rows in order of their time."""
+        ordered = table.sort_by([("event_timestamp", "ascending"), ("request_id", "ascending")])
+        return cls(inputs, ordered, [_reads(text) for text in ordered.column("provenance").to_pylist()])
 
     @property
+    def count(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
     def spine(self) -> pa.Table:
         """Keys, request columns and `event_timestamp`."""
         row = self.table.column("row").combine_chunks()
@@ -41,52 +51,107 @@ class ServedTable:
 
     def feature(self, name: str) -> pa.Array:
         """What was served as a feature; NULL where the whole row failed."""
-        structs = self.table.column("features").combine_chunks()
-        index = [f.name for f in structs.type].index(name)
-        return structs.flatten()[index]
+        return self._features[self.index(name)]
+
+    def index(self, name: str) -> int:
+        """Where a feature stands in the service's order."""
+        return [f.name for f in self.inputs.features].index(name)
 
     @cached_property
-    def statuses(self) -> list[list[str]]:
-        return [list(s or ()) for s in self.table.column("statuses").to_pylist()]
+    def _features(self) -> list[pa.Array]:
+        return list(self.table.column("features").combine_chunks().flatten())
+
+    def has_status(self, name: str, status: str) -> Mask:
+        """Which rows served a feature with this status (ERROR or PARTIAL)."""
+        found: Mask = self._statuses[:, self.index(name)] == _TOLD.to_pylist().index(status)
+        return found
 
     @cached_property
-    def errors(self) -> list[str | None]:
-        return list(self.table.column("error").to_pylist())
+    def _statuses(self) -> npt.NDArray[np.int8]:
+        """[rows, features]: the place in `_TOLD` of each status, -1 for all others and where there is none."""
+        column = self.table.column("statuses").combine_chunks()
+        width = len(self.inputs.features)
+        whole = as_mask(pc.fill_null(pc.equal(pc.list_value_length(column), width), False))
+        codes = np.full((self.count, width), -1, dtype=np.int8)
+        told = pc.index_in(pc.list_flatten(column.filter(pa.array(whole))), value_set=_TOLD)
+        codes[whole] = numpy_of(pc.fill_null(told, -1)).reshape(-1, width)
+        return codes
 
     @cached_property
-    def request_ids(self) -> list[str]:
-        return list(self.table.column("request_id").to_pylist())
+    def failed(self) -> Mask:
+        """Rows that were answered with an error, and served nothing."""
+        return as_mask(pc.is_valid(self.table.column("error")))
 
-    def known(self, state: State) -> list[dict[int, int]]:
-        """Per row the highest offset of each sequence in the string of a state."""
-        return [_numbers(r[state]["offsets"]) if state in r else {} for r in self.reads]
+    def text(self, column: str, row: int) -> str | None:
+        """One row's `request_id` or `error`."""
+        found: str | None = self.table.column(column)[row].as_py()
+        return found
 
-    def markers(self, row: int, state: State) -> dict[int, int]:
-        """The progress markers that were read with a row's string."""
-        return _numbers(self.reads[row][state]["markers"]) if state in self.reads[row] else {}
+    def known(self, state: State) -> list[Mapping[int, int]]:
+        """Per row and sequence the offset up to which a string held all of its events: what the row must have seen.
 
-    def provable(self, archive: Archive) -> list[bool]:
-        """Whether the archive has flushed everything that a row's strings held."""
-        flushed: dict[tuple[str, int], int] = {}
+        That is the highest offset in the string or, where it is further, the progress marker read with it.
+        """
+        return [_known(read.get(state)) for read in self.reads]
 
-        def has(source: str, sequence: int, offset: int) -> bool:
-            place = source, sequence
-            if place not in flushed:
-                flushed[place] = archive.flushed(source, sequence)
-            return offset <= flushed[place]
+    def known_of(self, row: int, state: State) -> Mapping[int, int]:
+        """The same of one row."""
+        return _known(self.reads[row].get(state))
 
-        return [
-            all(has(source, int(s), o) for (source, _), read in reads.items() for s, o in read["offsets"].items())
-            for reads in self.reads
-        ]
+    def held(self, row: int, state: State) -> dict[int, int]:
+        """The highest offset of each sequence in the string itself."""
+        return _numbers(self.reads[row][state]["offsets"]) if state in self.reads[row] else {}
 
-    def keep(self, rows: Sequence[bool]) -> ServedTable:
+    def provable(self, flushed: Flushed) -> Mask:
+        """Whether the archive has flushed all that a row's strings may have held."""
+        return np.array([all(map(flushed.covers, read, read.values())) for read in self.reads], dtype=bool)
+
+    def keep(self, rows: Mask) -> ServedRows:
+        """The rows where the mask is true."""
+        if rows.all():
+            return self
         reads = [r for r, kept in zip(self.reads, rows, strict=True) if kept]
-        return ServedTable(self.inputs, self.table.filter(pa.array(rows, pa.bool_())), reads)
+        return ServedRows(self.inputs, self.table.filter(pa.array(rows)), reads)
+
+
+class Flushed:
+    """How far each sequence is in the archive, asked once. Dead letters count as flushed: they never come."""
+
+    def __init__(self, archive: Archive, dead_letters: DeadLetters | None) -> None:
+        self._archive, self._letters = archive, dead_letters
+        self._refused: dict[str, set[tuple[int, int]]] = {}
+        self._upto: dict[tuple[str, int], int] = {}
+
+    def covers(self, state: State, read: Mapping[str, Any]) -> bool:
+        """Whether the archive has all that one string may have held."""
+        source, _ = state
+        return all(o <= self._flushed(source, int(s)) for of in ("offsets", "markers") for s, o in read[of].items())
+
+    def _flushed(self, source: str, sequence: int) -> int:
+        place = source, sequence
+        if place not in self._upto:
+            upto, refused = self._archive.flushed(source, sequence), self._letters_of(source)
+            while (sequence, upto + 1) in refused:
+                upto += 1
+            self._upto[place] = upto
+        return self._upto[place]
+
+    def _letters_of(self, source: str) -> set[tuple[int, int]]:
+        if source not in self._refused:
+            letters = self._letters.read(source) if self._letters is not None else ()
+            self._refused[source] = {(letter.sequence, letter.offset) for letter in letters}
+        return self._refused[source]
 
 
 def _reads(text: str | None) -> dict[State, Mapping[str, Any]]:
-    return {(r["source"], r["entity"]): r for r in json.loads(text or "[]")}
+    return {(r["source"], r["entity"]): r for r in orjson.loads(text or "[]")}
+
+
+def _known(read: Mapping[str, Any] | None) -> Mapping[int, int]:
+    if read is None:
+        return {}
+    known, markers = _numbers(read["offsets"]), _numbers(read["markers"])
+    return known | {s: m for s, m in markers.items() if m > known.get(s, -1)}
 
 
 def _numbers(offsets: Mapping[str, int]) -> dict[int, int]:

@@ -173,6 +173,33 @@ def test_describe_shows_sql_windows_and_state(run: Run, shop: Path) -> None:
     assert "returned" not in told
 
 
+def test_describe_shows_the_sql_that_duckdb_runs(run: Run, shop: Path) -> None:
+    view, service = (run("describe", name, "--compiled") for name in ("customer_spend", "will_return"))
+    assert view.code == service.code == 0
+    assert view.out == service.out and view.out.startswith("-- orders by customer\nWITH events AS")
+    unknown = run("describe", "customer", "--compiled")
+    assert unknown.code == 2 and "customer_spend" in unknown.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("features=[customer_spend, basket]", 'features=["customer_spend"]', "service 'will_return': one of its"),
+        ("views=[customer_spend]", "views=[orders]", "on-demand view 'basket': one of its views"),
+        ("source=orders", 'source="orders"', "view 'customer_spend': source is 'orders'; give the EventSource itself"),
+        ('"amount": "DOUBLE"', '"amount": "DECIMAL(10,2)"', "column 'amount': type 'DECIMAL(10,2)'"),
+        (" AS spend_7d", "", "has no name; add AS name"),
+    ],
+)
+def test_a_definition_of_the_wrong_kind_is_named(run: Run, shop: Path, old: str, new: str, message: str) -> None:
+    file = shop / "features" / "definitions.py"
+    text = file.read_text()
+    assert old in text.replace("                                 AS spend_7d", " AS spend_7d")
+    file.write_text(text.replace("                                 AS spend_7d", " AS spend_7d").replace(old, new))
+    answer = run("plan")
+    assert answer.code == 1 and message in answer.err and "fault of Onefold" not in answer.err
+
+
 def test_init_refuses_to_overwrite(run: Run, shop: Path) -> None:
     before = sorted(p.name for p in shop.iterdir())
     answer = run("init", "shop", "--folder", str(shop))

@@ -80,7 +80,19 @@ def test_a_key_never_seen_is_missing_and_counts_nothing(run: Run, ready: Path) -
     answer = run("get", "customer_spend", "-k", "customer_id=999999", "--json")
     assert {f["status"] for f in answer.json["features"]} == {"missing"}
     assert values(answer)["orders_7d"] == 0 and values(answer)["spend_7d"] is None
-    assert "missing" in run("get", "customer_spend", "-k", "customer_id=999999").out
+    told = run("get", "customer_spend", "-k", "customer_id=999999")
+    assert "missing" in told.out and "no event of this key" in told.err
+
+
+def test_a_time_before_what_the_state_keeps_is_partial_and_says_why(run: Run, ready: Path) -> None:
+    told = run("get", "customer_spend", "-k", "customer_id=42", "--at", "2020-01-01T00:00:00Z")
+    assert told.code == 0 and "partial" in told.out and "[online] reach" in told.err
+
+
+def test_serving_at_a_port_that_is_taken_is_misuse(run: Run, ready: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = run("serve", "--port", str(taken.getsockname()[1]))
+    assert answer.code == 2 and "is another server there?" in answer.err
 
 
 def test_materialize_takes_each_file_once(run: Run, ready: Path) -> None:
@@ -118,9 +130,10 @@ def test_streamed_events_count_once_and_bad_ones_are_told(run: Run, ready: Path)
     feed = ready / "new.jsonl"
     feed.write_text("\n".join([event("n1"), "not json", event("n2"), event("n1")]) + "\n")
     told = run("stream", "--feed", "orders=new.jsonl", "--once")
-    assert told.code == 0 and "3 events of 4 records" in told.err and "orders.jsonl" in told.err
+    assert told.code == 0 and "3 events taken of 4 lines" in told.err and "orders.jsonl" in told.err
     again = run("stream", "--feed", "orders=new.jsonl", "--once", "--json")
     assert again.json["events"] == 0
+    assert "nothing new in new.jsonl" in run("stream", "--feed", "orders=new.jsonl", "--once").err
     assert values(run(*get))["orders_7d"] == before + 2
     missing = run("stream", "--feed", "orders=nowhere.jsonl", "--once")
     assert missing.code == 2 and "nowhere.jsonl" in missing.err

@@ -44,7 +44,6 @@ def test_absent_columns_are_null_and_unknown_names_are_passed_over() -> None:
         ("1970-01-01T00:00:00.0000019Z", 1),
         ("1969-12-31T23:59:59.9999999Z", -1),
         ("1970-01-01T01:30:00+01:30", 0),
-        ("1969-12-31T19:00:00-0500", 0),
         ("0001-01-01T00:00:00Z", TIMESTAMP_MIN),
         ("9999-12-31T23:59:59.999999Z", TIMESTAMP_MAX),
     ],
@@ -69,7 +68,7 @@ def test_times_are_floored_to_microseconds_in_utc(text: str, micros: int) -> Non
     ],
 )
 def test_times_that_would_be_a_guess_are_refused(time: object) -> None:
-    with pytest.raises(EventError, match="column 'ts' is"):
+    with pytest.raises(EventError, match="column 'ts': .*(TIMESTAMP|time zone|0001-9999)"):
         decode(ts=time)
 
 
@@ -80,7 +79,7 @@ def test_whole_numbers_in_range_are_bigint(number: object, value: int) -> None:
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 1.5, 1e300, 2.0**60, "1", True, [1]])
 def test_other_numbers_are_no_bigint(number: object) -> None:
-    with pytest.raises(EventError, match=r"column 'n' is .*; a BIGINT is"):
+    with pytest.raises(EventError, match=r"column 'n': .* BIGINT"):
         decode(n=number)
 
 
@@ -100,7 +99,7 @@ def test_nan_and_minus_zero_are_canonical() -> None:
     "columns", [{"x": "nan"}, {"x": True}, {"ok": 1}, {"ok": "true"}, {"id": 7}, {"day": "2013-1-1"}]
 )
 def test_values_of_another_kind_are_refused(columns: dict[str, object]) -> None:
-    with pytest.raises(EventError, match=f"column '{next(iter(columns))}' is"):
+    with pytest.raises(EventError, match=f"column '{next(iter(columns))}': .* is not a "):
         decode(**columns)
 
 
@@ -117,7 +116,7 @@ def test_lines_that_are_no_json_are_refused(line: bytes) -> None:
 
 
 def test_line_that_is_no_object_is_refused() -> None:
-    with pytest.raises(EventError, match=r"the line is \[1,2\]; an event is a JSON object"):
+    with pytest.raises(EventError, match=r"the line is \[1, 2\]; an event is a JSON object"):
         Decoder(SOURCE).decode(b"[1, 2]")
 
 

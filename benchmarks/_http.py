@@ -1,0 +1,143 @@
+"""Servers in processes of their own, and a client whose every connection waits for its answer before it asks again."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ECHO = (sys.executable, str(HERE / "_echo.py"))
+
+
+def onefold_serve(project: Path, *, log: bool = True) -> tuple[str, ...]:
+    command = (sys.executable, "-m", "onefold.cli", "serve", "--project", str(project), "--port", "0")
+    return command if log else (*command, "--no-log")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers: where, in which process, and how many seconds it took from its start to say so."""
+
+    host: str
+    port: int
+    process: subprocess.Popen[str]
+    seconds: float
+
+    def memory(self) -> float:
+        """Resident, in MB."""
+        said = subprocess.check_output(["ps", "-o", "rss=", "-p", str(self.process.pid)], text=True)
+        return int(said) / 1024
+
+
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[Server]:
+    """A server that ends a line on stderr with its URL when it is ready; ended with the block."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = []
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if "http://" in line:
+                host, _, port = line.split()[-1].removeprefix("http://").rpartition(":")
+                yield Server(host, int(port), process, time.perf_counter() - start)
+                return
+        raise RuntimeError(f"{' '.join(command)} did not start: {''.join(said)}")
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def post(path: str, body: bytes) -> bytes:
+    """A whole request, ready to send."""
+    head = (f"POST {path} HTTP/1.1", "host: bench", "content-type: application/json", f"content-length: {len(body)}")
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection that is kept open."""
+
+    socket: socket.socket
+    received: bytearray = field(default_factory=bytearray)
+    body: int = 0
+    end: int = 0
+
+    @classmethod
+    def to(cls, server: Server) -> Connection:
+        opened = socket.create_connection((server.host, server.port), timeout=60)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return cls(opened)
+
+    def ask(self, request: bytes) -> bytes:
+        """Send a request and wait for its answer's body; RuntimeError for another status than 200."""
+        self.socket.sendall(request)
+        while (body := self.take()) is None:
+            pass
+        return body
+
+    def take(self) -> bytes | None:
+        """What has come; the body when it is whole."""
+        part = self.socket.recv(1 << 18)
+        if not part:
+            raise RuntimeError("the server closed the connection")
+        self.received += part
+        if not self.end and not self._head():
+            return None
+        if len(self.received) < self.end:
+            return None
+        whole = bytes(self.received[self.body : self.end])
+        self.received.clear()
+        self.end = 0
+        return whole
+
+    def _head(self) -> bool:
+        """Find where the body begins and ends; False while the head is not whole."""
+        place = self.received.find(b"\r\n\r\n")
+        if place < 0:
+            return False
+        head = bytes(self.received[:place]).lower()
+        if not head.startswith(b"http/1.1 200"):
+            raise RuntimeError(bytes(self.received).decode(errors="replace"))
+        self.body = place + 4
+        self.end = self.body + int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        return True
+
+
+@contextmanager
+def connected(server: Server, count: int) -> Iterator[list[Connection]]:
+    found = [Connection.to(server) for _ in range(count)]
+    try:
+        yield found
+    finally:
+        for connection in found:
+            connection.socket.close()
+
+
+def closed_loop(connections: Sequence[Connection], request: Callable[[int], bytes], count: int) -> float:
+    """Seconds for `count` requests over all connections, each of which always has one under way."""
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+        start = time.perf_counter()
+        for sent, connection in enumerate(connections):
+            connection.socket.sendall(request(sent))
+        sent, done = len(connections), 0
+        while done < count:
+            for key, _ in selector.select():
+                connection = key.data
+                if connection.take() is None:
+                    continue
+                done += 1
+                if sent < count:
+                    connection.socket.sendall(request(sent))
+                    sent += 1
+        return time.perf_counter() - start

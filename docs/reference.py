@@ -1,0 +1,159 @@
+"""Writes the parts of docs/sql.md and docs/cli.md that the code itself knows, between their markers.
+
+    python docs/reference.py
+
+A test holds the pages against what this would write.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from onefold.cli import app
+from onefold.features.aggregates import AGGREGATES, ALIASES, AggregateSpec
+from onefold.features.functions import FUNCTIONS, Overload
+from onefold.features.rules import CASTS
+from onefold.features.types import TYPES
+
+DOCS = Path(__file__).resolve().parent
+_MARKER = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SHOWN = {"neg": "-x", "not": "NOT x", "isodow": "isodow(x), extract(isodow FROM x)"}
+_COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
+_NUMBERS = ("port", "days")
+_PARTS = ("year", "month", "day", "hour", "minute")
+_NOTES = {
+    "+": "a BIGINT that overflows is NULL", "-": "as +", "*": "as +",
+    "/": "always DOUBLE; x/0 is NULL",
+    "//": "truncates toward zero; by 0 NULL", "%": "has the sign of the first; by 0 NULL",
+    "neg": "of the least BIGINT NULL", "abs": "of the least BIGINT NULL",
+    "sqrt": "of a negative number NaN", "ln": "at or below 0 NULL",
+    "lower": "ASCII letters only", "upper": "ASCII letters only",
+    "length": "code points",
+    "<": "text by code point; NaN above all", "=": "NaN equals NaN",
+    "isodow": "Monday is 1", "epoch_us": "microseconds since 1970-01-01 UTC",
+}  # fmt: skip
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def functions() -> Iterator[str]:
+    """One row a function: spelling, types, what is worth a note."""
+    rows = []
+    for name, overloads in FUNCTIONS.items():
+        types = "<br>".join(_signature(o) for o in overloads)
+        if name in _COMPARISONS:
+            types = "two of one type → BOOLEAN"
+        marks = ["`<= 1 ulp`"] if any(o.inexact for o in overloads) else []
+        rows.append((f"`{_spelling(name, overloads)}`", types, "; ".join([*marks, _NOTES.get(name, "")]).strip("; ")))
+    return _table(("function", "types", "note"), rows)
+
+
+def _signature(overload: Overload) -> str:
+    return f"({', '.join(t.name for t in overload.args)}) → {overload.result.name}"
+
+
+def _spelling(name: str, overloads: Sequence[Overload]) -> str:
+    if name in _SHOWN:
+        return _SHOWN[name]
+    if name.startswith("trunc_"):
+        return f"date_trunc('{name.removeprefix('trunc_')}', x)"
+    if name in _PARTS:
+        return f"{name}(x), extract({name} FROM x)"
+    if not name.isidentifier():
+        return f"x {name} y"
+    return f"{name}({', '.join('xyz'[: len(overloads[0].args)])})"
+
+
+def aggregates() -> Iterator[str]:
+    rows = [
+        ("`count(*)`" if spec.name == "count_star" else f"`{spec.name}(x)`", _takes(spec),
+         spec.result.name if spec.result else "as x", _over_nothing(spec), _aliases(spec.name))
+        for spec in AGGREGATES.values()
+    ]  # fmt: skip
+    return _table(("aggregate", "takes", "gives", "over no value", "other names"), rows)
+
+
+def _takes(spec: AggregateSpec) -> str:
+    if spec.args is None:
+        return "any type"
+    return ", ".join(t.name for t in spec.args) or "rows"
+
+
+def _over_nothing(spec: AggregateSpec) -> str:
+    return "NULL" if spec.nullable else "0"
+
+
+def _aliases(name: str) -> str:
+    return ", ".join(f"`{alias}`" for alias, real in ALIASES.items() if real == name)
+
+
+def casts() -> Iterator[str]:
+    kinds = sorted(TYPES)
+    rows = [[f"{have}", *("yes" if (TYPES[have], TYPES[want]) in CASTS else "" for want in kinds)] for have in kinds]
+    return _table(("from \\ to", *kinds), rows)
+
+
+def commands() -> Iterator[str]:
+    """Each command with its arguments and options, as `--help` knows them."""
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        yield f"### onefold {name}"
+        yield " ".join((command.help or "").split())
+        yield ""
+        rows = [_parameter(p) for p in command.params if p.name != "help"]
+        if rows:
+            yield from _table(("argument or option", "what"), rows)
+            yield ""
+
+
+def _parameter(parameter: Any) -> tuple[str, str]:
+    about = parameter.help or ""
+    if parameter.param_type_name == "argument":
+        word = parameter.metavar or parameter.name.upper()
+        return f"`{word if parameter.required else f'[{word}]'}`", about
+    names = ", ".join([*sorted(parameter.opts, key=len), *parameter.secondary_opts])
+    if parameter.is_flag:
+        return f"`{names}`", about
+    if parameter.default not in (None, False) and "Default" not in about:
+        about = f"{about.removesuffix('.')}. Default: {parameter.default}."
+    word = parameter.metavar or (
+        "NUMBER" if isinstance(parameter.default, int) or parameter.name in _NUMBERS else parameter.name.upper()
+    )
+    return f"`{names} {word}`", about
+
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "functions": functions, "aggregates": aggregates, "casts": casts, "commands": commands
+}  # fmt: skip
+
+
+def rendered(text: str) -> str:
+    """A page with its generated parts as they are now."""
+    return _MARKER.sub(lambda m: m[1] + "\n".join(PARTS[m[2]]()).rstrip() + "\n" + m[3], text)
+
+
+def pages() -> list[Path]:
+    return [path for path in sorted(DOCS.glob("*.md")) if _MARKER.search(path.read_text(encoding="utf-8"))]
+
+
+def main() -> None:
+    for path in pages():
+        old = path.read_text(encoding="utf-8")
+        new = rendered(old)
+        if new != old:
+            path.write_text(new, encoding="utf-8")
+            print(f"wrote {path.name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

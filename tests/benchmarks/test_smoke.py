@@ -1,0 +1,59 @@
+"""Every benchmark runs, with tiny sizes, and says its figures the way scripts read them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onefold.examples.flights.data import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = {
+    "training_set": ["flights.500.ratio_to_asof", "flights.500.ratio_to_by_hand", "flights.engine_to_best_plans"],
+    "replay": ["state.ratio_to_bare", "whole.ratio_to_bare", "share.compaction"],
+    "lookup": ["1x38.ratio_to_bare", "100x38.ratio_to_bare", "1x38.fold_share", "state.bytes_per_event"],
+    "score": ["http.1x38.ratio_to_echo", "in_process.answer_ratio_to_onnxruntime", "start.seconds", "after.memory"],
+    "leak": ["request.december_auc", "day_end.december_auc", "december_auc_lost"],
+}
+FIGURE = re.compile(r"figure ([a-z_]+(?:\.[a-z0-9_-]+)+) (-?\d+(?:\.\d+)?)(?: (\S+))?")
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(tmp_path_factory.mktemp("flights")).folder
+
+
+def run(arguments: list[str]) -> str:
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_benchmark_is_tried_here() -> None:
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")}
+    assert scripts == BENCHMARKS.keys()
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmark_prints_figures_that_scripts_can_read(name: str, flights: Path, tmp_path: Path) -> None:
+    result = tmp_path / "report.json"
+    printed = run([f"benchmarks/{name}.py", "--quick", "--data", str(flights), "--json", str(result)])
+    lines = [line for line in printed.splitlines() if line.startswith("figure ")]
+    found = [FIGURE.fullmatch(line) for line in lines]
+    assert all(found), lines
+    names = [match[1] for match in found if match]
+    assert len(names) == len(set(names))
+    assert {f"{name}.{figure}" for figure in BENCHMARKS[name]} <= set(names)
+    assert [figure["name"] for figure in json.loads(result.read_text())["figures"]] == names
+
+
+def test_page_has_a_place_for_the_tables_of_every_benchmark() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    for name in BENCHMARKS:
+        assert page.count(f"<!-- tables: {name} -->\n") == page.count(f"\n<!-- end of {name} -->") == 1

@@ -1,0 +1,152 @@
+"""Every way that Onefold computes features, behind one function: a case in, rows of plain values out."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+
+from onefold.features import oracle
+from onefold.features.duckdb_plans import sorted_plan
+from onefold.features.fold import StateFold
+from onefold.features.plans import Group, ServicePlan
+from onefold.features.state import StateCodec
+from onefold.features.types import Field
+from onefold.features.views import EVENT_TIMESTAMP
+from onefold.offline import engine as duckdb_engine
+from onefold.offline.arrow import from_internal, to_internal
+from onefold.offline.engine import point_in_time, spine_fields
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of a source in order of arrival: (sequence, offset) and the values in the schema's order."""
+
+    fields: tuple[Field, ...]
+    rows: tuple[tuple[tuple[int, int], Row], ...]
+
+    def table(self) -> pa.Table:
+        columns = list(zip(*(values for _, values in self.rows), strict=True)) or [()] * len(self.fields)
+        arrays = [from_internal(list(v), f.type) for f, v in zip(self.fields, columns, strict=True)]
+        sequences = pa.array([p[0] for p, _ in self.rows], pa.int32())
+        offsets = pa.array([p[1] for p, _ in self.rows], pa.int64())
+        return pa.table([*arrays, sequences, offsets], names=[*(f.name for f in self.fields), "_sequence", "_offset"])
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all engines are asked: a plan, events per source, and rows (keys and request columns) with their times.
+
+    steps: what happens to a state behind each event that is appended: "" nothing, "c" compaction, "f" compaction to the
+    highest floor that no window reaches below, "r" the last few records are written again.
+    """
+
+    plan: ServicePlan
+    events: Mapping[str, Events]
+    rows: tuple[Mapping[str, Any], ...]
+    times: tuple[int, ...]
+    steps: str = ""
+    sql: tuple[str, ...] = field(default=())
+
+    def spine(self) -> pa.Table:
+        rows = [{**row, EVENT_TIMESTAMP: t} for row, t in zip(self.rows, self.times, strict=True)]
+        fields = spine_fields(self.plan)
+        return pa.table({f.name: from_internal([row[f.name] for row in rows], f.type) for f in fields})
+
+    def __repr__(self) -> str:
+        events = "\n".join(f"  {name} {row}" for name, e in self.events.items() for row in e.rows)
+        rows = "\n".join(f"  {t} {row}" for row, t in zip(self.rows, self.times, strict=True))
+        return f"Case(\n{chr(10).join(self.sql)}\nevents:\n{events}\nrows:\n{rows}\nsteps: {self.steps!r})"
+
+
+def by_oracle(case: Case) -> list[Row]:
+    return oracle.evaluate(case.plan, {name: e.rows for name, e in case.events.items()}, case.rows, case.times)
+
+
+def by_duckdb(case: Case, plan: str) -> list[Row]:
+    """plan: "prefix" (which takes frames for what has no difference), "sorted" or "joined"."""
+    tables = {name: e.table() for name, e in case.events.items()}
+    frames = mock.patch.object(duckdb_engine, "prefix_plan", sorted_plan) if plan == "sorted" else nullcontext()
+    with frames:
+        found = point_in_time(case.plan, tables, case.spine(), few=plan == "joined")
+    columns = [to_internal(found.column(f.name)) for f in case.plan.features]
+    return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
+
+
+def by_state(case: Case) -> list[Row]:
+    """The stream's way: prepare, append, compact now and then; then read the state of each row's key."""
+    output = case.plan.outputter()
+    states = [_states(case, group) for group in case.plan.groups]
+    folds = [StateFold(g.layout, g.slots) for g in case.plan.groups]
+    finish = [g.finisher() for g in case.plan.groups]
+    found = []
+    for row, t in zip(case.rows, case.times, strict=True):
+        values: list[Any] = []
+        for group, held, fold, done in zip(case.plan.groups, states, folds, finish, strict=True):
+            reading = fold(held.get(tuple(row[k] for k in group.layout.entity.key_names)), t)
+            assert not any(reading.partial), "no floor is above what a window reaches"
+            values += done(reading.values)
+        values += [row[f.name] for f in case.plan.request]
+        found.append(output([*values, t]))
+    return found
+
+
+def _states(case: Case, group: Group) -> dict[Row, bytes]:
+    """The state of each key (its values in order), as the worker and the compactor would leave it."""
+    layout, codec = group.layout, StateCodec(group.layout)
+    prepare, events = layout.preparer(), case.events[group.source]
+    key_at = [[f.name for f in events.fields].index(k) for k in layout.entity.key_names]
+    floor = None if layout.retention is None or not case.times else min(case.times) - layout.retention
+    states: dict[Row, bytes] = {}
+    written: dict[Row, list[bytes]] = {}
+    for i, ((sequence, offset), values) in enumerate(events.rows):
+        event = prepare(values)
+        if event is None:
+            continue
+        key = tuple(values[at] for at in key_at)
+        record = codec.record(sequence, offset, event)
+        written.setdefault(key, []).append(record)
+        states[key] = states.get(key, b"") + record
+        step = case.steps[i % len(case.steps)] if case.steps else ""
+        if step in ("c", "f"):
+            generation = struct.pack("<Q", i + 1)
+            states[key] = codec.compact(states[key], floor=floor if step == "f" else None, generation=generation)
+        elif step == "r":
+            states[key] += b"".join(written[key][-3:])
+    return states
+
+
+ENGINES: Mapping[str, Callable[[Case], list[Row]]] = {
+    "duckdb-prefix": lambda case: by_duckdb(case, "prefix"),
+    "duckdb-sorted": lambda case: by_duckdb(case, "sorted"),
+    "duckdb-joined": lambda case: by_duckdb(case, "joined"),
+    "state": by_state,
+}
+
+
+def bits(value: Any) -> Any:
+    """A value so that equal means the same bits: types apart, NaN equal to itself, -0.0 another than 0.0."""
+    if isinstance(value, float):
+        return "nan" if math.isnan(value) else struct.pack("<d", value)
+    return type(value).__name__, value
+
+
+def assert_same_rows(found: Sequence[Row], expected: Sequence[Row], case: Case) -> None:
+    """Every value has the bits that the oracle gives; else the first few that differ, with the case."""
+    assert len(found) == len(expected)
+    names = [f.name for f in case.plan.features]
+    wrong = [
+        f"row {i}, {name}: found {a!r}, the oracle has {b!r}"
+        for i, (got, want) in enumerate(zip(found, expected, strict=True))
+        for name, a, b in zip(names, got, want, strict=True)
+        if bits(a) != bits(b)
+    ]
+    assert not wrong, "\n".join([*wrong[:5], repr(case)])
