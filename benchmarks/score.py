@@ -146,12 +146,8 @@ def _throughput(
     blocks: int,
 ) -> None:
     tell(f"{blocks} blocks of {count:,} requests of {rows} rows over {CONNECTIONS} connections")
-    with ExitStack() as stack:
-        arms: dict[str, Arm] = {}
-        for name, server in servers.items():
-            connections = stack.enter_context(connected(server, CONNECTIONS))
-            arms[name] = partial(_block, connections, requests[name], count)
-        samples = interleave(arms, rounds=blocks)
+    arms = {name: partial(_block, server, requests[name], count) for name, server in servers.items()}
+    samples = interleave(arms, rounds=blocks)
     report.table(
         f"{rows} row{'s' * (rows > 1)} a request, {CONNECTIONS} connections; {blocks} blocks of {count:,}, in turn",
         ("", "requests/s", "of the echo's"),
@@ -161,8 +157,10 @@ def _throughput(
     report.figure(f"http.{rows}x38.throughput_of_echo", samples.ratio("echo", "onefold").median)
 
 
-def _block(connections: Sequence[Connection], request: Callable[[int], bytes], count: int, _: int) -> float:
-    return closed_loop(connections, request, count)
+def _block(server: Server, request: Callable[[int], bytes], count: int, _: int) -> float:
+    """New connections for each block: a server closes those that ask for nothing for five seconds."""
+    with connected(server, CONNECTIONS) as connections:
+        return closed_loop(connections, request, count)
 
 
 def _in_process(report: Report, space: Workspace, bodies: Sequence[bytes], *, calls: int) -> None:

@@ -1,6 +1,6 @@
 """Draws the figures of the documentation into this folder, the same bytes each time.
 
-    python docs/figures/draw.py
+python docs/figures/draw.py
 """
 
 from __future__ import annotations
@@ -86,15 +86,15 @@ def flow() -> Any:
         style = "arc3,rad=-0.18" if bent else "arc3"
         axes.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=9, color=GREY, connectionstyle=style))
         axes.text((ends[0][0] + ends[1][0]) / 2 + 0.1, (ends[0][1] + ends[1][1]) / 2, word, color=GREY, fontsize=7)
-    axes.text(6.5, 0.15, "one definition: compiled to DuckDB (above) and to plain functions (below), judged by one oracle",
-              ha="center", color=BLUE, fontsize=8.5)  # fmt: skip
+    text = "one definition, compiled to DuckDB (above) and to plain functions (below), judged by one oracle"
+    axes.text(6.5, 0.15, text, ha="center", color=BLUE, fontsize=8.5)
     return figure
 
 
 def leak() -> Any:
     """Two models: what each promised, and what December gave."""
     figure, axes = pyplot.subplots(figsize=(6.4, 3.2))
-    for place, (name, (promised, given)) in enumerate(LEAK.items()):
+    for place, (promised, given) in enumerate(LEAK.values()):
         for shift, value, colour in ((-0.18, promised, GREY), (0.18, given, RED if place else BLUE)):
             axes.bar(place + shift, value - 0.5, 0.34, bottom=0.5, color=colour)
             axes.text(place + shift, value + 0.008, f"{value:.3f}", ha="center", color=INK, fontsize=9)

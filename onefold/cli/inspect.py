@@ -156,9 +156,9 @@ def _show(record: Record, records: Records) -> None:
         options = " ".join(f"--key {name}=..." for name, _ in keys)
         say_next(f"onefold get {record.name} {options}", "its values online")
     elif record.kind == "service":
-        options = [f"--key {n}=..." for n, _ in record.body["keys"]]
-        options += [f"--request {n}=..." for n, _ in record.body["request"]]
-        say_next(f"onefold get {record.name} {' '.join(options)}", "its values online")
+        asked = [f"--key {n}=..." for n, _ in record.body["keys"]]
+        asked += [f"--request {n}=..." for n, _ in record.body["request"]]
+        say_next(f"onefold get {record.name} {' '.join(asked)}", "its values online")
     elif record.kind == "source":
         note("events come in with `onefold materialize` (files) or `onefold stream` (JSON lines)")
 

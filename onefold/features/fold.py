@@ -200,16 +200,23 @@ class StateFold:
         offsets = dict(head.offsets)
         tail = self._records.read(state, head.length, offsets).in_order()
         timeline = self._timeline(head, tail, t)
-        views: Mapping[int | None, _View] = {None: _View(timeline, t)}
-        if self._has_ids:
-            views = self._without_copies(timeline, t)
-        values = [f.value(views[f.slot.where], self._errors) for f in self._folds]
+        values = self._values(timeline, t)
         partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
         if any(partial):
             values = [None if p else v for v, p in zip(values, partial, strict=True)]
         upto = timeline.index(t + 1)
         newest = timeline.time(upto - 1) if upto else None
         return Reading(values, partial, offsets, newest, head.n + len(tail.offsets))
+
+    def of_events(self, events: Events, t: int) -> list[Any]:
+        """The slots' values over events in order of (ts, position), as of t: what a state of them would give."""
+        return self._values(_Listed(events), t) if events.ts else list(self._empty)
+
+    def _values(self, timeline: _Packed | _Listed, t: int) -> list[Any]:
+        views: Mapping[int | None, _View] = {None: _View(timeline, t)}
+        if self._has_ids:
+            views = self._without_copies(timeline, t)
+        return [f.value(views[f.slot.where], self._errors) for f in self._folds]
 
     def _timeline(self, head: Head, tail: Tail, t: int) -> _Packed | _Listed:
         new = tail.events

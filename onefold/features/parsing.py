@@ -96,10 +96,10 @@ def _unread(node: exp.Expr) -> str | None:
 
 
 def place(node: exp.Expr, sql: str) -> tuple[int, int] | tuple[None, None]:
-    """Line and column (from 1) of the first token that the node covers."""
+    """Line and column (from 1) of the first token that the node covers, or else of what it stands in."""
     starts = [n.meta["start"] for n in node.walk() if "start" in n.meta]
     if not starts:
-        return None, None
+        return (None, None) if node.parent is None else place(node.parent, sql)
     before = sql[: min(starts)]
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 

@@ -77,6 +77,15 @@ class Reader:
         line, column = place(node, self.sql)
         return type(error)(error.message, sql=self.sql, line=line, column=column)
 
+    def condition(self, node: exp.Expr, *, what: str) -> ir.Expr:
+        """The condition of a FILTER or WHERE: BOOLEAN, and decided by exact values only."""
+        try:
+            found = rules.boolean(self.read(node), what=what)
+            rules.refuse_inexact(found, what=what)
+        except DefinitionError as error:
+            raise self.located(error, node) from None
+        return found
+
     def _read(self, node: exp.Expr) -> ir.Expr:
         match node:
             case exp.Paren():
@@ -124,6 +133,9 @@ class Reader:
             folded = {known.lower(): known for known in self.scope}
             found = self.scope.get(folded.get(name.lower(), ""))
         if found is None:
+            many = sorted(n for n in self.scope if n.lower().endswith(f".{name.lower()}"))
+            if len(many) > 1:
+                raise DefinitionError(f"column {name!r} is {' or '.join(many)}; write which")
             known = [n for n in self.scope if ("." in n) == ("." in name)]
             raise DefinitionError(f"column {name!r} is not known here{nearest(name, known)}")
         return found
@@ -134,8 +146,7 @@ class Reader:
         window = self.windows.read(node)
         inner, where = node.this, None
         if isinstance(inner, exp.Filter):
-            rows = Reader(self.sql, self.scope)
-            where = rules.boolean(rows.read(inner.expression.this), what="FILTER")
+            where = Reader(self.sql, self.scope).condition(inner.expression.this, what="FILTER")
             inner = inner.this
         if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls):
             raise UnsupportedSQL("IGNORE NULLS is not supported; write FILTER (WHERE x IS NOT NULL)")
@@ -351,14 +362,7 @@ def _qualified(scope: Scope, table: str) -> Scope:
 
 def _where(tree: exp.Select, reader: Reader) -> ir.Expr | None:
     where = tree.args.get("where")
-    if where is None:
-        return None
-    try:
-        found = rules.boolean(reader.read(where.this), what="WHERE")
-        rules.refuse_inexact(found, what="WHERE")
-    except DefinitionError as error:
-        raise reader.located(error, where) from None
-    return found
+    return None if where is None else reader.condition(where.this, what="WHERE")
 
 
 def _view_item(item: exp.Expr, reader: Reader, keys: tuple[str, ...]) -> ir.Feature | None:
@@ -376,10 +380,6 @@ def _view_item(item: exp.Expr, reader: Reader, keys: tuple[str, ...]) -> ir.Feat
         raise reader.located(DefinitionError(message), stray)
     if not ir.aggregates(expr):
         raise reader.located(DefinitionError("a feature needs an aggregate over a window; this is a constant"), inner)
-    if not ir.aggregates(expr):
-        raise reader.located(
-            DefinitionError("a feature without an aggregate is the same for every row; leave it out"), inner
-        )
     return ir.Feature(_item_name(item, reader), expr)
 
 

@@ -101,10 +101,10 @@ class WindowReader:
         if order is None:
             return
         names = _names(o.this for o in order.expressions)
-        if [n.lower() for n in names] != [self.event_time.lower()] or any(
-            o.args.get("desc") for o in order.expressions
-        ):
-            raise DefinitionError(f"ORDER BY {order.sql()[9:]} is not the event time {self.event_time!r}; leave it out")
+        backward = any(o.args.get("desc") for o in order.expressions)
+        if [n.lower() for n in names] != [self.event_time.lower()] or backward:
+            found = f"ORDER BY {', '.join(names)}{' DESC' if backward else ''}"
+            raise DefinitionError(f"{found} is not the event time {self.event_time!r}; leave it out")
 
 
 def _names(columns: Iterable[exp.Expr]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from onefold.features import ir
 from onefold.features import keys as names
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StateError, StoreError
@@ -53,6 +54,7 @@ class _GroupReader:
         self.group, self.layout = group, layout
         self.fold = StateFold(layout, group.slots, errors=errors)
         self.finish = group.finisher(errors)
+        self.feature_slots = [[int(c.name[1:]) for c in ir.columns(f.expr)] for f in group.features]
         self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
         self.key_names = [f.name for f in layout.key_fields]
         self.key_types = [f.type for f in layout.key_fields]
@@ -180,12 +182,14 @@ class Lookup:
     def _statuses(group: _GroupReader, string: bytes | None, reading: Reading, t: int) -> list[str]:
         if not string:
             return [MISSING] * len(group.group.features)
-        if any(reading.partial):
-            return [PARTIAL] * len(group.group.features)
         age = None if reading.newest is None else t - reading.newest
         return [
-            STALE if f.freshness is not None and (age is None or age > f.freshness) else FRESH
-            for f in group.group.features
+            PARTIAL
+            if any(reading.partial[i] for i in slots)
+            else STALE
+            if f.freshness is not None and (age is None or age > f.freshness)
+            else FRESH
+            for f, slots in zip(group.group.features, group.feature_slots, strict=True)
         ]
 
     def _finish(self, row: Row, t: int, parts: Sequence[_GroupRow]) -> ServedRow:
@@ -197,4 +201,7 @@ class Lookup:
             max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
         )
         errors = tuple(part.error for part in parts if part.error is not None)
-        return ServedRow(self._output(values), worst, tuple(part.read for part in parts), errors)
+        outputs = self._output(values)
+        if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it
+            outputs = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(outputs, worst, strict=True))
+        return ServedRow(outputs, worst, tuple(part.read for part in parts), errors)

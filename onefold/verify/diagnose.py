@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from onefold.features import ir
 from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.fold import StateFold
@@ -21,9 +23,11 @@ from onefold.verify.served import State
 from onefold.verify.states import Fault, GroupStates, Held, Key
 
 WORK = 20_000_000
-"""Events that are folded, at most, in all trials of one search. A million take about a second."""
+"""What all trials of one search may cost; a million take about a second."""
 ROW_WORK = 1_000_000
-"""Of these, for one state of one row."""
+"""The same for one state of one row."""
+TRIAL = 100
+"""What a trial costs, besides 1 for each event that it folds."""
 MARKED = 1_000
 """Units in the last place that a function marked `<= 1 ulp` may be off and still be the one to blame."""
 
@@ -144,11 +148,14 @@ class Diagnosis:
     def _candidates(self, case: _Case, group: int, held: Held, suspects: Sequence[str]) -> Iterator[Fault]:
         """Events in the windows of most suspects first, the newest of them first."""
         elsewhere = self._elsewhere.get(self.groups[group].group.source, ())
-        yield from [f for f in elsewhere if f.position in held.positions]
-        windows = [self.features[n].windows[group] for n in suspects]
-        covering = [sum(any(_covers(w, case.row.t, ts) for w in ws) for ws in windows) for ts in held.ts]
-        order = sorted((i for i, count in enumerate(covering) if count), key=lambda i: (-covering[i], -i))
-        for i in order:
+        yield from [f for f in elsewhere if f.position in held.places]
+        touched = np.zeros(len(held.ts), dtype=np.int64)
+        for name in suspects:
+            mask = np.zeros(len(held.ts), dtype=bool)
+            for window in self.features[name].windows[group]:
+                mask[held.inside(window, case.row.t)] = True
+            touched += mask
+        for i in np.lexsort((-np.arange(len(touched)), -touched))[: np.count_nonzero(touched)].tolist():
             yield Fault(Cause.MISSING_EVENT, held.positions[i])
             if not self.groups[group].group.layout.has_ids:  # a copy with the same id counts once
                 yield Fault(Cause.DOUBLED_EVENT, held.positions[i])
@@ -172,7 +179,7 @@ class Diagnosis:
         known = self._culprits.setdefault((group, states.key(case.row.values)), {})
         elsewhere = self._elsewhere.setdefault(states.group.source, [])
         for fault in faults:
-            known[fault] = held.ts[held.positions.index(fault.position)]
+            known[fault] = held.ts[held.places[fault.position]]
             if fault not in elsewhere:
                 elsewhere.insert(0, fault)
         del elsewhere[10:]
@@ -256,8 +263,8 @@ class _Feature:
                 return False
             group = states.group
             fold = StateFold(group.layout, [group.slots[s] for s in slots], errors=errors)
-            values = fold(states.state(held), row.t).values
-            diagnosis.left -= len(held.ts)
+            values = fold.of_events(held.events, row.t)
+            diagnosis.left -= TRIAL + len(held.ts)
             positions = {f"s{s}": i for i, s in enumerate(slots)}
             for f in group.features:
                 if {c.name for c in ir.columns(f.expr)} <= positions.keys():
@@ -311,8 +318,9 @@ class _Case:
     def touches(self, feature: _Feature, group: int, fault: Fault) -> bool:
         held = self.held(group)
         assert held is not None
-        ts = held.ts[held.positions.index(fault.position)]
-        return any(_covers(w, self.row.t, ts) for w in feature.windows[group])
+        place = held.places[fault.position]
+        insides = [held.inside(w, self.row.t) for w in feature.windows[group]]
+        return any(inside.start <= place < inside.stop for inside in insides)
 
     def _outputs(self, faults: Faults, needed: Set[int]) -> tuple[Any, ...]:
         """The service's values, as far as they are made of the groups needed."""
@@ -329,12 +337,8 @@ class _Case:
         states, held = self.diagnosis.groups[group], self.held(group)
         if held is None:
             return [None] * len(states.group.features)
-        self.diagnosis.left -= len(held.ts)
+        self.diagnosis.left -= TRIAL + len(held.ts)
         values = states.values(held, self.row.t, found)
         if not found:
             self._base[group] = values
         return values
-
-
-def _covers(window: ir.Window, t: int, ts: int) -> bool:
-    return ts <= t - window.upper and (window.lower is None or ts >= t - window.lower)

@@ -119,26 +119,28 @@ class Piece:
         served = _by_row({f.name: rows.feature(f.name).take(take) for f in plan.features})
         should = _by_row({f.name: expected.column(f.name).take(take) for f in plan.features})
         states = [(g.source, g.entity) for g in plan.groups]
+        made = {f.name: self._made_of_events(f.name) for f in plan.features}
         for number, row, was, ought in zip(numbers, values, served, should, strict=True):
-            judged = {n: v for n, v in was.items() if self._can_be_explained(n, number, v)}
+            judged = {n: v for n, v in was.items() if made[n][number]}
             yield WrongRow(
                 number, row["event_timestamp"], row, judged, {n: ought[n] for n in unclear[number]},
                 {state: rows.known_of(number, state) for state in states},
                 {state: rows.held(number, state) for state in states},
             )  # fmt: skip
 
-    def _can_be_explained(self, name: str, row: int, value: Any) -> bool:
-        """Whether a value was made of events: not that of a state that was trimmed, or could not be decoded."""
+    def _made_of_events(self, name: str) -> Mask:
+        """Rows whose value is not that of a state that was trimmed, or could not be decoded."""
         rows = self._rows
-        if not self._judged[name][row] or rows.has_status(name, ERROR)[row]:
-            return False
-        return value is not None or not rows.has_status(name, PARTIAL)[row]
+        trimmed = rows.has_status(name, PARTIAL) & as_mask(rows.feature(name).is_null())
+        return self._judged[name] & ~rows.has_status(name, ERROR) & ~trimmed
 
     def _vectors(self, expected: pa.Table | None) -> dict[str, Column]:
         """What should have been scored, by feature: a changed feature as it was served, and one that is marked
         `<= 1 ulp` too, where it is no further off."""
         vectors: dict[str, Column] = {name: self._rows.feature(name) for name in self._changed}
-        for feature in self._plan.features if expected is not None else ():
+        if expected is None:
+            return vectors
+        for feature in self._plan.features:
             should, served = expected.column(feature.name), self._rows.feature(feature.name)
             if feature.inexact:
                 should = pc.if_else(pa.array(differing(served, should, ulps=1)), should, pa.chunked_array([served]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ import pyarrow as pa
 
 from onefold.features.duckdb_group import prepared_events
 from onefold.features.fold import StateFold
+from onefold.features.ir import Window
 from onefold.features.layout import Layout, hash_id
 from onefold.features.plans import Group
 from onefold.features.records import Events
-from onefold.features.state import StateCodec
 from onefold.features.types import TIMESTAMP
 from onefold.offline.arrow import ARROW, to_internal
 from onefold.offline.engine import connect, events_relation, parquet_relation
@@ -49,8 +50,18 @@ class Held:
         return list(zip(self._column("_sequence"), self._column("_offset"), strict=True))
 
     @cached_property
+    def places(self) -> dict[Position, int]:
+        """Where each position stands in the order."""
+        return {position: i for i, position in enumerate(self.positions)}
+
+    @cached_property
     def ts(self) -> list[int]:
         return self._column("ts")
+
+    def inside(self, window: Window, t: int) -> slice:
+        """The events in a window at t."""
+        low = 0 if window.lower is None else bisect_left(self.ts, t - window.lower)
+        return slice(low, max(low, bisect_right(self.ts, t - window.upper)))
 
     @cached_property
     def events(self) -> Events:
@@ -75,7 +86,6 @@ class GroupStates:
         self.group = group
         self._files = files
         self._fold = StateFold(group.layout, group.slots)
-        self._codec = StateCodec(group.layout)
         self._finish = group.finisher()
         self._numbers: dict[Key, int] = {}
         self._events: pa.Table | None = None
@@ -143,13 +153,7 @@ class GroupStates:
 
     def values(self, held: Held, t: int, faults: Iterable[Fault] = ()) -> list[Any]:
         """The group's features at t, from a string of these events with faults."""
-        return self._finish(self._fold(self.state(held, faults), t).values)
-
-    def state(self, held: Held, faults: Iterable[Fault] = ()) -> bytes | None:
-        events = held.with_faults(faults)
-        if not events.ts:
-            return None
-        return self._codec.head(events, offsets={}, floor=None, generation=bytes(8))
+        return self._finish(self._fold.of_events(held.with_faults(faults), t))
 
     def place(self, fault: Fault) -> str:
         """Where the event of a fault stands, in words."""

@@ -89,6 +89,16 @@ def test_a_time_before_what_the_state_keeps_is_partial_and_says_why(run: Run, re
     assert told.code == 0 and "partial" in told.out and "[online] reach" in told.err
 
 
+def test_a_short_window_has_its_value_where_a_long_one_is_partial(run: Run, ready: Path) -> None:
+    file = ready / "features" / "definitions.py"
+    file.write_text(file.read_text().replace("basket_total / avg_order_30d", "coalesce(avg_order_30d, 1.0)"))
+    row = ["-k", "customer_id=42", "-r", "basket_total=80", "--at", "2025-12-28T00:00:00Z", "--json"]
+    found = {f["name"]: (f["status"], f["value"]) for f in run("get", "will_return", *row).json["features"]}
+    assert found["orders_7d"][0] == "fresh" and found["orders_7d"][1] is not None
+    assert found["orders_30d"] == found["basket_ratio"] == ("partial", None)
+    assert found["basket"] == ("fresh", 80.0)
+
+
 def test_serving_at_a_port_that_is_taken_is_misuse(run: Run, ready: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         answer = run("serve", "--port", str(taken.getsockname()[1]))

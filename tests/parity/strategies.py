@@ -122,14 +122,14 @@ def _template(kind: DataType) -> list[tuple[str, tuple[DataType, ...]]]:
             ("starts_with({}, {})", (s, s)), ("CAST({} AS BOOLEAN)", (i,)),
         ],
         i: [
-            *[(f"({{}} {op} {{}})", (i, i)) for op in ("+", "-", "*", "//", "%")], ("(-{})", (i,)), ("abs({})", (i,)),
+            *[(f"({{}} {op} {{}})", (i, i)) for op in ("+", "-", "*", "//", "%")], ("(- {})", (i,)), ("abs({})", (i,)),
             ("CAST({} AS BIGINT)", (f,)), ("CAST({} AS BIGINT)", (b,)), ("TRY_CAST({} AS BIGINT)", (s,)),
             ("length({})", (s,)), ("epoch_us({})", (t,)), ("extract(minute FROM {})", (t,)), ("hour({})", (d,)),
             *[(f"{part}({{}})", (k,)) for part in ("year", "month", "day", "isodow") for k in (t, d)],
         ],
         f: [
             *[(f"({{}} {op} {{}})", (f, f)) for op in "+-*/"], ("({} / {})", (i, i)), ("({} * {})", (i, f)),
-            ("(-{})", (f,)), *[(f"{name}({{}})", (f,)) for name in ("abs", "floor", "ceil", "trunc", "sqrt")],
+            ("(- {})", (f,)), *[(f"{name}({{}})", (f,)) for name in ("abs", "floor", "ceil", "trunc", "sqrt")],
             ("CAST({} AS DOUBLE)", (i,)), ("CAST({} AS DOUBLE)", (b,)), ("CASE {} WHEN {} THEN {} END", (i, i, f)),
         ],
         s: [("({} || {})", (s, s)), ("lower({})", (s,)), ("upper({})", (s,)), ("CAST({} AS VARCHAR)", (i,))],

@@ -35,7 +35,7 @@ from onefold.verify import Mismatch, Report, verify
 from onefold.wiring import Workspace
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-MINUTE = 60_000_000
+NOW = int((START + timedelta(days=30)).timestamp()) * 1_000_000
 
 DEFINITIONS = '''
 from onefold import Entity, EventSource, FeatureService, FeatureView, OnDemandView
@@ -155,7 +155,7 @@ class Shop:
             space = self.space
             self._worker = Worker(
                 space.project, store=self._store(), archive=space.archive, feeds=list(self.feeds.values()),
-                dead_letters=space.dead_letters, clock=lambda: int(at(0).timestamp() * 1e6),
+                dead_letters=space.dead_letters, clock=lambda: NOW,
             )  # fmt: skip
         return self._worker
 
@@ -201,7 +201,7 @@ class Shop:
         if not self._sessions:
             self._models += 1
             self.write_model(str(self._models))
-            catalog = Catalog(self.space.project, self.lmdb, lambda: int(at(0).timestamp() * 1e6))
+            catalog = Catalog(self.space.project, self.lmdb, lambda: NOW)
             catalog.load_models(self.space.settings.models)
             assert not catalog.refused
             metrics = Metrics()
@@ -263,7 +263,8 @@ class Shop:
     def verify(self, **options: Any) -> Report:
         """Everything is written, and verified."""
         self.end_service()
-        self.worker.flush()
+        if self._worker is not None:
+            self._worker.flush()
         space = self.space
         return verify(
             space.project, space.archive, space.served_log,
