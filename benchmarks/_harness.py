@@ -11,10 +11,12 @@ import gc
 import json
 import os
 import platform
+import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -83,21 +85,32 @@ class Samples:
 
 
 def interleave(arms: Mapping[str, Arm], *, rounds: int, warmup: int = 1, collect: bool = False) -> Samples:
-    """Run all arms in each round, each round beginning with another one; the first `warmup` rounds do not count.
+    """Run all arms in each round; the first `warmup` rounds do not count.
 
-    collect: empty the garbage before each run, for runs of a second and more.
+    The order is drawn anew for each round: what ran before leaves caches warm or cold, and in a fixed order one arm
+    would always have the luck. collect: empty the garbage before each run, for runs of a second and more.
     """
-    names = list(arms)
+    names, dice = list(arms), random.Random(1)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-warmup, rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        for name in dice.sample(names, len(names)):
             if collect:
                 gc.collect()
             took = arms[name](max(number, 0))
             if number >= 0:
                 seconds[name].append(took)
     return Samples(seconds)
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Within the block no collection walks what was made before it, as in a service that is ready."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def plain(value: float) -> str:

@@ -5,7 +5,6 @@ make bench NAME=lookup
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from unittest.mock import patch
 
 import lmdb
 from _flights import data_of, requests_after, times_of
-from _harness import Options, Report, Samples, clocked, interleave, main, tell
+from _harness import Options, Report, Samples, clocked, frozen, interleave, main, tell
 from _parts import Parts
 from _project import live_until, with_past
 
@@ -126,9 +125,8 @@ def _check(arms: _Arms) -> None:
 
 def _one_size(report: Report, arms: _Arms, size: int, calls: int) -> None:
     ways = arms.prepared(size, calls)
-    gc.collect()
-    gc.freeze()  # as the service does when it is ready: no collection walks what was made here
-    samples = interleave({name: clocked(way) for name, way in ways.items()}, rounds=calls, warmup=min(calls, 100))
+    with frozen():
+        samples = interleave({name: clocked(way) for name, way in ways.items()}, rounds=calls, warmup=min(calls, 100))
     key = f"{size}x38"
     read = arms.bytes_of(size, min(calls, 100))
     report.table(

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import orjson
 from _flights import data_of, requests_after
-from _harness import Arm, Options, Report, Samples, clocked, interleave, main, quantile, tell
+from _harness import Arm, Options, Report, Samples, clocked, frozen, interleave, main, quantile, tell
 from _http import ECHO, Connection, Server, closed_loop, connected, onefold_serve, post, running
 from _project import live_until, train_model, with_past
 
@@ -82,7 +80,7 @@ def _over_http(report: Report, space: Workspace, bodies: Mapping[int, list[bytes
     }
     with ExitStack() as stack:
         servers = {name: stack.enter_context(running(command)) for name, command in commands.items()}
-        for rows, calls, blocks in ((1, options.pick(3_000, 50), 9), (100, options.pick(200, 5), 5)):
+        for rows, calls, blocks in ((1, options.pick(3_000, 50), 9), (100, options.pick(100, 5), 5)):
             requests = _requests(servers["onefold"], bodies[rows])
             _latency(report, servers, requests, rows, calls)
             _throughput(report, servers, requests, rows, options.pick(calls, 16), options.pick(blocks, 1))
@@ -168,8 +166,9 @@ def _in_process(report: Report, space: Workspace, bodies: Sequence[bytes], *, ca
     settings = ServeSettings.of(space.settings.root)
     with LmdbStore(settings.online, readonly=True) as store:
         catalog = load_catalog(settings, store)
-        arms = _inner_arms(catalog, bodies[:calls], settings.models)
-        samples = interleave({n: clocked(way) for n, way in arms.items()}, rounds=calls, warmup=min(calls, 100))
+        arms = _inner_arms(catalog, bodies[:calls])
+        with frozen():
+            samples = interleave({n: clocked(way) for n, way in arms.items()}, rounds=calls, warmup=min(calls, 100))
     report.table(
         f"one row in this process, inmost first; {calls:,} calls in turn",
         ("", "p50, µs", "p99, µs", "times bare ONNX Runtime"),
@@ -188,26 +187,20 @@ def _in_process(report: Report, space: Workspace, bodies: Sequence[bytes], *, ca
     report.figure("in_process.model_share", samples.ratio(score, answer).median)
 
 
-def _inner_arms(catalog: Catalog, bodies: Sequence[bytes], models: Path) -> dict[str, Callable[[int], object]]:
+def _inner_arms(catalog: Catalog, bodies: Sequence[bytes]) -> dict[str, Callable[[int], object]]:
     """The steps of an answer without HTTP and without a log, on the same rows."""
     found = catalog.model(SERVICE)
     answers = Answers(catalog, log=None, metrics=Metrics())
     parsed = [found.service.rows.read([orjson.loads(b)["row"]], now_micros, limit=1) for b in bodies]
     values = [found.service.lookup.read(*p)[0].values for p in parsed]
     vectors = [np.array([[np.nan if v is None else v for v in row]], dtype=np.float32) for row in values]
-    session = _bare_session(models / SERVICE / found.model.version / "model.onnx")
+    session = found.model.session
     return {
         "bare ONNX Runtime": lambda i: session.run(["score"], {"features": vectors[i % len(vectors)]}),
         "Model.score: values to score": lambda i: found.model.score([values[i % len(values)]]),
         "Lookup.read": lambda i: found.service.lookup.read(*parsed[i % len(parsed)]),
         "Answers.score: body to body": lambda i: answers.score(SERVICE, bodies[i % len(bodies)]),
     }
-
-
-def _bare_session(path: Path) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def _synthetic(report: Report, options: Options) -> None:
             tell(f"plans of {case.name}, {kind}")
             cut = Case(case.name, case.events // 500, max(2, case.keys // 500), case.rows // 100)
             group, events, spine = synthetic(cut if options.quick else case, features)
-            found[case.name] = compare(group, events, spine, rounds=options.pick(3, 1), limit=options.pick(30, 5))
+            found[case.name] = compare(group, events, spine, rounds=options.pick(3, 1), limit=options.pick(20, 5))
         _plan_table(report, kind, f"{kind} over 1 and 7 days", found)
 
 

@@ -62,25 +62,46 @@ def _show(result: DemoResult) -> None:
         note(failure)
     for path in result.plots:
         note(f"plot: {path}")
-    say_next(f"cd {result.folder} && onefold list", "the demo is a project like any other: describe, get, serve, plan")
+    for command, why in _next(result):
+        say_next(command, why)
     show_report(result.report)
+
+
+def _next(result: DemoResult) -> Iterator[tuple[str, str]]:
+    """Commands that work as they stand, in this order."""
+    yield f"cd {result.folder}", "the demo is a project like any other"
+    yield "onefold list", "what is defined, and what is applied"
+    yield "onefold describe route_arrivals", "a view: its SQL, types, windows and state"
+    yield "onefold get origin_weather --key origin=JFK --at 2013-12-30T23:30:00Z", "values as of a time"
+    yield "onefold serve", "the service; its models and features at /docs"
+    yield "onefold verify", "the proof once more"
+    yield "mlflow ui --backend-store-uri sqlite:///.onefold/mlflow.db", "the run, its plots and the registered model"
 
 
 def _figures(result: DemoResult) -> Iterator[tuple[str, str]]:
     yield "AUC, October and November (evaluation)", f"{result.trained.auc:.4f}"
     yield "AUC, December, as served", f"{result.december_auc:.4f}"
     yield "requests answered", f"{len(result.replayed.seconds):,}"
-    yield "score over HTTP, p50 / p99", " / ".join(f"{x * 1e3:.2f} ms" for x in _tail(result))
+    yield (
+        "model",
+        f"{result.trained.name} version {result.trained.version}, {len(result.trained.contract.inputs)} features",
+    )
+    yield "lookup in process, p50 / p99", _milliseconds(_tail(result.lookups))
+    yield "score over HTTP, p50 / p99", _milliseconds(_tail(result.replayed.seconds))
     yield "training set", f"{_rate(result):,.0f} rows/s of {result.training_rows:,}"
     yield "events replayed", f"{result.replayed.events:,}"
     steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items())
     yield "seconds", f"{sum(result.seconds.values()):.1f} ({steps})"
 
 
-def _tail(result: DemoResult) -> tuple[float, float]:
+def _tail(seconds: list[float]) -> tuple[float, float]:
     from onefold.demo.run import percentile
 
-    return percentile(result.replayed.seconds, 0.5), percentile(result.replayed.seconds, 0.99)
+    return percentile(seconds, 0.5), percentile(seconds, 0.99)
+
+
+def _milliseconds(values: tuple[float, ...]) -> str:
+    return " / ".join(f"{x * 1e3:.2f} ms" for x in values)
 
 
 def _rate(result: DemoResult) -> float:
@@ -88,13 +109,13 @@ def _rate(result: DemoResult) -> float:
 
 
 def _json(result: DemoResult) -> dict[str, Any]:
-    p50, p99 = (_finite(x) for x in _tail(result))
+    timed = {"lookup_seconds": result.lookups, "request_seconds": result.replayed.seconds}
     return {
         "folder": str(result.folder),
         "auc": {"evaluation": _finite(result.trained.auc), "december": _finite(result.december_auc)},
         "requests": len(result.replayed.seconds),
         "failures": result.replayed.failures,
-        "request_seconds": {"p50": p50, "p99": p99},
+        **{name: dict(zip(("p50", "p99"), map(_finite, _tail(s)), strict=True)) for name, s in timed.items()},
         "training_set": {"rows": result.training_rows, "rows_per_second": _rate(result)},
         "events": result.replayed.events,
         "seconds": result.seconds,

@@ -1,4 +1,4 @@
-"""Faults put in on purpose, so that `onefold verify` can be seen to find them. For tests and `onefold demo --inject`."""
+"""Faults put in on purpose, so that `onefold verify` can be seen to find them: for tests and `demo --inject`."""
 
 from __future__ import annotations
 
@@ -112,4 +112,4 @@ def perturb_log(log: ServedLog, service: str, *, change: Callable[[float], float
     rebuilt = pa.StructArray.from_arrays(arrays, fields=list(structs.type), mask=structs.is_null())
     table = table.set_column(table.column_names.index("features"), table.schema.field("features"), rebuilt)
     write_deltalake(str(log.root / inputs.service / inputs.fingerprint), table, mode="overwrite")
-    return names[index]
+    return str(names[index])

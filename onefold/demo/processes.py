@@ -1,4 +1,4 @@
-"""What the demo runs beside itself: the service in a process of its own, and `apply`, which waits for Feast's import."""
+"""What the demo runs beside itself: the service, and `apply`, which waits for Feast's import."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def apply_in_background(folder: Path) -> Iterator[Applied]:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """`onefold serve` on a free port: its URL once it answers. At the end it is asked to stop, and has written its log."""
+    """`onefold serve` on a free port: its URL once it answers. It is asked to stop at the end, and writes its log."""
     command = [*_CLI, "serve", "--project", str(folder), "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     lines: Queue[str | None] = Queue()
@@ -70,7 +70,7 @@ def _read(process: subprocess.Popen[str], lines: Queue[str | None]) -> None:
 
 def _url(lines: Queue[str | None]) -> str:
     """The URL with which the line that announces the service ends."""
-    said = []
+    said: list[str] = []
     while True:
         try:
             line = lines.get(timeout=_START)

@@ -1,4 +1,4 @@
-"""Living through a month: events go through the worker in event-time order, and requests are scored when their time comes."""
+"""Living through a month: events go through the worker in order, and requests are scored when their time comes."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,8 @@ from onefold.examples.flights import model as flights
 from onefold.examples.flights.data import CUT, SOURCES, FlightsData, prepare
 from onefold.features.errors import InputError
 from onefold.features.state import StateCodec
+from onefold.offline.arrow import to_internal
+from onefold.online.lookup import Lookup
 from onefold.progress import Progress, counted, stages
 from onefold.streaming.materialize import materialize
 from onefold.streaming.worker import Worker
@@ -40,13 +42,17 @@ if TYPE_CHECKING:
     from onefold.features.protocols import OnlineStore
 
 FEED = "december"
+LOOKUPS = 3_000
 FAULTY_STATE = ("arrivals", "route")
 """The state that a fault of the store is put into."""
 
 
 @dataclass
 class DemoResult:
-    """What the demo found. `seconds`: by step; `replayed`: scores and times of December's requests."""
+    """What the demo found. `seconds`: by step; `replayed`: scores and times of December's requests.
+
+    lookups: seconds of each lookup, in this process, of the last of those requests.
+    """
 
     folder: Path
     trained: TrainedModel
@@ -55,6 +61,7 @@ class DemoResult:
     report: Report
     plots: list[Path] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    lookups: list[float] = field(default_factory=list)
     training_rows: int = 0
 
     @property
@@ -99,11 +106,13 @@ class _Demo:
             applied.wait()
         requests = self._requests(data)
         replayed = self._live_through(data, requests)
+        lookups = self._time_lookups(requests)
         self._after_serving()
         report = self._verify()
         labels = requests.column(flights.LABEL).to_pylist()
         result = DemoResult(self._folder, trained, replayed, labels, report, seconds=self._seconds)
         result.training_rows = training_set.manifest.rows
+        result.lookups = lookups
         result.plots = self._draw(training_set, result)
         return result
 
@@ -184,6 +193,20 @@ class _Demo:
         prefix = f"s/{FAULTY_STATE[0]}/{FAULTY_STATE[1]}/".encode()
         return FaultyStore(store, self._fault, prefix=prefix, record_size=size)
 
+    def _time_lookups(self, requests: pa.Table) -> list[float]:
+        """Seconds of each lookup of the last requests' keys, as of the last of them; the first ones only warm up."""
+        plan = self._space.project.service(flights.SERVICE)
+        last = requests.slice(max(0, requests.num_rows - LOOKUPS))
+        now = to_internal(last.column("event_timestamp"))[-1]
+        seconds = []
+        with self._space.store(readonly=True) as store:
+            lookup = Lookup(store, plan)
+            for row in last.to_pylist():
+                start = time.perf_counter()
+                lookup.read([row], [now])
+                seconds.append(time.perf_counter() - start)
+        return seconds[len(seconds) // 10 :]
+
     def _after_serving(self) -> None:
         if self._fault == Fault.CHANGE_DEFINITION:
             change_definition(self._space.settings.features)
@@ -226,7 +249,7 @@ def _fresh_project(folder: Path) -> Path:
 
 def percentile(values: list[float], share: float) -> float:
     """The value below which a share of them lies; NaN of none."""
-    ordered: list[Any] = sorted(values)
+    ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import islice
+from operator import gt
 
 from onefold.features.codec import NO_FLOOR, State, encode_head, read_head
+from onefold.features.errors import StateError
 from onefold.features.layout import Layout, PreparedEvent
 from onefold.features.records import Events, RecordCodec, Tail
+from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
 
 
 class StateCodec:
@@ -25,7 +29,10 @@ class StateCodec:
         head = read_head(state, self.layout.types)
         offsets = dict(head.offsets)
         tail = self.records.read(state, head.length, offsets)
-        events = merge_tail(head.events(), tail)
+        held = head.events()
+        if any(map(gt, held.ts, islice(held.ts, 1, None))) or not _are_times(held.ts[:1] + held.ts[-1:]):
+            raise StateError(f"the times of a head of {head.n} events are out of order, or outside all years")
+        events = merge_tail(held, tail)
         return State(events, offsets, head.floor, head.generation, head.length, len(tail.offsets))
 
     def compact(self, state: bytes, *, floor: int | None, generation: bytes, key: bytes = b"") -> bytes:
@@ -47,6 +54,10 @@ class StateCodec:
             self.layout.types, events, offsets=offsets, floor=floor, generation=generation,
             has_ids=self.layout.has_ids, key=key,
         )  # fmt: skip
+
+
+def _are_times(ts: list[int]) -> bool:
+    return all(TIMESTAMP_MIN <= t <= TIMESTAMP_MAX for t in ts)
 
 
 def merge_tail(head: Events, tail: Tail) -> Events:

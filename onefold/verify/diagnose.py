@@ -54,6 +54,13 @@ class WrongRow:
     held: Mapping[State, Offsets]
 
 
+@dataclass(slots=True)
+class Work:
+    """What is left of the work that a search may cost."""
+
+    left: int = WORK
+
+
 @dataclass(frozen=True, slots=True)
 class Explained:
     """A row with a finding for each wrong feature. before: altered ones as the faulty states gave them."""
@@ -66,8 +73,8 @@ class Explained:
 class Diagnosis:
     """Explains rows of one plan; `files` are the archive's, by source."""
 
-    def __init__(self, plan: ServicePlan, files: Mapping[str, Sequence[str]], *, work: int = WORK) -> None:
-        self.plan, self.left = plan, work
+    def __init__(self, plan: ServicePlan, files: Mapping[str, Sequence[str]], work: Work) -> None:
+        self.plan, self.work = plan, work
         self.groups = [GroupStates(g, files[g.source]) for g in plan.groups]
         self.outputs = plan.outputter()
         self.ulps = {f.name: int(f.inexact) for f in plan.features}
@@ -103,9 +110,9 @@ class Diagnosis:
     def _settle(self, case: _Case, group: int, faults: dict[int, tuple[Fault, ...]], names: Sequence[str]) -> None:
         """Add the group's faults that make the named features what was served, where some do."""
         suspects = [n for n in names if n in case.row.expected]
-        if self.left <= 0:
+        if self.work.left <= 0:
             self._assume(case, group, faults)
-        if not suspects or self.left <= 0 or case.held(group) is None:
+        if not suspects or self.work.left <= 0 or case.held(group) is None:
             return
         before = case.wrong(faults, names)
         best, left = faults.get(group, ()), before
@@ -136,9 +143,9 @@ class Diagnosis:
         if len(known) > 1:
             yield (*base, *known)
         yield from ((*base, f) for f in known)
-        stop = max(self.left - ROW_WORK, 0)
+        stop = max(self.work.left - ROW_WORK, 0)
         for fault in self._candidates(case, group, held, suspects):
-            if self.left <= stop:
+            if self.work.left <= stop:
                 case.unsearched = True
                 return
             if known:
@@ -216,15 +223,15 @@ class Diagnosis:
         return 1 < ulps_apart(served, expected) <= MARKED
 
     def _has_value_error(self, case: _Case, name: str) -> bool:
-        if self.left > 0 and self.features[name].has_value_error(self, case):
+        if self.work.left > 0 and self.features[name].has_value_error(self, case):
             self._value_errors.add(name)
             return True
-        return self.left <= 0 and name in self._value_errors
+        return self.work.left <= 0 and name in self._value_errors
 
     def _unexplained(self, case: _Case, feature: _Feature, name: str) -> str:
         if not feature.groups:
             return "it is made of the request alone"
-        if any(case.held(g) is None for g in feature.groups) or case.unsearched or self.left <= 0:
+        if any(case.held(g) is None for g in feature.groups) or case.unsearched or self.work.left <= 0:
             return "too many mismatches: not every event was tried as the one that is missing or doubled"
         if not case.wrong({}, [name]):
             return "the plain fold gives what was served, the offline engine does not: a fault of Onefold's"
@@ -264,7 +271,7 @@ class _Feature:
             group = states.group
             fold = StateFold(group.layout, [group.slots[s] for s in slots], errors=errors)
             values = fold.of_events(held.events, row.t)
-            diagnosis.left -= TRIAL + len(held.ts)
+            diagnosis.work.left -= TRIAL + len(held.ts)
             positions = {f"s{s}": i for i, s in enumerate(slots)}
             for f in group.features:
                 if {c.name for c in ir.columns(f.expr)} <= positions.keys():
@@ -337,7 +344,7 @@ class _Case:
         states, held = self.diagnosis.groups[group], self.held(group)
         if held is None:
             return [None] * len(states.group.features)
-        self.diagnosis.left -= TRIAL + len(held.ts)
+        self.diagnosis.work.left -= TRIAL + len(held.ts)
         values = states.values(held, self.row.t, found)
         if not found:
             self._base[group] = values

@@ -13,7 +13,7 @@ from onefold.features.plans import ServicePlan
 from onefold.offline.arrow import to_internal
 from onefold.offline.engine import LATE, conform_spine, point_in_time
 from onefold.verify.compare import Column, Mask, as_mask, differing
-from onefold.verify.diagnose import Diagnosis, WrongRow
+from onefold.verify.diagnose import Diagnosis, Work, WrongRow
 from onefold.verify.report import Cause, Finding, Mismatch, Report
 from onefold.verify.scores import Scores, Why
 from onefold.verify.served import ERROR, PARTIAL, ServedRows
@@ -30,9 +30,10 @@ class Piece:
 
     def __init__(
         self, plan: ServicePlan, changed: Mapping[str, str], files: Mapping[str, Sequence[str]], rows: ServedRows,
-        report: Report,
+        report: Report, work: Work,
     ) -> None:  # fmt: skip
         self._plan, self._changed, self._files, self._rows, self._report = plan, changed, files, rows, report
+        self._work = work
         self._why: dict[int, Why] = {}
         self._judged = {
             f.name: ~rows.failed | rows.has_status(f.name, ERROR) for f in rows.inputs.features
@@ -99,7 +100,7 @@ class Piece:
         return Mismatch(request_id, self._plan.name, name, served, expected, finding.cause, finding.detail)
 
     def _look_into(self, unclear: Mapping[int, Sequence[str]], expected: pa.Table) -> None:
-        diagnosis = Diagnosis(self._plan, self._files)
+        diagnosis = Diagnosis(self._plan, self._files, self._work)
         for found in diagnosis.explain(list(self._wrong_rows(unclear, expected))):
             row = found.row.number
             for name, finding in found.findings.items():

@@ -11,6 +11,7 @@ from onefold.features.project import Project
 from onefold.features.protocols import Archive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.offline.served import ServedInputs, ServedLog
+from onefold.verify.diagnose import WORK, Work
 from onefold.verify.piece import Piece
 from onefold.verify.report import Report
 from onefold.verify.scores import Scores
@@ -31,11 +32,13 @@ def verify(
     models: Path | None = None,
     dead_letters: DeadLetters | None = None,
     service: str | None = None,
+    work: int = WORK,
     advance: Advance | None = None,
 ) -> Report:
     """Compare all that was served (of one service, or of all) with what the archive says it should have been.
 
     models: the folder of models, to compare scores too. dead_letters: events that the archive will never have.
+    work: what the search for causes may cost; a million is about a second. advance: called with (stage, done, total).
     Raises NotFoundError where nothing was served.
     """
     tables = [t for t in log.tables() if service is None or t.service == service]
@@ -43,42 +46,47 @@ def verify(
         raise NotFoundError(
             f"nothing was served{f' by service {service!r}' if service else ''}; score something, then verify"
         )
-    report = Report()
+    report, flushed, search = Report(), Flushed(archive, dead_letters), Work(work)
     for inputs in tables:
-        _verify_table(project, archive, log, inputs, Scores(models, inputs, report), report, dead_letters, advance)
+        step = _stepper(advance, f"{inputs.service} {inputs.fingerprint[:8]}")
+        table = _Table(project, archive, inputs, Scores(models, inputs, report), report, search)
+        table.check(log, flushed, step)
     return report
 
 
-def _verify_table(
-    project: Project, archive: Archive, log: ServedLog, inputs: ServedInputs, scores: Scores, report: Report,
-    dead_letters: DeadLetters | None, advance: Advance | None,
-) -> None:  # fmt: skip
-    """Verify what one service served under one fingerprint, piece by piece."""
-    changed = changed_features(project, inputs)
-    plan = _unchanged(project, inputs, changed)
-    pieces = -(-log.count(inputs.service, inputs.fingerprint) // ROWS)
-    step = _stepper(advance, f"{inputs.service} {inputs.fingerprint[:8]}", pieces * len(plan.groups))
-    flushed = Flushed(archive, dead_letters)
-    report.features = max(report.features, len(inputs.features))
-    for table in log.batches(inputs.service, inputs.fingerprint, rows=ROWS):
-        rows = ServedRows.of(inputs, table)
-        provable = rows.provable(flushed)
-        report.unprovable += int((~provable).sum())
-        if provable.any():
-            files = {s: archive.files(s) for s in plan.sources}
-            Piece(plan, changed, files, rows.keep(provable), report).check(scores, step)
+class _Table:
+    """What one service served under one fingerprint. `plan` has those of its features that have not changed."""
+
+    def __init__(
+        self, project: Project, archive: Archive, inputs: ServedInputs, scores: Scores, report: Report, work: Work
+    ) -> None:
+        self._archive, self._inputs, self._scores, self._report, self._work = archive, inputs, scores, report, work
+        self._changed = changed_features(project, inputs)
+        self._plan = _unchanged(project, inputs, self._changed)
+        report.features = max(report.features, len(inputs.features))
+
+    def check(self, log: ServedLog, flushed: Flushed, step: Callable[[int, int], None]) -> None:
+        """Verify it piece by piece; `step` is called with groups done and groups in all."""
+        inputs, groups = self._inputs, len(self._plan.groups)
+        total, done = -(-log.count(inputs.service, inputs.fingerprint) // ROWS) * groups, 0
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            step(done, max(total, done))
+
+        for table in log.batches(inputs.service, inputs.fingerprint, rows=ROWS):
+            rows = ServedRows.of(inputs, table)
+            provable = rows.provable(flushed)
+            self._report.unprovable += int((~provable).sum())
+            if provable.any():
+                files = {s: self._archive.files(s) for s in self._plan.sources}
+                piece = Piece(self._plan, self._changed, files, rows.keep(provable), self._report, self._work)
+                piece.check(self._scores, advance)
 
 
-def _stepper(advance: Advance | None, stage: str, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def step(n: int) -> None:
-        nonlocal done
-        done += n
-        if advance is not None:
-            advance(stage, done, total)
-
-    return step
+def _stepper(advance: Advance | None, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: None if advance is None else advance(stage, done, total)
 
 
 def changed_features(project: Project, inputs: ServedInputs) -> dict[str, str]:

@@ -21,7 +21,9 @@ from onefold.demo.faults import Fault
 from onefold.features.errors import DefinitionError
 from onefold.features.functions import FUNCTIONS
 from onefold.features.project import Project
+from onefold.online.lookup import STATUSES
 from onefold.serving.metrics import Metrics
+from onefold.verify import Cause
 
 from .conftest import ROOT, blocks
 
@@ -125,6 +127,12 @@ def test_settings_of_the_page_are_the_defaults(tmp_path: Path) -> None:
     assert settings == plain
     for section, model in plain:
         assert set(written[section]) == set(type(model).model_fields)
+
+
+def test_every_cause_of_a_mismatch_and_every_status_is_named() -> None:
+    text = " ".join((DOCS / "concepts.md").read_text().split())
+    assert not [c.value for c in Cause if c.value not in text]
+    assert not [s for s in STATUSES if f"| `{s}` |" not in text]
 
 
 def test_every_fault_of_the_demo_is_named() -> None:

@@ -145,9 +145,9 @@ TEMPLATES = {kind: _template(kind) for kind in LITERALS}
 
 def expressions(kind: DataType, leaf: Leaf, depth: int) -> st.SearchStrategy[str]:
     """SQL of a scalar expression of the type."""
-    ends = leaf(kind) | leaf(kind) | st.sampled_from(LITERALS[kind])
     if depth == 0:
-        return ends
+        return leaf(kind)
+    ends = leaf(kind) | leaf(kind) | st.sampled_from(LITERALS[kind])
 
     def fill(form: tuple[str, tuple[DataType, ...]]) -> st.SearchStrategy[str]:
         text, kinds = form
@@ -167,10 +167,10 @@ def _column(kind: DataType) -> st.SearchStrategy[str]:
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> str:
-    bounds = [*LENGTHS, None]
-    lower = draw(st.sampled_from(bounds))
-    shorter = [None, None, None, None, *(n for n in LENGTHS if lower is None or LENGTHS[n] <= LENGTHS[lower])]
+def windows(draw: st.DrawFn, lengths: Sequence[str]) -> str:
+    """A frame with bounds of these lengths."""
+    lower = draw(st.sampled_from([*lengths, *lengths, None]))
+    shorter = [None, None, None, *(n for n in lengths if lower is None or LENGTHS[n] <= LENGTHS[lower])]
     upper = draw(st.sampled_from(shorter))
     start = "UNBOUNDED" if lower is None else f"INTERVAL {lower}"
     end = "CURRENT ROW" if upper is None else f"INTERVAL {upper} PRECEDING"
@@ -197,15 +197,15 @@ def aggregates(draw: st.DrawFn, kind: DataType, named: Sequence[str]) -> str:
         call = f"count({counted})"
     else:
         name, of = draw(st.sampled_from(_AGGREGATES[kind]))
-        call = f"{name}({draw(expressions(of, _column, draw(st.sampled_from([0, 0, 1, 2]))))})"
+        call = f"{name}({draw(expressions(of, _column, draw(st.sampled_from([0, 0, 0, 1, 2]))))})"
     condition = f" FILTER (WHERE {draw(conditions(1))})" if draw(st.integers(0, 3)) == 0 else ""
     return f"{call}{condition} OVER {draw(st.sampled_from(named))}"
 
 
 @st.composite
-def view_sql(draw: st.DrawFn, source: str, tag: str) -> tuple[str, list[tuple[str, DataType]]]:
+def view_sql(draw: st.DrawFn, source: str, tag: str, lengths: Sequence[str]) -> tuple[str, list[tuple[str, DataType]]]:
     """A SELECT over the source, and its features by name and type."""
-    frames = draw(st.lists(windows(), min_size=1, max_size=2))
+    frames = draw(st.lists(windows(lengths), min_size=1, max_size=2))
     named = [f"w{i}" for i in range(len(frames))]
     items, features = [], []
     for i in range(draw(st.integers(1, 3))):
@@ -219,7 +219,7 @@ def view_sql(draw: st.DrawFn, source: str, tag: str) -> tuple[str, list[tuple[st
     rows = source
     if draw(st.integers(0, 5)) == 0:
         rows = f"(SELECT * FROM {source} WHERE {draw(conditions(1))}) AS q"
-    where = f" WHERE {draw(conditions(2))}" if draw(st.integers(0, 2)) == 0 else ""
+    where = f" WHERE {draw(conditions(2))}" if draw(st.integers(0, 3)) == 0 else ""
     frame = ", ".join(f"{n} AS ({f})" for n, f in zip(named, frames, strict=True))
     return f"SELECT {', '.join(items)} FROM {rows}{where} WINDOW {frame}", features
 
@@ -243,13 +243,13 @@ def _clamped(times: Sequence[int]) -> list[int]:
 
 
 @st.composite
-def times(draw: st.DrawFn) -> tuple[st.SearchStrategy[int], st.SearchStrategy[int]]:
+def times(draw: st.DrawFn, lengths: Sequence[str]) -> tuple[st.SearchStrategy[int], st.SearchStrategy[int]]:
     """Times of events, and of rows: on each other, on the edges of windows, and one microsecond beside them."""
     base = draw(st.sampled_from(BASES))
-    steps = draw(st.lists(st.sampled_from([*LENGTHS.values()]), min_size=1, max_size=2))
-    back = [base - step + beside for step in (0, *steps) for beside in (0, 1, -1)]
-    asked = [base, base, base + 1, base + steps[0], base + steps[0] - 1, base - steps[-1]]
-    return st.sampled_from(_clamped([*back, base, base - 2, base + steps[-1]])), st.sampled_from(_clamped(asked))
+    steps = [LENGTHS[n] for n in lengths]
+    edges = [base - step + beside for step in (0, *steps) for beside in (0, 0, 1, -1)]
+    asked = [base, base, base, base + 1, base + steps[0], base - steps[-1]]
+    return st.sampled_from(_clamped([*edges, base + steps[-1]])), st.sampled_from(_clamped(asked))
 
 
 @st.composite
@@ -257,15 +257,16 @@ def cases(draw: st.DrawFn, *, ids: bool | None = None) -> Case:
     """A service of one or two views (and perhaps an on-demand view), events of its source, and a spine."""
     ids = draw(st.booleans()) if ids is None else ids
     source = EventSource(name="events", schema=SCHEMA, event_time="at", event_id="id" if ids else None)
+    lengths = draw(st.lists(st.sampled_from([*LENGTHS]), min_size=1, max_size=2))
     views, known, texts = [], [], []
     for i in range(draw(st.sampled_from([1, 1, 2]))):
-        sql, features = draw(view_sql("events", "ab"[i]))
+        sql, features = draw(view_sql("events", "ab"[i], lengths))
         views.append(FeatureView(name=f"v{i}", source=source, entity=draw(st.sampled_from(ENTITIES)), sql=sql))
         known += features
         texts.append(f"{views[-1].entity.name}: {sql}")
     made = [draw(on_demand(views, known))] if draw(st.integers(0, 3)) == 0 else []
     plan = Project.of(FeatureService(name="all", features=[*views, *made])).service("all")
-    when, then = draw(times())
+    when, then = draw(times(lengths))
     values = {name: draw(PALETTES[f]) for name, f in ((f.name, f.type) for f in source.fields)}
     keys = {
         "k": st.sampled_from(

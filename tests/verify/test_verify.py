@@ -107,8 +107,6 @@ def test_a_lost_tail_is_missing_events_by_their_position(shop: Shop, causes: Cau
     shop.pay(0)
     for minute in range(6):
         shop.order(minute)
-    (kept,) = shop.lmdb.get([shop.name_of("orders", "customer", 1)])
-    assert kept is not None
     shop.change_string("orders", "customer", 1, change=lambda state: state[: len(state) // 2])
     shop.score(7)
     report = shop.verify()
@@ -424,6 +422,64 @@ def test_state_rebuilt_under_a_new_epoch_goes_on_being_proved(shop: Shop) -> Non
     shop.order(61)
     shop.score(62)
     assert shop.verify().ok
+
+
+def test_a_service_of_request_columns_alone_is_verified(shop: Shop) -> None:
+    shop.define(
+        "small = FeatureService",
+        'plain = FeatureService(name="plain", features=[basket[["twice"]]])\nsmall = FeatureService',
+    )
+    body = {"service": "plain", "rows": [{"total": 4.5, "event_timestamp": "2026-01-01T00:03:00Z"}]}
+    shop.answers.lookup(json.dumps(body).encode())
+    assert shop.verify().verdict() == "verify: 0 mismatches in 1 values (1 rows x 1 features)"
+
+
+# --- many mismatches -----------------------------------------------------------------------------------------------
+
+
+def test_a_search_that_may_cost_nothing_still_names_what_the_log_tells(shop: Shop) -> None:
+    for minute in range(6):
+        shop.order(minute)
+    shop.change_string("orders", "customer", 1, change=lambda state: state[: len(state) // 2])
+    shop.score(7)
+    report = shop.verify(work=0)
+    assert set(report.causes) == {Cause.MISSING_EVENT}
+
+
+def test_rows_that_the_search_does_not_reach_take_the_cause_of_their_key(shop: Shop, of_feature: OfFeature) -> None:
+    shop.inject(Fault.DROP_EVENT, "customer", nth=3)
+    for minute in range(10):
+        shop.order(minute)
+    for minute in range(10, 40):
+        shop.score(minute)
+    report = shop.verify(work=5_000)
+    found = of_feature(report, "orders_1d")
+    assert {m.cause for m in found} == {Cause.MISSING_EVENT} and len(found) == 30
+    assert sum("taken from other rows of its key" in m.detail for m in found) > 5
+
+
+def test_a_search_that_is_cut_short_says_so(shop: Shop) -> None:
+    ordinary_hour(shop)
+
+    def perturb(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["features"]["spend_1d"] += 1.0
+
+    shop.change_log(perturb)
+    report = shop.verify(work=500)
+    assert report.causes == {Cause.VALUE_ALTERED: 12}
+    assert any(m.detail.startswith("too many mismatches") for m in report.mismatches)
+
+
+def test_a_report_keeps_the_first_of_each_cause_and_counts_all() -> None:
+    report = Report()
+    for number in range(3_000):
+        cause = Cause.DECODE_ERROR if number == 2_999 else Cause.VALUE_ALTERED
+        report.add([Mismatch(str(number), "risk", "x", 1, 2, cause)], cause=cause)
+    assert report.causes == {Cause.VALUE_ALTERED: 2_999, Cause.DECODE_ERROR: 1}
+    assert len(report.mismatches) == 1_001
+    shown = report.to_dict()["mismatches"]
+    assert len(shown) <= 100 and shown[-1]["cause"] == "decode error"
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
