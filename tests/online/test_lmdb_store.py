@@ -13,8 +13,8 @@ import lmdb
 import pytest
 
 from onefold.features.codec import encode_head
-from onefold.features.records import Events
 from onefold.features.errors import StoreError
+from onefold.features.records import Events
 from onefold.online.lmdb_store import LmdbStore
 
 

@@ -52,20 +52,19 @@ LENGTHS = {"1 MICROSECOND": 1, "1 SECOND": 1_000_000, "90 MINUTES": 5_400_000_00
 BASES = (0, 1_362_096_000_000_000, TIMESTAMP_MIN + 15 * _DAY, TIMESTAMP_MAX - 15 * _DAY, -_DAY * 400, -1)
 
 
-def _palette(*choices: Sequence[Any]) -> st.SearchStrategy[st.SearchStrategy[Any]]:
-    return st.sampled_from([st.sampled_from([*choice, None]) for choice in choices])
+def _palette(*choices: Sequence[Any], any: st.SearchStrategy[Any]) -> st.SearchStrategy[st.SearchStrategy[Any]]:
+    """A few values and NULL, only NULL, or any value at all."""
+    return st.sampled_from([*(st.sampled_from([*choice, None]) for choice in (*choices, ())), st.none() | any])
 
 
 _CENTS = (0.0, 0.01, 0.29, 1.1, -7.25, 100.0, 1234.56, -0.01, 1e7)
 _GRID = (0.1, 2.0**-72, -(2.0**-73), 3 * 2.0**-73, 1e-30, 1e15 + 0.3, 2.0**53 - 1, -(2.0**52) - 0.5, 1.7e9, 0.0, 5e-324)
 _BORDER = (2.0**53, -(2.0**53), 2.0**53 - 1, 9.3e18, 2.0**63, -(2.0**63), 1e308, -1e308, 0.5, 1.5, 2.5, -2.5)
 _SPECIAL = (math.nan, math.inf, -math.inf, 1.0, 0.0, -3.5, 1e308)
-_DOUBLES = _palette(_CENTS, _CENTS, _GRID, _BORDER, _SPECIAL, ()) | st.just(
-    st.none() | st.floats().map(lambda v: v + 0.0)
-)
+_DOUBLES = _palette(_CENTS, _CENTS, _CENTS, _GRID, _GRID, _BORDER, _SPECIAL, any=st.floats().map(lambda v: v + 0.0))
 _SMALL = (0, 1, -1, 2, 7, -10, 100)
 _LARGE = (BIGINT_MIN, BIGINT_MAX, 0, -1, 2**53 + 1, 2**62, 10**18, -(2**53) - 1)
-_BIGINTS = _palette(_SMALL, _SMALL, _LARGE, ()) | st.just(st.integers(BIGINT_MIN, BIGINT_MAX))
+_BIGINTS = _palette(_SMALL, _SMALL, _SMALL, _LARGE, any=st.integers(BIGINT_MIN, BIGINT_MAX))
 _TEXTS = (
     "",
     "a",
@@ -87,12 +86,12 @@ _TEXTS = (
 _DATES = (0, -1, 15_775, DATE_MIN, DATE_MAX, 11_016, -25_509)
 _STAMPS = (0, -1, 1, TIMESTAMP_MIN, TIMESTAMP_MAX, 951_782_399_999_999, -2_208_988_800_000_001, 1_362_096_000_000_000)
 PALETTES: dict[DataType, st.SearchStrategy[st.SearchStrategy[Any]]] = {
-    BOOLEAN: _palette((True, False), (True,), (True, True, True, False), ()),
+    BOOLEAN: _palette((True, False), (True,), (True, True, True, False), any=st.booleans()),
     BIGINT: _BIGINTS,
     DOUBLE: _DOUBLES,
-    VARCHAR: _palette(_TEXTS, _TEXTS, ("a", "b"), ()) | st.just(st.text(max_size=4)),
-    TIMESTAMP: _palette(_STAMPS, _STAMPS, ()) | st.just(st.integers(TIMESTAMP_MIN, TIMESTAMP_MAX)),
-    DATE: _palette(_DATES, _DATES, ()) | st.just(st.integers(DATE_MIN, DATE_MAX)),
+    VARCHAR: _palette(_TEXTS, _TEXTS, ("a", "b"), any=st.text(max_size=4)),
+    TIMESTAMP: _palette(_STAMPS, _STAMPS, any=st.integers(TIMESTAMP_MIN, TIMESTAMP_MAX)),
+    DATE: _palette(_DATES, _DATES, any=st.integers(DATE_MIN, DATE_MAX)),
 }
 LITERALS: dict[DataType, tuple[str, ...]] = {
     BOOLEAN: ("TRUE", "FALSE", "CAST(NULL AS BOOLEAN)"),

@@ -11,20 +11,23 @@ from tests.parity.engines import ENGINES, Case, assert_same_rows, by_oracle
 from tests.parity.strategies import cases
 
 EXAMPLES = int(os.environ.get("ONEFOLD_PARITY_EXAMPLES", "0"))
-"""How many cases each engine gets; without it, a fixed set of 100."""
-SETTINGS = settings(
-    max_examples=EXAMPLES or 100,
-    derandomize=not EXAMPLES,
-    database=None,
-    deadline=None,
-    print_blob=False,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-)
+"""How many random cases each engine gets; without it, a fixed set."""
+USUAL = {"state": 1000}
+
+
+def effort(engine: str) -> settings:
+    return settings(
+        max_examples=EXAMPLES or USUAL.get(engine, 250),
+        derandomize=not EXAMPLES,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_value_has_the_bits_of_the_oracle(engine: str) -> None:
-    @SETTINGS
+    @effort(engine)
     @given(cases())
     def check(case: Case) -> None:
         assert_same_rows(ENGINES[engine](case), by_oracle(case), case)

@@ -13,12 +13,12 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from onefold.features.records import RecordCodec
 from onefold.features.contract import GoldenRow, ModelContract
 from onefold.features.keys import encode_marker, encode_pointer, marker_name, pointer_name, state_name
 from onefold.features.loading import load_project
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
+from onefold.features.records import RecordCodec
 from onefold.online.lmdb_store import LmdbStore
 from onefold.serving.catalog import Catalog
 
