@@ -109,6 +109,7 @@ class Lookup:
         self._request = [f.name for f in plan.request]
         refs = [f.ref for g in plan.groups for f in g.features]
         self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
+        self._all_fresh = (FRESH,) * len(plan.features)
 
     @property
     def value_errors(self) -> int:
@@ -197,9 +198,12 @@ class Lookup:
         statuses = [s for part in parts for s in part.statuses]
         values += [row[name] for name in self._request]
         values.append(t)
-        worst = tuple(
-            max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
-        )
+        worst = self._all_fresh
+        if statuses.count(FRESH) < len(statuses):
+            worst = tuple(
+                max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH)
+                for needs in self._dependencies
+            )
         errors = tuple(part.error for part in parts if part.error is not None)
         outputs = self._output(values)
         if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,7 @@ class LookingClient:
         self._lookup = Lookup(store, project.select(["clicked"]))
         self.upto: list[int] = []
 
-    def score(self, rows: Sequence[Mapping[str, Any]]) -> list[Scored]:
-        return [self._answer(row) for row in rows]
-
-    def _answer(self, row: Mapping[str, Any]) -> Scored:
+    def score(self, row: Mapping[str, Any]) -> Scored:
         t = parse_timestamp(row["event_timestamp"].isoformat())
         assert t is not None
         (answer,) = self._lookup.read([row], [t])

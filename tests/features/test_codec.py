@@ -156,7 +156,8 @@ def arrivals(draw: st.DrawFn, layout: Layout, *, most: int = 12) -> list[Placed]
     """Prepared events of one key as they arrive: by turns from two sequences, each in the order of its offsets."""
     steps = st.sampled_from([0, 1, 1_000_000, HOUR, HOUR + 1, 47 * HOUR, 49 * HOUR])
     rows = st.tuples(
-        st.just("k"), steps.map(lambda step: 10**15 - step), st.sampled_from([1.25, 0.1, 1e-30, 2.0**53, math.nan, None]),
+        st.just("k"), steps.map(lambda step: 10**15 - step),
+        st.sampled_from([1.25, 0.1, 1e-30, 2.0**53, math.nan, None]),
         st.sampled_from([1, 2, 3, BIGINT_MAX, None]), st.sampled_from([True, False, None]),
         st.sampled_from(["a", "é", "", None]), st.sampled_from([0, DATE_MIN, None]), st.sampled_from([1, 2, 3]),
     )  # fmt: skip

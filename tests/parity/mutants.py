@@ -32,6 +32,7 @@ from onefold.features import (
     functions,
     records,
     state,
+    types,
 )
 from onefold.features.records import Events
 from tests.parity.engines import ENGINES, Case, assert_same_rows, by_oracle
@@ -96,7 +97,7 @@ def _unfiltered(self: Any, running: Any, *also: str) -> str:
 
 
 _AGGREGATE = duckdb_group.GroupSql.aggregate
-_VALUES, _BOUNDS = fold._View.values, fold._View.bounds
+_VALUES, _READ = fold._View.values, columns._read_values
 
 swap("duckdb-sorted", "frames are open at the lower end", duckdb_plans, "_frame", _open_frame)
 swap("duckdb-prefix", "running totals leave out the lower end", duckdb_plans._Points, "lane", _short_lane)
@@ -119,7 +120,7 @@ entry(
     "lanes lose what is below 2^-62",
     duckdb_lanes.SUM_COLUMNS,
     "l",
-    "trunc(({y} - {h}) * 1024) * 4503599627370496",
+    "trunc(({y} - {h}) * 1024) * 2.0**52",
 )
 entry("duckdb-prefix", "bool_and is bool_or", duckdb_lanes._FINISH, "bool_and", duckdb_lanes._FINISH["bool_or"])
 entry("duckdb-prefix", "the last value is the first", duckdb_lanes._FINISH, "last_value", duckdb_lanes._rank("min"))
@@ -127,14 +128,14 @@ entry(
     "duckdb-joined",
     "a cast rounds half away",
     duckdb_scalar._CASTS,
-    (functions.DOUBLE, functions.BIGINT),
+    (types.DOUBLE, types.BIGINT),
     "TRY_CAST(round({0}) AS BIGINT)",
 )
 entry(
     "duckdb-joined",
     "a cast takes what DuckDB takes",
     duckdb_scalar._CASTS,
-    (functions.VARCHAR, functions.BIGINT),
+    (types.VARCHAR, types.BIGINT),
     "TRY_CAST({0} AS BIGINT)",
 )
 entry("duckdb-joined", "AND is two-valued", duckdb_scalar._SPECIAL, "and", "coalesce(({0}) AND ({1}), FALSE)")
@@ -153,11 +154,8 @@ def _() -> Patch:
 @mutant("duckdb-joined", "ties go by offset alone")
 def _() -> Patch:
     events = duckdb_group.GroupSql.events
-    return mock.patch.object(
-        duckdb_group.GroupSql,
-        "events",
-        lambda self: events(self).replace("ts, _sequence, _offset) AS ord", "ts, _offset) AS ord"),
-    )
+    wrong = lambda self: events(self).replace("ts, _sequence, _offset) AS ord", "ts, _offset) AS ord")  # noqa: E731
+    return mock.patch.object(duckdb_group.GroupSql, "events", wrong)
 
 
 def _late_bounds(self: Any, window: Any) -> tuple[int, int]:
@@ -177,7 +175,7 @@ def _zeros(self: Any, slot: Any, takes_nulls: bool) -> Any:
 def _last_copies(self: Any, timeline: Any, t: int) -> Any:
     events = timeline._events
     backward = Events(events.ts[::-1], events.sequences[::-1], events.ids[::-1], [c[::-1] for c in events.columns])
-    views = _COPIES(self, fold._Listed(backward), t)
+    views: Any = _COPIES(self, fold._Listed(backward), t)
     return {w: fold._View(fold._Listed(v.timeline._events.take(range(len(v.timeline._events.ts))[::-1])), t)
             for w, v in views.items()}  # fmt: skip
 
@@ -225,7 +223,6 @@ swap(
         else _READ(payload, code, n, start)
     ),
 )
-_READ = columns._read_values
 swap("state", "every column is coarse", fold._View, "is_coarse", lambda self, i: True)
 swap(
     "state",

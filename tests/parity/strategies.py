@@ -275,18 +275,18 @@ def cases(draw: st.DrawFn, *, ids: bool | None = None) -> Case:
     }
     values |= {**keys, "at": when, "id": st.sampled_from(["i", "j", "k"])}
     event = st.tuples(*(values[f.name] for f in source.fields))
-    events = draw(st.lists(event, min_size=draw(st.sampled_from([0, 3, 6])), max_size=10))
+    events = draw(st.lists(event, min_size=draw(st.sampled_from([0, 3, 6, 6])), max_size=10))
     sequences = draw(st.lists(st.integers(0, 1), min_size=len(events), max_size=len(events)))
     placed = tuple(((s, 2 * i + 1), row) for i, (s, row) in enumerate(zip(sequences, events, strict=True)))
-    asked = {
-        "k": keys["k"] | keys["k"] | keys["k"] | st.just("never"),
-        "k2": keys["k2"],
-        "r": draw(_DOUBLES),
-        "q": draw(_BIGINTS),
-    }
+    at = [f.name for f in source.fields]
+    there = [{"k": e[at.index("k")], "k2": e[at.index("k2")]} for e in events] or [{"k": "a", "k2": 1}]
+    other = st.fixed_dictionaries({"k": keys["k"] | st.just("never"), "k2": keys["k2"]})
+    who = st.sampled_from([True, True, True, False]).flatmap(lambda met: st.sampled_from(there) if met else other)
+    request = st.fixed_dictionaries({"r": draw(_DOUBLES), "q": draw(_BIGINTS)})
     wanted = [f.name for f in (*plan.keys, *plan.request)]
-    rows = draw(st.lists(st.tuples(st.fixed_dictionaries({n: asked[n] for n in wanted}), then), min_size=1, max_size=4))
+    rows = draw(st.lists(st.tuples(who, request, then), min_size=1, max_size=4))
+    asked = tuple({n: {**key, **more}[n] for n in wanted} for key, more, _ in rows)
     return Case(
-        plan, {"events": Events(source.fields, placed)}, tuple(r for r, _ in rows), tuple(t for _, t in rows),
+        plan, {"events": Events(source.fields, placed)}, asked, tuple(t for *_, t in rows),
         steps=draw(st.text("cfr ", max_size=4)), sql=(*texts, *(m.sql for m in made)),
     )  # fmt: skip

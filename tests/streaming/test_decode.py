@@ -68,7 +68,7 @@ def test_times_are_floored_to_microseconds_in_utc(text: str, micros: int) -> Non
     ],
 )
 def test_times_that_would_be_a_guess_are_refused(time: object) -> None:
-    with pytest.raises(EventError, match="column 'ts': .*(TIMESTAMP|time zone|0001-9999)"):
+    with pytest.raises(EventError, match=r"column 'ts': .*(TIMESTAMP|time zone|0001-9999)"):
         decode(ts=time)
 
 
