@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench bench-all lock gpu clean
+.PHONY: help setup demo test test-slow mutants lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -38,6 +38,9 @@ test: lint ## lint, then every test that is not slow
 
 test-slow: $(READY) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+mutants: $(READY) ## plant faults in the engines, and see that the parity tests find each (half an hour)
+	$(BIN)/python -m tests.parity.mutants
 
 bench: $(READY) ## one benchmark: make bench NAME=lookup
 	@test -n "$(NAME)" -a -f "benchmarks/$(NAME).py" || { \

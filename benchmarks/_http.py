@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import subprocess
@@ -34,6 +35,16 @@ class Server:
         """Resident, in MB."""
         said = subprocess.check_output(["ps", "-o", "rss=", "-p", str(self.process.pid)], text=True)
         return int(said) / 1024
+
+    def processor(self) -> float:
+        """Seconds of processor time so far, of all its threads."""
+        status = Path(f"/proc/{self.process.pid}/stat")
+        if status.exists():
+            fields = status.read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        said = subprocess.check_output(["ps", "-o", "time=", "-p", str(self.process.pid)], text=True)
+        minutes, _, seconds = said.strip().rpartition(":")
+        return int(minutes.rpartition(":")[2] or 0) * 60 + float(seconds)
 
 
 @contextmanager

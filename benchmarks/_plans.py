@@ -15,6 +15,7 @@ import pyarrow as pa
 from _harness import Samples, interleave
 
 from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView
+from onefold.features.duckdb_group import prepared_events
 from onefold.features.duckdb_plans import joined_plan, prefix_plan, sorted_plan
 from onefold.features.plans import Group
 from onefold.features.project import Project
@@ -82,11 +83,15 @@ def group_spine(group: Group, spine: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Seconds of each plan that ended in time, `limit` for one that did not; whether all results were equal."""
+    """Seconds of each plan that ended in time, `limit` for one that did not; whether all results were equal.
+
+    pairs: those of a row and an event that `joined` makes, for each event and row together.
+    """
 
     samples: Samples
     limit: float
     equal: bool
+    pairs: float
 
     def in_time(self, plan: str) -> bool:
         return self.samples.of(plan).median < self.limit
@@ -112,7 +117,22 @@ def compare(group: Group, events: pa.Table, spine: pa.Table, *, rounds: int, lim
         samples = interleave({name: partial(arm.run) for name, arm in arms.items()}, rounds=rounds, warmup=0)
         done = [f"result_{name}" for name, arm in arms.items() if not arm.stopped]
         equal = all(_same(db, done[0], other) for other in done[1:])
-        return Compared(samples, limit, equal)
+        return Compared(samples, limit, equal, _pairs(db, group) / (events.num_rows + spine.num_rows))
+
+
+def _pairs(db: duckdb.DuckDBPyConnection, group: Group) -> int:
+    """How many pairs of a row and an event `joined` makes: those of one key in a row's bucket and the one before."""
+    keys = ", ".join(f"_k{i}" for i in range(len(group.layout.key_fields)))
+    assert group.reach is not None, "a lifetime has no buckets"
+    size = max(group.reach, 1)
+    found = db.execute(
+        f"WITH e AS (SELECT {keys}, ts // {size} AS b, count(*) AS n "
+        f"FROM ({prepared_events(group.layout, 'source_events')}) GROUP BY ALL), "
+        f"s AS (SELECT {keys}, _t // {size} AS b, count(*) AS m FROM group_spine GROUP BY ALL) "
+        "SELECT coalesce(sum(n::HUGEINT * m), 0) FROM s JOIN e "
+        f"ON {' AND '.join(f's.{k} = e.{k}' for k in keys.split(', '))} AND e.b IN (s.b, s.b - 1)"
+    ).fetchone()
+    return int(found[0]) if found else 0
 
 
 def _same(db: duckdb.DuckDBPyConnection, one: str, other: str) -> bool:

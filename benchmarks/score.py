@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 from _flights import data_of, requests_after
-from _harness import Arm, Options, Report, Samples, clocked, frozen, interleave, main, quantile, tell
+from _harness import Arm, Options, Report, Samples, Spread, clocked, frozen, interleave, main, quantile, tell
 from _http import ECHO, Connection, Server, closed_loop, connected, onefold_serve, post, running
 from _project import live_until, train_model, with_past
 
@@ -144,21 +144,28 @@ def _throughput(
     blocks: int,
 ) -> None:
     tell(f"{blocks} blocks of {count:,} requests of {rows} rows over {CONNECTIONS} connections")
-    arms = {name: partial(_block, server, requests[name], count) for name, server in servers.items()}
+    used: dict[str, list[float]] = {name: [] for name in servers}
+    arms = {name: partial(_block, server, requests[name], count, used[name]) for name, server in servers.items()}
     samples = interleave(arms, rounds=blocks)
+    work = {name: Spread.of(seconds).median / count for name, seconds in used.items()}
     report.table(
         f"{rows} row{'s' * (rows > 1)} a request, {CONNECTIONS} connections; {blocks} blocks of {count:,}, in turn",
-        ("", "requests/s", "of the echo's"),
-        [(NAMES[n], round(count / samples.of(n).median), samples.ratio("echo", n)) for n in arms],
+        ("", "requests/s", "of the echo's", "the server's processor time, µs a request"),
+        [(NAMES[n], round(count / samples.of(n).median), samples.ratio("echo", n), work[n] * 1e6) for n in arms],
     )
-    report.figure(f"http.{rows}x38.requests_per_second", count / samples.of("onefold").median, "requests/s")
-    report.figure(f"http.{rows}x38.throughput_of_echo", samples.ratio("echo", "onefold").median)
+    key = f"http.{rows}x38"
+    report.figure(f"{key}.requests_per_second", count / samples.of("onefold").median, "requests/s")
+    report.figure(f"{key}.throughput_of_echo", samples.ratio("echo", "onefold").median)
+    report.figure(f"{key}.server_processor_time", work["onefold"] * 1e6, "µs")
 
 
-def _block(server: Server, request: Callable[[int], bytes], count: int, _: int) -> float:
+def _block(server: Server, request: Callable[[int], bytes], count: int, used: list[float], _: int) -> float:
     """New connections for each block: a server closes those that ask for nothing for five seconds."""
     with connected(server, CONNECTIONS) as connections:
-        return closed_loop(connections, request, count)
+        before = server.processor()
+        took = closed_loop(connections, request, count)
+        used.append(server.processor() - before)
+        return took
 
 
 def _in_process(report: Report, space: Workspace, bodies: Sequence[bytes], *, calls: int) -> None:

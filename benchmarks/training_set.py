@@ -99,7 +99,7 @@ def _groups(report: Report, events: Tables, spine: pa.Table, options: Options) -
 
 
 def _synthetic(report: Report, options: Options) -> None:
-    for kind, features in (("totals", TOTALS), ("extremes", EXTREMES)):
+    for kind, features in (("totals", TOTALS),) if options.quick else (("totals", TOTALS), ("extremes", EXTREMES)):
         found: dict[str, Compared] = {}
         for case in CASES:
             tell(f"plans of {case.name}, {kind}")
@@ -112,8 +112,11 @@ def _synthetic(report: Report, options: Options) -> None:
 def _plan_table(report: Report, prefix: str, title: str, found: dict[str, Compared]) -> None:
     report.table(
         f"plans, {title}: seconds as median (quartiles)",
-        ("", *PLANS, "quickest", "prefix/quickest"),
-        [(name, *(c.shown(p) for p in PLANS), c.best(), _to_best(c, "prefix").median) for name, c in found.items()],
+        ("", "pairs by event and row", *PLANS, "quickest", "prefix/quickest"),
+        [
+            (name, c.pairs, *(c.shown(p) for p in PLANS), c.best(), _to_best(c, "prefix").median)
+            for name, c in found.items()
+        ],
     )
     for name, compared in found.items():
         key = name.replace(",", "").replace(" ", "_")
@@ -121,6 +124,7 @@ def _plan_table(report: Report, prefix: str, title: str, found: dict[str, Compar
         for plan in PLANS:
             if compared.in_time(plan):
                 report.figure(f"plans.{prefix}.{key}.{plan}", compared.samples.of(plan).median, "s")
+        report.figure(f"plans.{prefix}.{key}.pairs", compared.pairs)
         report.figure(f"plans.{prefix}.{key}.prefix_to_best", _to_best(compared, "prefix").median)
         report.figure(f"plans.{prefix}.{key}.joined_to_best", _to_best(compared, "joined").median)
 

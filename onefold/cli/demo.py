@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onefold.cli.console import DIFFERENT, FAILED, JsonOption, note, say_json, say_next, say_table
+from onefold.cli.console import FAILED, GOOD, JsonOption, note, say_json, say_next, say_table
 from onefold.cli.proof import show as show_report
+from onefold.cli.proof import status
 
 if TYPE_CHECKING:
     from onefold.demo.faults import Fault
@@ -39,9 +40,7 @@ def demo(
         say_json(_json(result))
     else:
         _show(result)
-    if not result.report.ok:
-        raise typer.Exit(DIFFERENT)
-    raise typer.Exit(FAILED if result.replayed.failures else 0)
+    raise typer.Exit(status(result.report) or (FAILED if result.replayed.failures else GOOD))
 
 
 def _fault(word: str | None) -> Fault | None:
@@ -90,6 +89,7 @@ def _figures(result: DemoResult) -> Iterator[tuple[str, str]]:
     yield "score over HTTP, p50 / p99", _milliseconds(_tail(result.replayed.seconds))
     yield "training set", f"{_rate(result):,.0f} rows/s of {result.training_rows:,}"
     yield "events replayed", f"{result.replayed.events:,}"
+    yield "late data", f"{result.report.late_rows:,} rows, {result.report.late_values:,} values"
     steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items())
     yield "seconds", f"{sum(result.seconds.values()):.1f} ({steps})"
 

@@ -58,7 +58,21 @@ def _palette(*choices: Sequence[Any], any: st.SearchStrategy[Any]) -> st.SearchS
 
 
 _CENTS = (0.0, 0.01, 0.29, 1.1, -7.25, 100.0, 1234.56, -0.01, 1e7)
-_GRID = (0.1, 2.0**-72, -(2.0**-73), 3 * 2.0**-73, 1e-30, 1e15 + 0.3, 2.0**53 - 1, -(2.0**52) - 0.5, 1.7e9, 0.0, 5e-324)
+_GRID = (
+    0.1,
+    2.0**-72,
+    -(2.0**-72),
+    -3 * 2.0**-71,
+    -(2.0**-73),
+    3 * 2.0**-73,
+    1e-30,
+    1e15 + 0.3,
+    2.0**53 - 1,
+    -(2.0**52) - 0.5,
+    1.7e9,
+    0.0,
+    5e-324,
+)
 _BORDER = (2.0**53, -(2.0**53), 2.0**53 - 1, 9.3e18, 2.0**63, -(2.0**63), 1e308, -1e308, 0.5, 1.5, 2.5, -2.5)
 _SPECIAL = (math.nan, math.inf, -math.inf, 1.0, 0.0, -3.5, 1e308)
 _DOUBLES = _palette(_CENTS, _CENTS, _CENTS, _GRID, _GRID, _BORDER, _SPECIAL, any=st.floats().map(lambda v: v + 0.0))
@@ -180,10 +194,13 @@ def windows(draw: st.DrawFn, lengths: Sequence[str]) -> str:
 _AGGREGATES: dict[DataType, tuple[tuple[str, DataType], ...]] = {
     BIGINT: (("sum", BIGINT), ("min", BIGINT), ("max", BIGINT), ("last_value", BIGINT), ("first_value", BIGINT)),
     DOUBLE: (
-        *[(fn, DOUBLE) for fn in ("sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp", "min", "max")],
+        *[(fn, DOUBLE) for fn in ("sum", "sum", "sum", "avg", "avg", "min", "max")],
+        *[(fn, DOUBLE) for fn in ("var_pop", "var_samp", "stddev_pop", "stddev_samp")],
         ("avg", BIGINT), ("last_value", DOUBLE), ("first_value", DOUBLE), ("stddev", BIGINT),
     ),
-    BOOLEAN: (("bool_and", BOOLEAN), ("bool_or", BOOLEAN), ("max", BOOLEAN), ("last_value", BOOLEAN)),
+    BOOLEAN: (
+        *[(fn, BOOLEAN) for fn in ("bool_and", "bool_and", "bool_or", "bool_or", "max", "last_value")],
+    ),
     **{k: tuple((fn, k) for fn in ("min", "max", "first_value", "last_value")) for k in (VARCHAR, TIMESTAMP, DATE)},
 }  # fmt: skip
 
@@ -208,7 +225,7 @@ def view_sql(draw: st.DrawFn, source: str, tag: str, lengths: Sequence[str]) -> 
     named = [f"w{i}" for i in range(len(frames))]
     items, features = [], []
     for i in range(draw(st.integers(1, 3))):
-        kind = draw(st.sampled_from([DOUBLE, DOUBLE, BIGINT, *LITERALS]))
+        kind = draw(st.sampled_from([DOUBLE, DOUBLE, BIGINT, BOOLEAN, *LITERALS]))
         leaf: Leaf = lambda k: aggregates(k, named)  # noqa: E731
         top = draw(aggregates(kind, named))
         if draw(st.integers(0, 3)) == 0:
@@ -218,7 +235,7 @@ def view_sql(draw: st.DrawFn, source: str, tag: str, lengths: Sequence[str]) -> 
     rows = source
     if draw(st.integers(0, 5)) == 0:
         rows = f"(SELECT * FROM {source} WHERE {draw(conditions(1))}) AS q"
-    where = f" WHERE {draw(conditions(2))}" if draw(st.integers(0, 3)) == 0 else ""
+    where = f" WHERE {draw(conditions(2))}" if draw(st.integers(0, 2)) == 0 else ""
     frame = ", ".join(f"{n} AS ({f})" for n, f in zip(named, frames, strict=True))
     return f"SELECT {', '.join(items)} FROM {rows}{where} WINDOW {frame}", features
 
@@ -252,15 +269,27 @@ def times(draw: st.DrawFn, lengths: Sequence[str]) -> tuple[st.SearchStrategy[in
 
 
 @st.composite
+def _copies(
+    draw: st.DrawFn, event: st.SearchStrategy[Any], events: Sequence[Any], source: EventSource
+) -> tuple[Any, ...]:
+    """Another event of the key, time and id of one that is there."""
+    same = ("k", "k2", source.event_time, source.event_id)
+    names = [f.name for f in source.fields]
+    pairs = zip(names, draw(st.sampled_from(events)), draw(event), strict=True)
+    return tuple(old if name in same else new for name, old, new in pairs)
+
+
+@st.composite
 def cases(draw: st.DrawFn, *, ids: bool | None = None) -> Case:
     """A service of one or two views (and perhaps an on-demand view), events of its source, and a spine."""
     ids = draw(st.booleans()) if ids is None else ids
     source = EventSource(name="events", schema=SCHEMA, event_time="at", event_id="id" if ids else None)
     lengths = draw(st.lists(st.sampled_from([*LENGTHS]), min_size=1, max_size=2))
     views, known, texts = [], [], []
+    entities = draw(st.lists(st.sampled_from(ENTITIES), min_size=1, max_size=2))
     for i in range(draw(st.sampled_from([1, 1, 2]))):
         sql, features = draw(view_sql("events", "ab"[i], lengths))
-        views.append(FeatureView(name=f"v{i}", source=source, entity=draw(st.sampled_from(ENTITIES)), sql=sql))
+        views.append(FeatureView(name=f"v{i}", source=source, entity=entities[i % len(entities)], sql=sql))
         known += features
         texts.append(f"{views[-1].entity.name}: {sql}")
     made = [draw(on_demand(views, known))] if draw(st.integers(0, 3)) == 0 else []
@@ -276,6 +305,8 @@ def cases(draw: st.DrawFn, *, ids: bool | None = None) -> Case:
     values |= {**keys, "at": when, "id": st.sampled_from(["i", "j", "k"])}
     event = st.tuples(*(values[f.name] for f in source.fields))
     events = draw(st.lists(event, min_size=draw(st.sampled_from([0, 3, 6, 6])), max_size=10))
+    if ids and events:
+        events += draw(st.lists(_copies(event, events, source), max_size=5))
     sequences = draw(st.lists(st.integers(0, 1), min_size=len(events), max_size=len(events)))
     placed = tuple(((s, 2 * i + 1), row) for i, (s, row) in enumerate(zip(sequences, events, strict=True)))
     at = [f.name for f in source.fields]

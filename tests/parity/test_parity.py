@@ -12,7 +12,7 @@ from tests.parity.strategies import cases
 
 EXAMPLES = int(os.environ.get("ONEFOLD_PARITY_EXAMPLES", "0"))
 """How many random cases each engine gets; without it, a fixed set."""
-USUAL = {"state": 1000}
+USUAL = {"state": 1000, "served": 80}
 
 
 def effort(engine: str) -> settings:

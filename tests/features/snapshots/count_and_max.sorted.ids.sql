@@ -1,0 +1,3 @@
+WITH events AS MATERIALIZED (SELECT *, (TRUE AND row_number() OVER (PARTITION BY _k0, ts, _id, TRUE ORDER BY _sequence, _offset) = 1) AS first_all FROM (SELECT *, 1 AS ev FROM (SELECT "user" AS _k0, epoch_us("at") AS ts, _sequence, _offset, "id" AS _id, coalesce("ok", FALSE) AS c0, "n" AS c1 FROM orders WHERE "user" IS NOT NULL)))
+SELECT _row, a0 AS "v.orders", a1 AS "v.top"
+FROM (SELECT _row, count(CASE WHEN first_all THEN ev END) OVER w0 AS a0, max(CASE WHEN c0 AND first_all THEN c1 END) OVER w0 AS a1 FROM (SELECT _k0, ts, NULL::BIGINT AS _row, ev, c1, c0, first_all FROM events UNION ALL BY NAME SELECT _k0, _t AS ts, _row FROM spine) WINDOW w0 AS (PARTITION BY _k0 ORDER BY ts RANGE BETWEEN 86400000000 PRECEDING AND CURRENT ROW) QUALIFY _row IS NOT NULL)

@@ -1,0 +1,3 @@
+WITH events AS MATERIALIZED (SELECT * FROM (SELECT *, 1 AS ev, row_number() OVER (ORDER BY ts, _sequence, _offset) AS ord FROM (SELECT "user" AS _k0, epoch_us("at") AS ts, _sequence, _offset, NULL AS _id, "amount" AS c0, "n" AS c1 FROM orders WHERE "user" IS NOT NULL)))
+SELECT _row, v0 AS "v.last", v1 AS "v.first"
+FROM (SELECT lanes.*, o0.c0 AS v0, o1.c1 AS v1 FROM (SELECT _row, max(ord) OVER w0 AS a0, min(ord) OVER w0 AS a1 FROM (SELECT _k0, ts, NULL::BIGINT AS _row, ord FROM events UNION ALL BY NAME SELECT _k0, _t AS ts, _row FROM spine) WINDOW w0 AS (PARTITION BY _k0 ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) QUALIFY _row IS NOT NULL) AS lanes LEFT JOIN events AS o0 ON o0.ord = lanes.a0 LEFT JOIN events AS o1 ON o1.ord = lanes.a1)
