@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,7 @@ def demo(
     from onefold.demo import run_demo
     from onefold.progress import on_stderr
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its service must not outlive it, however it ends
     result = run_demo(Path(folder), progress=on_stderr(), fault=fault, days=days)
     if json:
         say_json(_json(result))
@@ -113,6 +115,7 @@ def _json(result: DemoResult) -> dict[str, Any]:
     return {
         "folder": str(result.folder),
         "auc": {"evaluation": _finite(result.trained.auc), "december": _finite(result.december_auc)},
+        "model": {"name": result.trained.name, "version": result.trained.version},
         "requests": len(result.replayed.seconds),
         "failures": result.replayed.failures,
         **{name: dict(zip(("p50", "p99"), map(_finite, _tail(s)), strict=True)) for name, s in timed.items()},

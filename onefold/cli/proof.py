@@ -55,7 +55,7 @@ def status(report: Report) -> int:
 def show(report: Report) -> None:
     """Mismatches by cause, some of each one by one, late data, and the verdict as the last line."""
     if report.causes:
-        say_table(("cause", "mismatches"), report.causes.most_common())
+        say_table(("cause", "mismatches"), [(c, f"{n:,}") for c, n in report.causes.most_common()])
         _show_some(report)
     for why, count in report.unscored.items():
         note(f"{count:,} scores were not compared: {why}")

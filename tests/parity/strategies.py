@@ -7,12 +7,13 @@ DOUBLE or BIGINT holds. A case draws a palette for each type first, so that not 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView, OnDemandView
+from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.types import (
     BIGINT,
@@ -224,7 +225,7 @@ def view_sql(draw: st.DrawFn, source: str, tag: str, lengths: Sequence[str]) -> 
     frames = draw(st.lists(windows(lengths), min_size=1, max_size=2))
     named = [f"w{i}" for i in range(len(frames))]
     items, features = [], []
-    for i in range(draw(st.integers(1, 3))):
+    for i in range(draw(st.integers(1, 4))):
         kind = draw(st.sampled_from([DOUBLE, DOUBLE, BIGINT, BOOLEAN, *LITERALS]))
         leaf: Leaf = lambda k: aggregates(k, named)  # noqa: E731
         top = draw(aggregates(kind, named))
@@ -259,13 +260,13 @@ def _clamped(times: Sequence[int]) -> list[int]:
 
 
 @st.composite
-def times(draw: st.DrawFn, lengths: Sequence[str]) -> tuple[st.SearchStrategy[int], st.SearchStrategy[int]]:
+def times(draw: st.DrawFn, lengths: Sequence[str]) -> tuple[st.SearchStrategy[int], list[int]]:
     """Times of events, and of rows: on each other, on the edges of windows, and one microsecond beside them."""
     base = draw(st.sampled_from(BASES))
     steps = [LENGTHS[n] for n in lengths]
     edges = [base - step + beside for step in (0, *steps) for beside in (0, 0, 1, -1)]
-    asked = [base, base, base, base + 1, base + steps[0], base - steps[-1]]
-    return st.sampled_from(_clamped([*edges, base + steps[-1]])), st.sampled_from(_clamped(asked))
+    asked = [base, base + 1, base + steps[0], base - steps[-1]]
+    return st.sampled_from(_clamped([*edges, base + steps[-1]])), _clamped(asked)
 
 
 @st.composite
@@ -277,6 +278,25 @@ def _copies(
     names = [f.name for f in source.fields]
     pairs = zip(names, draw(st.sampled_from(events)), draw(event), strict=True)
     return tuple(old if name in same else new for name, old, new in pairs)
+
+
+@st.composite
+def _rows(
+    draw: st.DrawFn,
+    plan: ServicePlan,
+    events: Sequence[Any],
+    keys: Mapping[str, st.SearchStrategy[Any]],
+    then: Sequence[int],
+) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
+    """Rows and their times: every key that events have, and another one, at every time that is asked for."""
+    at = {name: list(SCHEMA).index(name) for name in keys}
+    met = list(dict.fromkeys(tuple(e[i] for i in at.values()) for e in events))[:4]
+    met.append((draw(keys["k"] | st.just("never")), draw(keys["k2"])))
+    request = draw(st.lists(st.fixed_dictionaries({"r": draw(_DOUBLES), "q": draw(_BIGINTS)}), min_size=1, max_size=3))
+    wanted = [f.name for f in (*plan.keys, *plan.request)]
+    pairs = [(key, t) for key in met for t in dict.fromkeys(then)]
+    rows = [{**dict(zip(at, key, strict=True)), **request[i % len(request)]} for i, (key, _) in enumerate(pairs)]
+    return tuple({n: row[n] for n in wanted} for row in rows), tuple(t for _, t in pairs)
 
 
 @st.composite
@@ -304,20 +324,13 @@ def cases(draw: st.DrawFn, *, ids: bool | None = None) -> Case:
     }
     values |= {**keys, "at": when, "id": st.sampled_from(["i", "j", "k"])}
     event = st.tuples(*(values[f.name] for f in source.fields))
-    events = draw(st.lists(event, min_size=draw(st.sampled_from([0, 3, 6, 6])), max_size=10))
+    events = draw(st.lists(event, min_size=draw(st.sampled_from([0, 4, 8])), max_size=14))
     if ids and events:
         events += draw(st.lists(_copies(event, events, source), max_size=5))
     sequences = draw(st.lists(st.integers(0, 1), min_size=len(events), max_size=len(events)))
     placed = tuple(((s, 2 * i + 1), row) for i, (s, row) in enumerate(zip(sequences, events, strict=True)))
-    at = [f.name for f in source.fields]
-    there = [{"k": e[at.index("k")], "k2": e[at.index("k2")]} for e in events] or [{"k": "a", "k2": 1}]
-    other = st.fixed_dictionaries({"k": keys["k"] | st.just("never"), "k2": keys["k2"]})
-    who = st.sampled_from([True, True, True, False]).flatmap(lambda met: st.sampled_from(there) if met else other)
-    request = st.fixed_dictionaries({"r": draw(_DOUBLES), "q": draw(_BIGINTS)})
-    wanted = [f.name for f in (*plan.keys, *plan.request)]
-    rows = draw(st.lists(st.tuples(who, request, then), min_size=1, max_size=4))
-    asked = tuple({n: {**key, **more}[n] for n in wanted} for key, more, _ in rows)
+    rows, asked = draw(_rows(plan, events, keys, then))
     return Case(
-        plan, {"events": Events(source.fields, placed)}, asked, tuple(t for *_, t in rows),
+        plan, {"events": Events(source.fields, placed)}, rows, asked,
         steps=draw(st.text("cfr ", max_size=4)), sql=(*texts, *(m.sql for m in made)),
     )  # fmt: skip
