@@ -17,7 +17,7 @@ from onefold.verify.report import Report
 from onefold.verify.scores import Scores
 from onefold.verify.served import Flushed, ServedRows
 
-ROWS = 100_000
+ROWS = 50_000
 """Rows that are verified at a time, so that a long log needs no more memory than a short one."""
 
 Advance = Callable[[str, int, int], None]
