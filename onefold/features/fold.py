@@ -54,8 +54,13 @@ class _Packed:
     def is_coarse(self, i: int) -> bool:
         return self._head.is_coarse(i) and exact.are_coarse(self._tail.columns[i])
 
-    def time(self, at: int) -> int:
-        return self._tail.ts[at - self._count] if at >= self._count else self._head.time(self._start + at)
+    def newest(self, t: int) -> int | None:
+        """The time of the newest event at t, those before `start` among them; None where there is none."""
+        at = self.index(t + 1)
+        if at > self._count:
+            return self._tail.ts[at - self._count - 1]
+        at += self._start
+        return self._head.time(at - 1) if at else None
 
 
 class _Listed:
@@ -73,8 +78,9 @@ class _Listed:
     def is_coarse(self, i: int) -> bool:
         return exact.are_coarse(self._events.columns[i])
 
-    def time(self, at: int) -> int:
-        return self._events.ts[at]
+    def newest(self, t: int) -> int | None:
+        at = self.index(t + 1)
+        return self._events.ts[at - 1] if at else None
 
 
 class _View:
@@ -204,9 +210,7 @@ class StateFold:
         partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
         if any(partial):
             values = [None if p else v for v, p in zip(values, partial, strict=True)]
-        upto = timeline.index(t + 1)
-        newest = timeline.time(upto - 1) if upto else None
-        return Reading(values, partial, offsets, newest, head.n + len(tail.offsets))
+        return Reading(values, partial, offsets, timeline.newest(t), head.n + len(tail.offsets))
 
     def of_events(self, events: Events, t: int) -> list[Any]:
         """The slots' values over events in order of (ts, position), as of t: what a state of them would give."""

@@ -6,6 +6,7 @@ import math
 import random
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -229,6 +230,21 @@ def test_records_written_again_from_any_earlier_offset_change_nothing(ids: bool)
             assert values(GROUPS[ids], state, t) == values(GROUPS[ids], clean, t)
 
     check()
+
+
+@BOTH
+@pytest.mark.parametrize("before", [1, 49], ids=["in a window", "before every window"])
+def test_the_newest_event_is_the_same_in_head_and_tail(ids: bool, before: int) -> None:
+    group = GROUPS[ids]
+    codec = StateCodec(group.layout)
+    at = 10**15 - before * HOUR
+    event = group.layout.preparer()(("k", at, 1.25, 1, True, "a", 0, 1))
+    assert event is not None
+    tail = codec.record(0, 1, event)
+    head = codec.compact(tail, floor=None, generation=bytes(8))
+    for state in (tail, head, head + codec.record(0, 2, replace(event, ts=10**15 + 1))):
+        assert StateFold(group.layout, group.slots)(state, 10**15).newest == at
+        assert StateFold(group.layout, group.slots)(state, at - 1).newest is None
 
 
 def clean_values(events: Sequence[Placed]) -> list[Any]:

@@ -58,7 +58,7 @@ def _palette(*choices: Sequence[Any], any: st.SearchStrategy[Any]) -> st.SearchS
     return st.sampled_from([*(st.sampled_from([*choice, None]) for choice in (*choices, ())), st.none() | any])
 
 
-_CENTS = (0.0, 0.01, 0.29, 1.1, -7.25, 100.0, 1234.56, -0.01, 1e7)
+_CENTS = (0.0, 0.01, 0.29, 0.57, 35.55, 1.1, -7.25, 100.0, 1234.56, -0.01, 1e7)
 _GRID = (
     0.1,
     2.0**-72,
@@ -76,10 +76,12 @@ _GRID = (
 )
 _BORDER = (2.0**53, -(2.0**53), 2.0**53 - 1, 9.3e18, 2.0**63, -(2.0**63), 1e308, -1e308, 0.5, 1.5, 2.5, -2.5)
 _SPECIAL = (math.nan, math.inf, -math.inf, 1.0, 0.0, -3.5, 1e308)
-_DOUBLES = _palette(_CENTS, _CENTS, _CENTS, _GRID, _GRID, _BORDER, _SPECIAL, any=st.floats().map(lambda v: v + 0.0))
+_DOUBLES = _palette(
+    _CENTS, _CENTS, _GRID, _GRID, _GRID, _BORDER, _SPECIAL, _SPECIAL, any=st.floats().map(lambda v: v + 0.0)
+)
 _SMALL = (0, 1, -1, 2, 7, -10, 100)
 _LARGE = (BIGINT_MIN, BIGINT_MAX, 0, -1, 2**53 + 1, 2**62, 10**18, -(2**53) - 1)
-_BIGINTS = _palette(_SMALL, _SMALL, _SMALL, _LARGE, any=st.integers(BIGINT_MIN, BIGINT_MAX))
+_BIGINTS = _palette(_SMALL, _SMALL, _LARGE, _LARGE, any=st.integers(BIGINT_MIN, BIGINT_MAX))
 _TEXTS = (
     "",
     "a",
@@ -128,11 +130,14 @@ def _template(kind: DataType) -> list[tuple[str, tuple[DataType, ...]]]:
     b, i, f, s, t, d = BOOLEAN, BIGINT, DOUBLE, VARCHAR, TIMESTAMP, DATE
     own: dict[DataType, list[tuple[str, tuple[DataType, ...]]]] = {
         b: [
-            *[(f"{{}} {op} {{}}", (k, k)) for op in ("=", "<>", "<", "<=", ">", ">=") for k in (i, f, s, t, d)],
-            ("{} = {}", (i, f)), ("{} AND {}", (b, b)), ("{} OR {}", (b, b)), ("NOT {}", (b,)), ("isnan({})", (f,)),
-            *[("{} IS NULL", (k,)) for k in _ORDERED], *[("{} IS NOT DISTINCT FROM {}", (k, k)) for k in _ORDERED],
-            ("{} IS DISTINCT FROM {}", (f, f)), ("{} IN ({}, {}, {})", (i, i, i, i)), ("{} NOT IN ({}, {})", (s, s, s)),
-            ("{} BETWEEN {} AND {}", (f, f, f)), ("{} NOT BETWEEN {} AND {}", (t, t, t)), ("{} IS TRUE", (b,)),
+            *[(f"({{}} {op} {{}})", (k, k)) for op in ("=", "<>", "<", "<=", ">", ">=") for k in (i, f, s, t, d)],
+            ("({} = {})", (i, f)), ("({} AND {})", (b, b)), ("({} OR {})", (b, b)), ("(NOT {})", (b,)),
+            ("isnan({})", (f,)),
+            *[("({} IS NULL)", (k,)) for k in _ORDERED],
+            *[("({} IS NOT DISTINCT FROM {})", (k, k)) for k in _ORDERED], ("({} IS DISTINCT FROM {})", (f, f)),
+            ("({} IN ({}, {}, {}))", (i, i, i, i)),
+            ("({} NOT IN ({}, {}))", (s, s, s)), ("({} BETWEEN {} AND {})", (f, f, f)),
+            ("({} NOT BETWEEN {} AND {})", (t, t, t)), ("({} IS TRUE)", (b,)),
             ("starts_with({}, {})", (s, s)), ("CAST({} AS BOOLEAN)", (i,)),
         ],
         i: [
@@ -225,7 +230,7 @@ def view_sql(draw: st.DrawFn, source: str, tag: str, lengths: Sequence[str]) -> 
     frames = draw(st.lists(windows(lengths), min_size=1, max_size=2))
     named = [f"w{i}" for i in range(len(frames))]
     items, features = [], []
-    for i in range(draw(st.integers(1, 4))):
+    for i in range(draw(st.integers(2, 5))):
         kind = draw(st.sampled_from([DOUBLE, DOUBLE, BIGINT, BOOLEAN, *LITERALS]))
         leaf: Leaf = lambda k: aggregates(k, named)  # noqa: E731
         top = draw(aggregates(kind, named))
