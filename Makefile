@@ -54,7 +54,7 @@ bench-all: $(READY) ## every benchmark, some 15 minutes; rewrites the tables of 
 
 lock: ## after a change of dependencies: uv.lock, and requirements.txt for pip (needs uv)
 	uv lock
-	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --output-file requirements.txt
+	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra spark --output-file requirements.txt
 
 gpu: $(READY) ## swap xgboost-cpu for the CUDA build in .venv (docs/gpu.md)
 	scripts/swap-xgboost $(BIN)/python
