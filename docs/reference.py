@@ -1,4 +1,4 @@
-"""Writes the parts of docs/sql.md and docs/cli.md that the code itself knows, between their markers.
+"""Writes the parts of the pages here that the code itself knows, between their markers.
 
     python docs/reference.py
 
@@ -17,27 +17,13 @@ import typer.main
 
 from onefold.cli import app
 from onefold.features.aggregates import AGGREGATES, ALIASES, AggregateSpec
-from onefold.features.functions import FUNCTIONS, Overload
+from onefold.features.functions import GROUPS, Function, Overload
 from onefold.features.rules import CASTS
 from onefold.features.types import TYPES
 
 DOCS = Path(__file__).resolve().parent
 _MARKER = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_SHOWN = {"neg": "-x", "not": "NOT x", "isodow": "isodow(x), extract(isodow FROM x)"}
-_COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 _NUMBERS = ("port", "days")
-_PARTS = ("year", "month", "day", "hour", "minute")
-_NOTES = {
-    "+": "a BIGINT that overflows is NULL", "-": "as +", "*": "as +",
-    "/": "always DOUBLE; x/0 is NULL",
-    "//": "truncates toward zero; by 0 NULL", "%": "has the sign of the first; by 0 NULL",
-    "neg": "of the least BIGINT NULL", "abs": "of the least BIGINT NULL",
-    "sqrt": "of a negative number NaN", "ln": "at or below 0 NULL",
-    "lower": "ASCII letters only", "upper": "ASCII letters only",
-    "length": "code points",
-    "<": "text by code point; NaN above all", "=": "NaN equals NaN",
-    "isodow": "Monday is 1", "epoch_us": "microseconds since 1970-01-01 UTC",
-}  # fmt: skip
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -48,31 +34,32 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def functions() -> Iterator[str]:
-    """One row a function: spelling, types, what is worth a note."""
-    rows = []
-    for name, overloads in FUNCTIONS.items():
-        types = "<br>".join(_signature(o) for o in overloads)
-        if name in _COMPARISONS:
-            types = "two of one type → BOOLEAN"
-        marks = ["`<= 1 ulp`"] if any(o.inexact for o in overloads) else []
-        rows.append((f"`{_spelling(name, overloads)}`", types, "; ".join([*marks, _NOTES.get(name, "")]).strip("; ")))
-    return _table(("function", "types", "note"), rows)
+    """A table a group: how each function is written, its types, what it means, and what a call of it gives."""
+    for group, entries in GROUPS.items():
+        yield f"### {group.capitalize()}"
+        yield from _table(("function", "types", "meaning", "NULL", "example"), map(_function_row, entries))
+        yield ""
+
+
+def _function_row(entry: Function) -> tuple[str, ...]:
+    others = [f"`{alias}`" for alias in entry.aliases]
+    marks = ["`<= 1 ulp`"] if any(o.inexact for o in entry.listed) else []
+    also = f"Also {', '.join(others)}." if others else ""
+    shown = "<br>".join(f"`{sql}` is `{_shown(value)}`" for sql, value in entry.examples)
+    meaning = " ".join(part for part in (*marks, entry.meaning, also) if part)
+    return f"`{entry.written}`", _signatures(entry), meaning, entry.nulls, shown
+
+
+def _signatures(entry: Function) -> str:
+    return entry.takes or "<br>".join(map(_signature, entry.listed))
+
+
+def _shown(value: object) -> str:
+    return "NULL" if value is None else str(value).upper() if isinstance(value, bool) else repr(value)
 
 
 def _signature(overload: Overload) -> str:
     return f"({', '.join(t.name for t in overload.args)}) → {overload.result.name}"
-
-
-def _spelling(name: str, overloads: Sequence[Overload]) -> str:
-    if name in _SHOWN:
-        return _SHOWN[name]
-    if name.startswith("trunc_"):
-        return f"date_trunc('{name.removeprefix('trunc_')}', x)"
-    if name in _PARTS:
-        return f"{name}(x), extract({name} FROM x)"
-    if not name.isidentifier():
-        return f"x {name} y"
-    return f"{name}({', '.join('xyz'[: len(overloads[0].args)])})"
 
 
 def aggregates() -> Iterator[str]:

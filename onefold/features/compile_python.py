@@ -76,6 +76,8 @@ def _strict(function: Callable[..., Any], parts: list[Evaluate]) -> Evaluate:
             return None if a is None else function(a)
 
         return one
+    if len(parts) != 2:
+        return _strict_many(function, parts)
     left, right = parts
 
     def two(row: Row) -> Any:
@@ -83,6 +85,14 @@ def _strict(function: Callable[..., Any], parts: list[Evaluate]) -> Evaluate:
         return None if a is None or b is None else function(a, b)
 
     return two
+
+
+def _strict_many(function: Callable[..., Any], parts: list[Evaluate]) -> Evaluate:
+    def many(row: Row) -> Any:
+        values = [part(row) for part in parts]
+        return None if None in values else function(*values)
+
+    return many
 
 
 def _counting(function: Callable[..., Any], errors: ValueErrors | None) -> Callable[..., Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from onefold.features import ir
-from onefold.features.functions import find_overload
+from onefold.features.scalar_sql import Dialect
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 
 _CASTS: dict[tuple[DataType, DataType], str] = {
@@ -25,7 +23,6 @@ _SPECIAL = {
     "is_null": "(({0}) IS NULL)",
     "is_distinct": "(({0}) IS DISTINCT FROM ({1}))",
 }
-_VARIADIC = ("coalesce", "least", "greatest")
 
 
 def quote(name: str) -> str:
@@ -64,25 +61,10 @@ def literal(node: ir.Literal) -> str:
     return f"'{value}'::BIGINT"
 
 
-def scalar(expr: ir.Expr, columns: Mapping[str, str]) -> str:
-    """The SQL of an expression; `columns` gives the SQL of each of its columns."""
-    match expr:
-        case ir.Column(name=name):
-            return columns[name]
-        case ir.Literal():
-            return literal(expr)
-        case ir.Cast(arg=arg, type=kind):
-            return _CASTS[arg.type, kind].format(scalar(arg, columns))
-        case ir.Case(branches=branches, default=default):
-            whens = " ".join(f"WHEN {scalar(c, columns)} THEN {scalar(v, columns)}" for c, v in branches)
-            return f"CASE {whens} ELSE {scalar(default, columns)} END"
-        case ir.Call(op=op, args=args):
-            parts = [scalar(a, columns) for a in args]
-            if op in _VARIADIC:
-                return f"{op}({', '.join(parts)})"
-            if op in _SPECIAL:
-                return _SPECIAL[op].format(*parts)
-            found = find_overload(op, [a.type for a in args])
-            if found is not None:
-                return found.duckdb.format(*parts)
-    raise AssertionError(f"DuckDB has no spelling of {expr!r}")
+def cast(have: DataType, want: DataType) -> str | None:
+    """The template of a conversion; None where there is none."""
+    return _CASTS.get((have, want))
+
+
+DUCKDB = Dialect("duckdb", cast, literal, _SPECIAL)
+scalar = DUCKDB.scalar

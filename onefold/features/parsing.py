@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, TokenError
+from sqlglot.parsers.duckdb import DuckDBParser
 
 from onefold.features.errors import DefinitionError, UnsupportedSQL
+from onefold.features.functions import ALIASES, CALLED
 
 DEEPEST = 100
 """How many levels of an expression are read: engines have limits of their own."""
@@ -32,11 +36,21 @@ _READ: Mapping[type[exp.Expr], frozenset[str]] = {
 }
 """The arguments that are read of a node; a node with another one is refused."""
 
+_OURS = {name.upper() for name in (*CALLED, *ALIASES)} - {"EXTRACT"}
+
+
+class Portable(DuckDB):
+    """DuckDB's grammar, with the functions of our catalogue kept as they are written: names and arguments in order."""
+
+    class Parser(DuckDBParser):
+        FUNCTIONS: ClassVar = {n: f for n, f in DuckDBParser.FUNCTIONS.items() if n not in _OURS}
+        FUNCTION_PARSERS: ClassVar = {n: f for n, f in DuckDBParser.FUNCTION_PARSERS.items() if n not in _OURS}
+
 
 def parse(sql: str) -> exp.Select:
     """One SELECT, or a DefinitionError with line and column."""
     try:
-        trees = [t for t in sqlglot.parse(sql, dialect="duckdb") if t is not None]
+        trees = [t for t in sqlglot.parse(sql, dialect=Portable) if t is not None]
     except ParseError as error:
         raise _parse_error(error, sql) from None
     except TokenError as error:

@@ -76,13 +76,14 @@ def call(op: str, *args: ir.Expr) -> ir.Expr:
             f"{op!r} is not defined for ({', '.join(a.type.name for a in args)}); it takes {_signatures(op)}"
         )
     coerced = tuple(coerce(a, k) for a, k in zip(args, found.args, strict=True))
-    if isinstance(coerced[0], ir.Literal) and op == "neg" and coerced[0].value is not None:
+    if op == "neg" and isinstance(coerced[0], ir.Literal) and coerced[0].value is not None:
         return literal(found.python(coerced[0].value))  # type: ignore[arg-type]
     return ir.Call(op, coerced, found.result, found.may_null or any(a.nullable for a in coerced))
 
 
 def _signatures(op: str) -> str:
-    return " or ".join(f"({', '.join(t.name for t in o.args)})" for o in FUNCTIONS[op])
+    function = FUNCTIONS[op]
+    return " or ".join(f"({', '.join(t.name for t in o.args)})" for o in function.listed) or function.takes
 
 
 def _special(op: str, args: tuple[ir.Expr, ...]) -> ir.Expr:

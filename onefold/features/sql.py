@@ -12,7 +12,8 @@ from sqlglot import exp
 from onefold.features import ir, rules
 from onefold.features.aggregates import AGGREGATES, ALIASES
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
-from onefold.features.functions import FUNCTIONS
+from onefold.features.functions import ALIASES as RENAMED
+from onefold.features.functions import CALLED, FUNCTIONS, PARTS
 from onefold.features.parsing import parse, place
 from onefold.features.types import DATE, TIMESTAMP, DataType, parse_type
 from onefold.features.values import parse_json
@@ -26,22 +27,14 @@ _BINARY: dict[type[exp.Expr], str] = {
     exp.DPipe: "||",
 }  # fmt: skip
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not"}
-_RENAMED = {
-    "char_length": "length", "ceiling": "ceil", "startswith": "starts_with", "is_nan": "isnan",
-    "dayofweek_iso": "isodow", "power": "pow",
-}  # fmt: skip
-_PARTS = ("year", "month", "day", "hour", "minute", "isodow")
 _CLAUSES = {"expressions", "from_", "where", "windows"}
-_CATALOGUE = {f for f in FUNCTIONS if f.isidentifier() and f not in ("neg", "not") and not f.startswith("trunc_")} | {
-    "coalesce", "date_trunc", "extract", "greatest", "least", "nullif"
-}  # fmt: skip
 _ZONE = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 _AGGREGATE_NAMES = {*AGGREGATES, *ALIASES} - {"count_star"}
 
 
 def function_name(node: exp.Func) -> str:
     name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
-    return _RENAMED.get(name.lower(), name.lower())
+    return RENAMED.get(name.lower(), name.lower())
 
 
 def arguments(node: exp.Func) -> list[exp.Expr]:
@@ -185,7 +178,7 @@ class Reader:
 
     def _is(self, node: exp.Expr) -> ir.Expr:
         left, right = self.read(node.this), node.expression
-        if isinstance(right, exp.Null):
+        if isinstance(node, exp.Is) and isinstance(right, exp.Null):
             return rules.call("is_null", left)
         test = rules.call("is_distinct", left, self.read(right))
         return test if isinstance(node, exp.NullSafeNEQ) else rules.call("not", test)
@@ -203,30 +196,35 @@ class Reader:
         args = arguments(node)
         if isinstance(node, exp.Extract):
             return self._part(node.this.name.lower(), node.expression)
-        if isinstance(node, exp.TimestampTrunc | exp.DateTrunc):
-            return self._truncate(node)
-        if name in _PARTS:
-            return self._part(name, args[0])
+        if name == "date_trunc":
+            return self._truncate(*_exactly(2, name, args))
         if name == "nullif":
-            return self._nullif(*map(self.read, args))
-        if name not in FUNCTIONS and name not in ("coalesce", "least", "greatest"):
-            raise UnsupportedSQL(f"function {name}() is not in the catalogue{nearest(name, _CATALOGUE)}")
+            return self._nullif(*map(self.read, _exactly(2, name, args)))
+        if name not in CALLED or name not in FUNCTIONS:
+            raise UnsupportedSQL(f"function {name}() is not in the catalogue{nearest(name, CALLED)}")
         return rules.call(name, *map(self.read, args))
 
     def _part(self, part: str, node: exp.Expr) -> ir.Expr:
-        if part not in _PARTS:
-            raise UnsupportedSQL(f"extract({part} ..) is not supported{nearest(part, _PARTS)}")
+        if part not in PARTS:
+            raise UnsupportedSQL(f"extract({part} ..) is not supported{nearest(part, PARTS)}")
         return rules.call(part, self.read(node))
 
-    def _truncate(self, node: exp.Func) -> ir.Expr:
-        unit = node.args["unit"].name.lower()
-        if f"trunc_{unit}" not in FUNCTIONS:
-            raise UnsupportedSQL(f"date_trunc('{unit}', ..) is not supported; use minute, hour, day or month")
-        return rules.call(f"trunc_{unit}", self.read(node.this))
+    def _truncate(self, unit: exp.Expr, value: exp.Expr) -> ir.Expr:
+        name = unit.name.lower()
+        if f"trunc_{name}" not in FUNCTIONS:
+            units = [f.removeprefix("trunc_") for f in FUNCTIONS if f.startswith("trunc_")]
+            raise UnsupportedSQL(f"date_trunc('{name}', ..) is not supported{nearest(name, units)}")
+        return rules.call(f"trunc_{name}", self.read(value))
 
     @staticmethod
     def _nullif(a: ir.Expr, b: ir.Expr) -> ir.Expr:
         return rules.case([(rules.call("=", a, b), ir.Literal(None, a.type))], a)
+
+
+def _exactly(count: int, name: str, args: list[exp.Expr]) -> list[exp.Expr]:
+    if len(args) != count:
+        raise DefinitionError(f"{name}() takes {count} arguments, found {len(args)}")
+    return args
 
 
 def _no_window(name: str) -> DefinitionError:

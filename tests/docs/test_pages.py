@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from onefold import Entity, EventSource, FeatureView, OnDemandView
+from onefold import Entity, EventSource, FeatureView
 from onefold.config import Settings
 from onefold.demo.faults import Fault
 from onefold.features.errors import DefinitionError
-from onefold.features.functions import FUNCTIONS
 from onefold.features.project import Project
 from onefold.online.lookup import STATUSES
 from onefold.serving.metrics import Metrics
@@ -64,7 +63,7 @@ def test_python_examples_print_what_they_say(code: str, output: str) -> None:
     assert run.stdout == output
 
 
-@pytest.mark.parametrize("page", ["sql.md", "cli.md"])
+@pytest.mark.parametrize("page", ["sql.md", "functions.md", "cli.md"])
 def test_generated_parts_are_up_to_date(page: str) -> None:
     text = (DOCS / page).read_text()
     assert script(DOCS / "reference.py").rendered(text) == text, "try: python docs/reference.py"
@@ -100,21 +99,6 @@ def test_what_is_refused_says_so_and_what_stands_beside_it_is_taken(refused: str
         view(f"SELECT {refused} AS x FROM orders {D7}")
     assert error.value.line == 1
     assert view(f"SELECT {instead} AS x FROM orders {D7}").views["v"].features
-
-
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
-def test_every_function_of_the_table_is_taken_as_it_is_spelt(name: str) -> None:
-    spell = script(DOCS / "reference.py")._spelling
-    for overload in FUNCTIONS[name]:
-        request = dict(zip("xyz", [t.name for t in overload.args], strict=False))
-        for written in _spellings(spell(name, FUNCTIONS[name])):
-            made = Project.of(OnDemandView(name="o", request=request, sql=f"SELECT {written} AS value"))
-            assert made.on_demand["o"].features[0].type == overload.result
-
-
-def _spellings(cell: str) -> list[str]:
-    """`f(x), g(x FROM y)` are two; a comma inside brackets parts nothing."""
-    return re.split(r"(?<=\)), ", cell)
 
 
 def test_settings_of_the_page_are_the_defaults(tmp_path: Path) -> None:

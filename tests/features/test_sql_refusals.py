@@ -185,7 +185,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a subquery as a value": (row("(SELECT 1)"), "1", "is outside the portable subset"),
     "IN over a subquery": (row("CASE WHEN n IN (SELECT 1) THEN 1 END"), "n IN", "outside the portable subset"),
     "BETWEEN SYMMETRIC": (row("CASE WHEN n BETWEEN SYMMETRIC 5 AND 1 THEN 1 END"), "n BETWEEN", "SYMMETRIC"),
-    "truncation to weeks": (row("date_trunc('week', at)"), "date_trunc(", "use minute, hour, day or month"),
+    "truncation to decades": (row("date_trunc('decade', at)"), "date_trunc(", "'decade', ..) is not supported; known"),
     "a part that engines number apart": (row("extract(dow FROM at)"), "at)", "did you mean 'isodow'?"),
     "GROUP BY": (row("n") + "\nGROUP BY user", "user", "GROUP has no place in a feature view"),
     "ORDER BY": (row("n") + "\nORDER BY f", "f", "ORDER has no place in a feature view"),
@@ -248,7 +248,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     ),
     "ln under a rounding": (
         f"SELECT floor(exp(max(n) {DAY})) AS f FROM orders",
-        "exp(",
+        "floor(",
         "'floor' is fed by a function",
     ),
     "what cannot be parsed": ("SELECT max(n) FROM", "FROM", "SQL cannot be parsed: Expected table name"),

@@ -61,9 +61,9 @@ def entry(engine: str, name: str, table: dict[Any, Any], key: Any, wrong: Any) -
 
 def spelling(name: str, op: str, form: int, duckdb: str) -> None:
     """Another DuckDB spelling of an overload."""
-    forms = functions.FUNCTIONS[op]
-    wrong = tuple(dataclasses.replace(f, duckdb=duckdb) if i == form else f for i, f in enumerate(forms))
-    entry("duckdb-joined", name, functions.FUNCTIONS, op, wrong)
+    function = functions.FUNCTIONS[op]
+    forms = (dataclasses.replace(f, duckdb=duckdb) if i == form else f for i, f in enumerate(function.listed))
+    entry("duckdb-joined", name, functions.FUNCTIONS, op, dataclasses.replace(function, overloads=tuple(forms)))
 
 
 def _open_frame(window: Any) -> str:

@@ -1,0 +1,1 @@
+"""The scalar functions, a file a group; `features.functions` gathers them."""

@@ -1,0 +1,55 @@
+"""The walk over typed expressions that both SQL compilers share; a `Dialect` is what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from onefold.features import ir
+from onefold.features.functions import find_overload
+from onefold.features.types import DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one SQL engine spells expressions so that they obey the value rules.
+
+    name: of the engine, and of the attribute of an overload that holds its spelling.
+    cast: the template of a conversion, {0} is the value; None where there is none.
+    special: templates of what sees NULLs, by name; variadic: those that are functions of any number of arguments.
+    """
+
+    name: str
+    cast: Callable[[DataType, DataType], str | None]
+    literal: Callable[[ir.Literal], str]
+    special: Mapping[str, str]
+    variadic: tuple[str, ...] = ("coalesce", "least", "greatest")
+
+    def scalar(self, expr: ir.Expr, columns: Mapping[str, str]) -> str:
+        """The SQL of an expression; `columns` gives the SQL of each of its columns."""
+        match expr:
+            case ir.Column(name=name):
+                return columns[name]
+            case ir.Literal():
+                return self.literal(expr)
+            case ir.Case(branches=branches, default=default):
+                whens = " ".join(f"WHEN {self.scalar(c, columns)} THEN {self.scalar(v, columns)}" for c, v in branches)
+                return f"CASE {whens} ELSE {self.scalar(default, columns)} END"
+            case ir.Cast(arg=arg, type=kind):
+                template = self.cast(arg.type, kind)
+                if template is not None:
+                    return template.format(self.scalar(arg, columns))
+            case ir.Call(op=op, args=args):
+                return self._call(op, [a.type for a in args], [self.scalar(a, columns) for a in args])
+        raise AssertionError(f"{self.name} has no spelling of {expr!r}")
+
+    def _call(self, op: str, types: list[DataType], parts: list[str]) -> str:
+        if op in self.variadic:
+            # Spark refuses least(x) and greatest(x).
+            return parts[0] if len(parts) == 1 else f"{op}({', '.join(parts)})"
+        if op in self.special:
+            return self.special[op].format(*parts)
+        found = find_overload(op, types)
+        assert found is not None, f"{self.name} has no {op!r} of {types}"
+        template: str = getattr(found, self.name)
+        return template.format(*parts)

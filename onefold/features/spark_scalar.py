@@ -1,0 +1,89 @@
+"""Spark compiler, scalar part: typed expressions to Spark SQL text that obeys the value rules.
+
+A session must have `spark.sql.session.timeZone` UTC. TIMESTAMP is Spark's TIMESTAMP (with local time zone), VARCHAR its
+STRING with the collation UTF8_BINARY. Values are the same with and without ANSI mode.
+"""
+
+from __future__ import annotations
+
+from onefold.features import ir
+from onefold.features.scalar_sql import Dialect
+from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
+
+_CASTS: dict[tuple[DataType, DataType], str] = {
+    (BIGINT, DOUBLE): "CAST({0} AS DOUBLE)",
+    # Spark takes 2^63 for the greatest BIGINT.
+    (DOUBLE, BIGINT): "(CASE WHEN ({0}) < 9223372036854775808D THEN try_cast(rint({0}) AS BIGINT) END)",
+    (BOOLEAN, BIGINT): "CAST({0} AS BIGINT)",
+    (BOOLEAN, DOUBLE): "CAST({0} AS DOUBLE)",
+    (BIGINT, BOOLEAN): "(({0}) <> 0L)",
+    (BIGINT, VARCHAR): "CAST({0} AS STRING)",
+    (VARCHAR, BIGINT): r"(CASE WHEN rlike({0}, '\\A[+-]?[0-9]{{1,19}}\\z') THEN try_cast({0} AS BIGINT) END)",
+    (TIMESTAMP, DATE): "CAST({0} AS DATE)",
+    (DATE, TIMESTAMP): "CAST({0} AS TIMESTAMP)",
+}
+_SPECIAL = {
+    "and": "(({0}) AND ({1}))",
+    "or": "(({0}) OR ({1}))",
+    "is_null": "(({0}) IS NULL)",
+    "is_distinct": "(NOT (({0}) <=> ({1})))",
+}
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "$": "\\u0024", "\0": "\\u0000"})
+
+
+def quote(name: str) -> str:
+    """An identifier, quoted.
+
+    >>> quote("a.b")
+    '`a.b`'
+    """
+    return "`" + name.replace("`", "``") + "`"
+
+
+def text(value: str) -> str:
+    """A VARCHAR literal. A dollar is escaped: Spark would take `${..}` for a variable, in quotes too.
+
+    >>> print(text("it's $1"))
+    'it\\'s \\u00241'
+    """
+    return f"'{value.translate(_ESCAPES)}'"
+
+
+def double(value: float) -> str:
+    """A DOUBLE literal: the shortest text that reads back the same bits."""
+    return f"double('{value!r}')"
+
+
+def type_name(kind: DataType) -> str:
+    """Spark's name of a type."""
+    return "STRING" if kind == VARCHAR else kind.name
+
+
+def literal(node: ir.Literal) -> str:
+    value, kind = node.value, node.type
+    if value is None:
+        return f"CAST(NULL AS {type_name(kind)})"
+    if kind == VARCHAR:
+        return text(str(value))
+    if kind == BOOLEAN:
+        return "TRUE" if value else "FALSE"
+    if kind == DOUBLE:
+        return double(float(value))
+    if kind == TIMESTAMP:
+        return f"timestamp_micros({_bigint(value)})"
+    if kind == DATE:
+        return f"date_from_unix_date({value})"
+    return _bigint(value)
+
+
+def _bigint(value: object) -> str:
+    return f"bigint('{value}')"
+
+
+def cast(have: DataType, want: DataType) -> str | None:
+    """The template of a conversion; None where there is none."""
+    return _CASTS.get((have, want))
+
+
+SPARK = Dialect("spark", cast, literal, _SPECIAL)
+scalar = SPARK.scalar

@@ -1,0 +1,69 @@
+"""Scalar expressions on every engine: many of them over one table of values, in one query an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import duckdb
+
+from onefold.features import duckdb_scalar, ir, spark_scalar
+from onefold.features.compile_python import compile_expr
+from onefold.features.definitions import OnDemandView
+from onefold.features.project import Project
+from onefold.features.types import DataType
+
+Columns = Mapping[str, DataType]
+Rows = Sequence[Sequence[Any]]
+_BATCH = 200
+
+
+def expression(sql: str, columns: Columns) -> ir.Expr:
+    """The typed expression of an on-demand view over request columns."""
+    view = OnDemandView(name="v", request={n: k.name for n, k in columns.items()}, sql=f"SELECT {sql} AS f")
+    return Project.of(view).on_demand["v"].features[0].expr
+
+
+def by_python(exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[list[Any]]:
+    """For each expression its value on each row."""
+    positions = {f"request.{name}": i for i, name in enumerate(columns)}
+    return [[run(row) for row in rows] for run in (compile_expr(e, positions) for e in exprs)]
+
+
+def _table(columns: Columns, rows: Rows, literal: Any) -> str:
+    kinds = columns.values()
+    values = ", ".join(
+        f"({', '.join([str(i), *(literal(ir.Literal(v, k)) for v, k in zip(row, kinds, strict=True))])})"
+        for i, row in enumerate(rows)
+    )
+    return f"(VALUES {values}) AS t({', '.join(['_i', *columns])})"
+
+
+def _plain(kind: DataType, sql: str, micros: str, days: str) -> str:
+    """Times as numbers: clients differ in what they show of the year 1."""
+    return {"TIMESTAMP": f"{micros}({sql})", "DATE": days.format(sql)}.get(kind.name, sql)
+
+
+def by_duckdb(exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[list[Any]]:
+    names = {f"request.{name}": name for name in columns}
+    shown = [_plain(e.type, duckdb_scalar.scalar(e, names), "epoch_us", "datediff('day', DATE '1970-01-01', {})")
+             for e in exprs]  # fmt: skip
+    found: list[list[Any]] = []
+    with duckdb.connect() as db:
+        db.execute(f"CREATE TABLE t AS SELECT * FROM {_table(columns, rows, duckdb_scalar.literal)}")
+        for start in range(0, len(shown), _BATCH):
+            answer = db.execute(f"SELECT {', '.join(shown[start : start + _BATCH])} FROM t ORDER BY _i").fetchall()
+            found += map(list, zip(*answer, strict=True))
+    return found
+
+
+def by_spark(session: Any, exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[list[Any]]:
+    names = {f"request.{name}": name for name in columns}
+    shown = [_plain(e.type, spark_scalar.scalar(e, names), "unix_micros", "unix_date({})") for e in exprs]
+    session.sql(f"SELECT * FROM {_table(columns, rows, spark_scalar.literal)}").createOrReplaceTempView("t")
+    found: list[list[Any]] = []
+    for start in range(0, len(shown), _BATCH):
+        items = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(shown[start : start + _BATCH]))
+        answer = session.sql(f"SELECT _i, {items} FROM t").toArrow().sort_by("_i")
+        found += [column.to_pylist() for column in answer.columns[1:]]
+    return found
