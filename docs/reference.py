@@ -64,17 +64,16 @@ def _signature(overload: Overload) -> str:
 
 def aggregates() -> Iterator[str]:
     rows = [
-        ("`count(*)`" if spec.name == "count_star" else f"`{spec.name}(x)`", _takes(spec),
-         spec.result.name if spec.result else "as x", _over_nothing(spec), _aliases(spec.name))
+        (f"`{spec.usage}`", _takes(spec),
+         spec.gives.name if spec.gives else "as x", _over_nothing(spec), _aliases(spec.name))
         for spec in AGGREGATES.values()
     ]  # fmt: skip
     return _table(("aggregate", "takes", "gives", "over no value", "other names"), rows)
 
 
 def _takes(spec: AggregateSpec) -> str:
-    if spec.args is None:
-        return "any type"
-    return ", ".join(t.name for t in spec.args) or "rows"
+    kinds = ["any type" if k is None else " or ".join(t.name for t in k) for k in spec.args]
+    return ", ".join(kinds) or "rows"
 
 
 def _over_nothing(spec: AggregateSpec) -> str:

@@ -7,11 +7,14 @@ of the earlier events. Whether parts may be subtracted is `invertible`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from onefold.features import exact
+from onefold.features.functions import less
 from onefold.features.types import BIGINT, BIGINT_MAX, BIGINT_MIN, BOOLEAN, DOUBLE, DataType
 
 Acc = Any
@@ -29,22 +32,39 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class AggregateSpec:
-    """An aggregate: what it takes and gives. `args` None means any type; `result` None means the argument's.
+    """An aggregate: what it takes and gives.
 
+    args: per argument the types that it takes, None for any. gives: its type; None means that of the first argument.
+    fold: from the types of its arguments; with two arguments the fold sees pairs.
     enough: over how many values a NULL can only be a value error: a total that is too large.
     quick: the same value, sooner, of DOUBLEs that are all coarse (see `exact.are_coarse`), at least one.
     """
 
     name: str
     fold: Callable[[DataType | None], Fold]
-    args: tuple[DataType, ...] | None = None
-    result: DataType | None = None
+    args: tuple[tuple[DataType, ...] | None, ...] = (None,)
+    gives: DataType | None = None
     nullable: bool = True
     takes_nulls: bool = False
     quick: Callable[[Sequence[float]], Any] | None = None
     enough: int | None = None
     invertible: bool = False
     ordered: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How SQL calls it."""
+        if self.name.startswith("count_"):
+            return "count(*)" if self.name == "count_star" else "count(DISTINCT x)"
+        return f"{self.name}({', '.join('xy'[: self.arity])})"
+
+    @property
+    def arity(self) -> int:
+        return len(self.args)
+
+    def result(self, first: DataType) -> DataType:
+        """Its type, over a first argument of that type."""
+        return self.gives or first
 
 
 def _count(_: DataType | None) -> Fold:
@@ -129,23 +149,50 @@ def _end(*, last: bool) -> Callable[[DataType | None], Fold]:
     return lambda _: Fold((), update, merge, lambda acc: acc[0] if acc else None)
 
 
-NUMBERS = (BIGINT, DOUBLE)
+def _distinct(_: DataType | None) -> Fold:
+    """The values met; every NaN is one."""
+
+    def update(acc: frozenset[Any], xs: Sequence[Any]) -> frozenset[Any]:
+        return acc.union(math.nan if x != x else x for x in xs)
+
+    return Fold(frozenset(), update, lambda a, b: a | b, len)
+
+
+def _extreme_by(better: Callable[[Any, Any], bool]) -> Callable[[DataType | None], Fold]:
+    """min_by and max_by: the x of the earliest event whose y none is better than; the accumulator is (x, y) or ()."""
+
+    def merge(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not a or not b:
+            return a or b
+        return b if better(b[1], a[1]) else a
+
+    def update(acc: tuple[Any, ...], pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
+        return reduce(merge, (pair for pair in pairs if pair[1] is not None), acc)
+
+    return lambda _: Fold((), update, merge, lambda acc: acc[0] if acc else None)
+
+
+_NUMBER = ((BIGINT, DOUBLE),)
+_DOUBLE, _BOOLEAN = ((DOUBLE,),), ((BOOLEAN,),)
 
 AGGREGATES: dict[str, AggregateSpec] = {
     spec.name: spec
     for spec in (
         AggregateSpec("count_star", _count, (), BIGINT, nullable=False, takes_nulls=True, invertible=True),
-        AggregateSpec("count", _count, None, BIGINT, nullable=False, invertible=True),
-        AggregateSpec("sum", _sum, NUMBERS, invertible=True, quick=exact.quick_total, enough=1),
-        AggregateSpec("avg", _avg, NUMBERS, DOUBLE, invertible=True, quick=exact.quick_mean, enough=1),
-        AggregateSpec("var_pop", _moments(exact.var_pop), (DOUBLE,), DOUBLE, invertible=True, enough=1),
-        AggregateSpec("var_samp", _moments(exact.var_samp), (DOUBLE,), DOUBLE, invertible=True, enough=2),
-        AggregateSpec("stddev_pop", _moments(exact.stddev_pop), (DOUBLE,), DOUBLE, invertible=True, enough=1),
-        AggregateSpec("stddev_samp", _moments(exact.stddev_samp), (DOUBLE,), DOUBLE, invertible=True, enough=2),
-        AggregateSpec("bool_and", _quantifier(all), (BOOLEAN,), BOOLEAN, invertible=True),
-        AggregateSpec("bool_or", _quantifier(any), (BOOLEAN,), BOOLEAN, invertible=True),
+        AggregateSpec("count", _count, (None,), BIGINT, nullable=False, invertible=True),
+        AggregateSpec("sum", _sum, _NUMBER, invertible=True, quick=exact.quick_total, enough=1),
+        AggregateSpec("avg", _avg, _NUMBER, DOUBLE, invertible=True, quick=exact.quick_mean, enough=1),
+        AggregateSpec("var_pop", _moments(exact.var_pop), _DOUBLE, DOUBLE, invertible=True, enough=1),
+        AggregateSpec("var_samp", _moments(exact.var_samp), _DOUBLE, DOUBLE, invertible=True, enough=2),
+        AggregateSpec("stddev_pop", _moments(exact.stddev_pop), _DOUBLE, DOUBLE, invertible=True, enough=1),
+        AggregateSpec("stddev_samp", _moments(exact.stddev_samp), _DOUBLE, DOUBLE, invertible=True, enough=2),
+        AggregateSpec("bool_and", _quantifier(all), _BOOLEAN, BOOLEAN, invertible=True),
+        AggregateSpec("bool_or", _quantifier(any), _BOOLEAN, BOOLEAN, invertible=True),
         AggregateSpec("min", _extreme(min), quick=min),
         AggregateSpec("max", _extreme(max), quick=max),
+        AggregateSpec("count_distinct", _distinct, (None,), BIGINT, nullable=False),
+        AggregateSpec("min_by", _extreme_by(less), (None, None), takes_nulls=True, ordered=True),
+        AggregateSpec("max_by", _extreme_by(lambda a, b: less(b, a)), (None, None), takes_nulls=True, ordered=True),
         AggregateSpec("first_value", _end(last=False), takes_nulls=True, ordered=True),
         AggregateSpec("last_value", _end(last=True), takes_nulls=True, ordered=True),
     )
@@ -153,5 +200,6 @@ AGGREGATES: dict[str, AggregateSpec] = {
 
 ALIASES = {
     "stddev": "stddev_samp", "variance": "var_samp", "variance_pop": "var_pop", "first": "first_value",
-    "last": "last_value", "logical_and": "bool_and", "logical_or": "bool_or",
+    "last": "last_value", "logical_and": "bool_and", "logical_or": "bool_or", "arg_min": "min_by", "arg_max": "max_by",
+    "argmin": "min_by", "argmax": "max_by",
 }  # fmt: skip

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onefold.features.duckdb_lanes import FLAGS, ORDERED, SQUARE_COLUMNS, SUM_COLUMNS, Lanes, Running
+from onefold.features import ir
+from onefold.features.duckdb_lanes import FLAGS, ORDERED, RANKED, SQUARE_COLUMNS, SUM_COLUMNS, Lanes, Running, prepared
 from onefold.features.duckdb_scalar import quote, scalar
-from onefold.features.layout import Layout
+from onefold.features.layout import TIME, Layout
 from onefold.features.plans import Group
 from onefold.features.steps import Program
 
@@ -46,7 +47,11 @@ class GroupSql:
         """Prepared events with `ev` (1), `ord` where an order is asked for, and the lane columns of DOUBLEs."""
         query = prepared_events(self.layout, self._events)
         order = ", row_number() OVER (ORDER BY ts, _sequence, _offset) AS ord" if self.ordered else ""
-        query = f"SELECT *, 1 AS ev{order} FROM ({query})"
+        time = ", make_timestamp(ts) AS ct" if any(TIME in s.args for s in self.group.slots) else ""
+        query = f"SELECT *, 1 AS ev{order}{time} FROM ({query})"
+        for arg, form in sorted(self.lanes.ranked):
+            column = prepared(arg)
+            query = f"SELECT *, {RANKED[form].format(c=column)} AS {column}_{form} FROM ({query})"
         for arg in sorted(self.lanes.sums):
             query = _lane_columns(query, arg, squares=arg in self.lanes.squares)
         return query
@@ -64,27 +69,35 @@ class GroupSql:
             sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w)) if self.layout.has_ids else []
         )
 
+    def passes(self, where: int | None) -> str:
+        """The condition that an event passes a WHERE, and is the first of its copies that does."""
+        if self.layout.has_ids:
+            return first(where)
+        return "TRUE" if where is None else prepared(where)
+
     def aggregate(self, running: Running, *also: str) -> str:
         """The aggregate of a lane with its filter, and with further conditions.
 
         A CASE in place of FILTER: DuckDB 2.0 takes 80 times as long for a running FILTER.
         """
         conditions = [f"c{running.slot_filter}"] if running.slot_filter is not None else []
-        if self.layout.has_ids:
-            conditions.append(first(running.slot_where))
+        if self.layout.has_ids or running.slot_where is not None:
+            conditions.append(self.passes(running.slot_where))
         conditions += also
         column = running.column if not conditions else f"CASE WHEN {' AND '.join(conditions)} THEN {running.column} END"
         return running.aggregate.replace("{}", column)
 
     def finish(self, lanes: str, *, extra: Sequence[str] = ()) -> str:
-        """The features, as columns named by their refs, from a query of `_row`, lanes `a*` and `extra` columns."""
+        """The features, as columns named by their refs, from a query of `_row`, `_t`, lanes `a*` and `extra`."""
         base, values = lanes, {f"s{i}": n.sql for i, n in enumerate(self.slots)}
+        values[ir.NOW] = "make_timestamp(_t)"
         if self.ordered:
             joins, picked = [], []
             for i in self.ordered:
                 slot = self.group.slots[i]
-                joins.append(f"LEFT JOIN events AS o{i} ON o{i}.ord = lanes.{self.slots[i].sql}")
-                picked.append(f"o{i}.c{slot.arg} AS v{i}")
+                rank = ORDERED[slot.fn].format(f"lanes.{self.slots[i].sql}")
+                joins.append(f"LEFT JOIN events AS o{i} ON o{i}.ord = {rank}")
+                picked.append(f"o{i}.{prepared(slot.args[0])} AS v{i}")
                 values[f"s{i}"] = f"v{i}"
             base = f"SELECT lanes.*, {', '.join(picked)} FROM ({lanes}) AS lanes {' '.join(joins)}"
         outputs = [f"{scalar(f.expr, values)} AS {quote(f.ref)}" for f in self.group.features]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from onefold.features import exact, ir
 from onefold.features.duckdb_scalar import double
-from onefold.features.layout import Slot
+from onefold.features.layout import TIME, Slot
 from onefold.features.steps import Number, Program
 from onefold.features.types import BIGINT
 
@@ -67,7 +67,7 @@ class Running:
     @property
     def adds(self) -> bool:
         """Whether the value over a window is a difference of two running ones."""
-        return self.aggregate.startswith(("sum", "count"))
+        return self.aggregate.startswith(("sum", "count")) and "DISTINCT" not in self.aggregate
 
     @property
     def ranks(self) -> bool:
@@ -91,6 +91,7 @@ class Lanes:
         self._known: dict[Lane, int] = {}
         self.sums: set[int] = set()
         self.squares: set[int] = set()
+        self.ranked: set[tuple[int, str]] = set()
 
     @property
     def all(self) -> list[Lane]:
@@ -105,8 +106,14 @@ class Lanes:
         return _FINISH[slot.fn](self, slot)
 
 
+def prepared(index: int) -> str:
+    """The name of a prepared column, or of the event time, in a relation of events."""
+    return "ct" if index == TIME else f"c{index}"
+
+
 def _column(slot: Slot) -> str:
-    return f"c{slot.arg}"
+    assert slot.arg is not None
+    return prepared(slot.arg)
 
 
 def _count_star(lanes: Lanes, slot: Slot) -> Number:
@@ -118,7 +125,7 @@ def _count(lanes: Lanes, slot: Slot) -> Number:
 
 
 def _plain(name: str) -> Callable[[Lanes, Slot], Number]:
-    return lambda lanes, slot: lanes.add(slot, f"{name}({{}})", _column(slot))
+    return lambda lanes, slot: lanes.add(slot, name, _column(slot))
 
 
 def _boolean(counted: str, verdict: str) -> Callable[[Lanes, Slot], Number]:
@@ -133,6 +140,14 @@ def _boolean(counted: str, verdict: str) -> Callable[[Lanes, Slot], Number]:
 
 def _rank(name: str) -> Callable[[Lanes, Slot], Number]:
     return lambda lanes, slot: lanes.add(slot, f"{name}({{}})", "ord")
+
+
+def _extreme_by(name: str, form: str) -> Callable[[Lanes, Slot], Number]:
+    def finish(lanes: Lanes, slot: Slot) -> Number:
+        lanes.ranked.add((slot.args[1], form))
+        return lanes.add(slot, f"{name}({{}})", f"{prepared(slot.args[1])}_{form}")
+
+    return finish
 
 
 def _total(lanes: Lanes, slot: Slot) -> Number:
@@ -263,9 +278,16 @@ _FINISH: dict[str, Callable[[Lanes, Slot], Number]] = {
     "stddev_samp": _variance(sample=True, root=True),
     "bool_and": _boolean("NOT {}", "{1} = 0"),
     "bool_or": _boolean("{}", "{1} > 0"),
-    "min": _plain("min"),
-    "max": _plain("max"),
+    "min": _plain("min({})"),
+    "max": _plain("max({})"),
+    "count_distinct": _plain("count(DISTINCT {})"),
     "first_value": _rank("min"),
     "last_value": _rank("max"),
+    "min_by": _extreme_by("min", "lo"),
+    "max_by": _extreme_by("max", "hi"),
 }
-ORDERED = ("first_value", "last_value")
+ORDERED = {"first_value": "{}", "last_value": "{}", "min_by": "({}).o", "max_by": "-({}).o"}
+"""Aggregates whose lane says which event to take the value from, and how it says its `ord`."""
+RANKED = {"lo": "CASE WHEN {c} IS NOT NULL THEN {{'y': {c}, 'o': ord}} END",
+          "hi": "CASE WHEN {c} IS NOT NULL THEN {{'y': {c}, 'o': -ord}} END"}  # fmt: skip
+"""Values with their rank: the least `lo` and the greatest `hi` both are the earliest of equal values."""

@@ -10,7 +10,7 @@ The spine comes as a relation with `_row` (BIGINT), `_t` (BIGINT, microseconds) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from onefold.features.duckdb_group import GroupSql, copy_ranks, first
 from onefold.features.duckdb_lanes import Lane, Running
@@ -28,25 +28,62 @@ def sorted_plan(group: Group, *, events: str, spine: str) -> str:
 
 
 def _ranked_events(sql: GroupSql) -> str:
-    """Events, with a mark for those that are the first of their copies."""
-    return f"SELECT *{copy_ranks(sql.firsts(), ', '.join(sql.keys))} FROM ({sql.events()})"
+    """Events, with a mark for those that are the first of their copies, and ranks for frames of rows."""
+    query = f"SELECT *{copy_ranks(sql.firsts(), ', '.join(sql.keys))} FROM ({sql.events()})"
+    ranks = [
+        f", CASE WHEN {passes} THEN row_number() OVER (PARTITION BY {', '.join([*sql.keys, passes])} "
+        f"ORDER BY ts, _sequence, _offset) END AS {name}"
+        for passes, name in _places(sql).items()
+    ]
+    return f"SELECT *{''.join(ranks)} FROM ({query})" if ranks else query
+
+
+def _places(sql: GroupSql) -> dict[str, str]:
+    """The conditions below which frames of rows count events, and the columns of their ranks."""
+    counted = dict.fromkeys(sql.passes(n.running.slot_where) for n in sql.lanes.all if n.window.rows is not None)
+    return {passes: f"n{i}" for i, passes in enumerate(counted)}
 
 
 def _sorted_lanes(sql: GroupSql, lanes: Sequence[tuple[int, Lane]], spine: str) -> str:
-    """Lanes `a*` by row, each over its frame."""
-    keys = ", ".join(sql.keys)
-    carried = ", ".join([*sql.columns(), *map(first, sql.firsts())])
+    """Lanes `a*` by row, each over its frame; a frame of rows is a range of ranks."""
+    keys, places = ", ".join(sql.keys), _places(sql)
+    wanted = [*sql.columns(), *map(first, sql.firsts()), *places.values()]
+    carried = ", ".join(dict.fromkeys(wanted))
     both = (
         f"SELECT {keys}, ts, NULL::BIGINT AS _row, {carried} FROM events UNION ALL BY NAME "
         f"SELECT {keys}, _t AS ts, _row FROM {spine}"
     )
-    windows = {w: f"w{i}" for i, w in enumerate(dict.fromkeys(lane.window for _, lane in lanes))}
-    items = [f"{sql.aggregate(lane.running)} OVER {windows[lane.window]} AS a{i}" for i, lane in lanes]
-    frames = ", ".join(f"{name} AS (PARTITION BY {keys} ORDER BY ts {_frame(w)})" for w, name in windows.items())
-    return f"SELECT _row, {', '.join(items)} FROM ({both}) WINDOW {frames} QUALIFY _row IS NOT NULL"
+    orders = {(w, p): name for w, p, name in _rank_orders(sql, lanes)}
+    ranks = [
+        f", CASE WHEN _row IS NULL THEN {places[passes]} ELSE count({places[passes]}) OVER "
+        f"(PARTITION BY {keys} ORDER BY ts {_frame(Window(None, upper))}) END AS {name}"
+        for (upper, passes), name in orders.items()
+    ]
+    if ranks:
+        both = f"SELECT *{''.join(ranks)} FROM ({both})"
+    frames: dict[str, str] = {}
+    items = []
+    for i, lane in lanes:
+        order = "ts" if lane.window.rows is None else orders[lane.window.upper, sql.passes(lane.running.slot_where)]
+        name = frames.setdefault(f"PARTITION BY {keys} ORDER BY {order} {_frame(lane.window)}", f"w{len(frames)}")
+        items.append(f"{sql.aggregate(lane.running)} OVER {name} AS a{i}")
+    named = ", ".join(f"{name} AS ({frame})" for frame, name in frames.items())
+    return f"SELECT _row, ts AS _t, {', '.join(items)} FROM ({both}) WINDOW {named} QUALIFY _row IS NOT NULL"
+
+
+def _rank_orders(sql: GroupSql, lanes: Sequence[tuple[int, Lane]]) -> list[tuple[int, str, str]]:
+    """(upper bound, condition, name) of the ranks that frames of rows are ordered by."""
+    pairs = dict.fromkeys(
+        (lane.window.upper, sql.passes(lane.running.slot_where)) for _, lane in lanes if lane.window.rows is not None
+    )
+    return [(upper, passes, f"r{i}") for i, (upper, passes) in enumerate(pairs)]
 
 
 def _frame(window: Window) -> str:
+    if window.rows is not None:
+        skip, count = window.rows
+        lower = "UNBOUNDED" if count is None else str(skip + count - 1)
+        return f"RANGE BETWEEN {lower} PRECEDING AND {skip} PRECEDING"
     lower = "UNBOUNDED PRECEDING" if window.lower is None else f"{window.lower} PRECEDING"
     upper = "CURRENT ROW" if window.upper == 0 else f"{window.upper} PRECEDING"
     return f"RANGE BETWEEN {lower} AND {upper}"
@@ -56,15 +93,12 @@ def prefix_plan(group: Group, *, events: str, spine: str) -> str:
     """Features as of t for each spine row, from running totals where a lane has them, else over frames."""
     sql = GroupSql(group, events)
     lanes = list(enumerate(sql.lanes.all))
-    running = {
-        r: f"p{i}"
-        for i, r in enumerate(dict.fromkeys(n.running for _, n in lanes if n.running.adds or n.running.ranks))
-    }
-    others = [(i, lane) for i, lane in lanes if lane.running not in running]
+    running = {r: f"p{i}" for i, r in enumerate(dict.fromkeys(n.running for _, n in lanes if _has_difference(n)))}
+    others = [(i, lane) for i, lane in lanes if not _has_difference(lane)]
     if not running:
         return sorted_plan(group, events=events, spine=spine)
     points = _Points(running)
-    items = [f"{points.lane(lane)} AS a{i}" for i, lane in lanes if lane.running in running]
+    items = [f"{points.lane(lane)} AS a{i}" for i, lane in lanes if _has_difference(lane)]
     keys = ", ".join(sql.keys)
     totals = [f"{sql.aggregate(r)} OVER so_far AS {name}" for r, name in running.items()]
     prefix = (
@@ -75,12 +109,17 @@ def prefix_plan(group: Group, *, events: str, spine: str) -> str:
     for back, name in points.names.items():
         on = [*(f"s.{k} = {name}.{k}" for k in sql.keys), f"s._t - {back} >= {name}.ts"]
         joins.append(f"ASOF LEFT JOIN totals AS {name} ON {' AND '.join(on)}")
-    query = f"SELECT s._row, {', '.join(items)} FROM {spine} AS s {' '.join(joins)}"
+    query = f"SELECT s._row, s._t, {', '.join(items)} FROM {spine} AS s {' '.join(joins)}"
     if others:
-        query = f"SELECT * FROM ({query}) JOIN ({_sorted_lanes(sql, others, spine)}) USING (_row)"
+        query = f"SELECT * FROM ({query}) JOIN ({_sorted_lanes(sql, others, spine)}) USING (_row, _t)"
     return (
         f"WITH events AS MATERIALIZED ({_ranked_events(sql)}),\ntotals AS MATERIALIZED ({prefix})\n{sql.finish(query)}"
     )
+
+
+def _has_difference(lane: Lane) -> bool:
+    """Whether the lane over its window is found from running values at its ends."""
+    return lane.window.rows is None and (lane.running.adds or lane.running.ranks)
 
 
 class _Points:
@@ -126,21 +165,33 @@ def joined_plan(group: Group, *, events: str, spine: str, known: bool = False) -
         f"FROM ({rows}) AS s JOIN events AS e ON {' AND '.join(on)}"
     )
     ranked = f"SELECT *{copy_ranks(firsts, '_row, _known')} FROM ({pairs})"
-    lanes = [f"{_joined_lane(sql, lane, known)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
+    orders = {(upper, passes): name for upper, passes, name in _rank_orders(sql, list(enumerate(sql.lanes.all)))}
+    newest = [
+        f", row_number() OVER (PARTITION BY _row, _known, {passes}, ts <= _t - {upper} "
+        f"ORDER BY ts DESC, _sequence DESC, _offset DESC) AS {name}"
+        for (upper, passes), name in orders.items()
+    ]
+    if newest:
+        ranked = f"SELECT *{''.join(newest)} FROM ({ranked})"
+    lanes = [f"{_joined_lane(sql, lane, orders, known=known)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
     counts = [f"a{i}" for i, lane in enumerate(sql.lanes.all) if lane.running.aggregate.startswith("count")]
     if known:
         lanes.append("count(*) FILTER (WHERE NOT _known) AS _late")
         counts.append("_late")
     folded = f"SELECT _row, {', '.join(lanes)} FROM ({ranked}) GROUP BY _row"
     zeros = f" REPLACE ({', '.join(f'coalesce({c}, 0) AS {c}' for c in counts)})" if counts else ""
-    every = f"SELECT _row, f.* EXCLUDE (_row){zeros} FROM {spine} LEFT JOIN ({folded}) AS f USING (_row)"
+    every = f"SELECT _row, _t, f.* EXCLUDE (_row){zeros} FROM {spine} LEFT JOIN ({folded}) AS f USING (_row)"
     return f"WITH events AS MATERIALIZED ({prepared})\n{sql.finish(every, extra=['_late'] if known else [])}"
 
 
-def _joined_lane(sql: GroupSql, lane: Lane, known: bool) -> str:
+def _joined_lane(sql: GroupSql, lane: Lane, orders: Mapping[tuple[int, str], str], *, known: bool) -> str:
     inside = [f"ts <= _t - {lane.window.upper}", *(["_known"] if known else [])]
     if lane.window.lower is not None:
         inside.append(f"ts >= _t - {lane.window.lower}")
+    if lane.window.rows is not None:
+        skip, count = lane.window.rows
+        place = orders[lane.window.upper, sql.passes(lane.running.slot_where)]
+        inside.append(f"{place} > {skip}" if count is None else f"{place} BETWEEN {skip + 1} AND {skip + count}")
     return sql.aggregate(lane.running, *inside)
 
 

@@ -15,7 +15,7 @@ from onefold.features import exact, ir
 from onefold.features.aggregates import AGGREGATES, Fold
 from onefold.features.codec import Head, generation_of, read_head
 from onefold.features.compile_python import ValueErrors
-from onefold.features.layout import Layout, Slot
+from onefold.features.layout import TIME, Layout, Slot
 from onefold.features.records import Events, RecordCodec, Tail
 from onefold.features.state import merge_tail
 from onefold.features.types import DOUBLE, DataType
@@ -49,6 +49,8 @@ class _Packed:
         return self._count + bisect_left(self._tail.ts, ts)
 
     def column(self, i: int) -> list[Any]:
+        if i == TIME:
+            return [self._head.time(at) for at in range(self._start, self._head.n)] + self._tail.ts
         return self._head.column(i)[self._start :] + self._tail.columns[i]
 
     def is_coarse(self, i: int) -> bool:
@@ -73,7 +75,7 @@ class _Listed:
         return bisect_left(self._events.ts, ts)
 
     def column(self, i: int) -> list[Any]:
-        return self._events.columns[i]
+        return self._events.ts if i == TIME else self._events.columns[i]
 
     def is_coarse(self, i: int) -> bool:
         return exact.are_coarse(self._events.columns[i])
@@ -97,8 +99,12 @@ class _View:
         found = self._bounds.get(window)
         if found is None:
             low = 0 if window.lower is None else self.timeline.index(self._t - window.lower)
-            found = low, max(low, self.timeline.index(self._t - window.upper + 1))
-            self._bounds[window] = found
+            high = max(low, self.timeline.index(self._t - window.upper + 1))
+            if window.rows is not None:
+                skip, count = window.rows
+                high = max(high - skip, 0)
+                low = 0 if count is None else max(high - count, 0)
+            found = self._bounds[window] = low, high
         return found
 
     def column(self, i: int) -> list[Any]:
@@ -115,14 +121,16 @@ class _View:
         return found
 
     def values(self, slot: Slot, takes_nulls: bool) -> Sequence[Any]:
-        """What the slot's fold sees, in order."""
+        """What the slot's fold sees, in order: pairs where it has two arguments."""
         low, high = self.bounds(slot.window)
         if low == high:
             return ()
         mask = None if slot.filter is None else self.column(slot.filter)[low:high]
         if slot.arg is None:
             return range(high - low if mask is None else mask.count(True))
-        xs = self.column(slot.arg)[low:high]
+        xs: Sequence[Any] = self.column(slot.arg)[low:high]
+        if len(slot.args) > 1:
+            xs = list(zip(xs, *(self.column(i)[low:high] for i in slot.args[1:]), strict=True))
         if mask is not None:
             xs = list(compress(xs, mask))
         if not takes_nulls and self._nulls[slot.arg]:
@@ -144,7 +152,7 @@ class _SlotFold:
     def of(cls, slot: Slot) -> _SlotFold:
         spec = AGGREGATES[slot.fn]
         quick = spec.quick if slot.arg_type == DOUBLE else None
-        return cls(slot, spec.takes_nulls, spec.fold(slot.arg_type), quick, spec.enough)
+        return cls(slot, spec.takes_nulls, spec.fold(*slot.arg_types[:1] or (None,)), quick, spec.enough)
 
     def over(self, xs: Sequence[Any]) -> Any:
         return self.fold.finish(self.fold.update(self.fold.init, xs))
@@ -191,6 +199,7 @@ class StateFold:
         self._slots = tuple(slots)
         self._records = RecordCodec(layout.types)
         self._has_ids = layout.has_ids
+        self._listed = layout.has_ids or any(s.where is not None for s in slots)
         lowers = [s.window.lower for s in slots]
         self._reach = None if None in lowers else max((low for low in lowers if low is not None), default=0)
         self._folds = [_SlotFold.of(s) for s in slots]
@@ -218,20 +227,20 @@ class StateFold:
 
     def _values(self, timeline: _Packed | _Listed, t: int) -> list[Any]:
         views: Mapping[int | None, _View] = {None: _View(timeline, t)}
-        if self._has_ids:
-            views = self._without_copies(timeline, t)
+        if self._listed:
+            views = self._passing(timeline, t)
         return [f.value(views[f.slot.where], self._errors) for f in self._folds]
 
     def _timeline(self, head: Head, tail: Tail, t: int) -> _Packed | _Listed:
         new = tail.events
         overlaps = new.ts and head.n and (new.ts[0], new.sequences[0]) < (head.time(head.n - 1), head.last_sequence)
-        if self._has_ids or overlaps:
+        if self._listed or overlaps:
             return _Listed(merge_tail(head.events(), tail))
         start = 0 if self._reach is None else head.index(t - self._reach)
         return _Packed(head, start, new)
 
-    def _without_copies(self, timeline: _Packed | _Listed, t: int) -> Mapping[int | None, _View]:
-        """A timeline per WHERE: of the events with one (ts, id) that pass it, the one of least position."""
+    def _passing(self, timeline: _Packed | _Listed, t: int) -> Mapping[int | None, _View]:
+        """A timeline per WHERE of the events that pass it: of those with one event id and ts, the least position."""
         assert isinstance(timeline, _Listed)
         events = timeline._events
         found: dict[int | None, _View] = {}
@@ -240,8 +249,9 @@ class StateFold:
             order = []
             for i, copy in enumerate(zip(events.ts, events.ids, strict=True)):
                 if (where is None or events.columns[where][i]) and copy not in seen:
-                    seen.add(copy)
                     order.append(i)
+                    if self._has_ids:
+                        seen.add(copy)
             found[where] = _View(_Listed(events.take(order)), t)
         return found
 

@@ -79,26 +79,36 @@ class Window:
     """Events with t - lower <= ts <= t - upper, in microseconds; `lower` None is a lifetime.
 
     Every end is closed: an open lower end is `lower - 1`, and EXCLUDE GROUP (ts < t) is `upper` 1.
+    rows: a frame of rows, (skip, count): of these, newest first, leave out `skip` and take `count` (None: all).
     """
 
     lower: int | None
     upper: int = 0
+    rows: tuple[int, int | None] | None = None
 
     def __post_init__(self) -> None:
         assert self.upper >= 0
+        assert self.rows is None or self.lower is None
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """One aggregate of `aggregates.AGGREGATES` over a window; `where` (BOOLEAN) filters its events."""
+    """One aggregate of `aggregates.AGGREGATES` over a window; `where` (BOOLEAN) filters its events.
+
+    params: constants that it takes behind its arguments, as the n of last_n(x, n).
+    """
 
     fn: str
-    arg: Expr | None
+    args: tuple[Expr, ...]
     where: Expr | None
     window: Window
     type: DataType
     nullable: bool
+    params: tuple[int, ...] = ()
 
+
+NOW = "now()"
+"""The column that stands for t, the time that a row is asked for, in a feature; no source has a column of its name."""
 
 Expr = Column | Literal | Call | Cast | Case | Aggregate
 
@@ -127,8 +137,8 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (arg,)
         case Case(branches=branches, default=default):
             return (*(e for pair in branches for e in pair), default)
-        case Aggregate(arg=arg, where=where):
-            return tuple(e for e in (arg, where) if e is not None)
+        case Aggregate(args=args, where=where):
+            return args if where is None else (*args, where)
         case _:
             return ()
 
@@ -162,10 +172,10 @@ def canonical(node: Any) -> Any:
             return ["cast", kind.name, canonical(arg)]
         case Case(branches=branches, default=default):
             return ["case", *[[canonical(c), canonical(v)] for c, v in branches], canonical(default)]
-        case Window(lower=lower, upper=upper):
-            return ["window", lower, upper]
-        case Aggregate(fn=fn, arg=arg, where=where, window=window):
-            return ["aggregate", fn, canonical(arg), canonical(where), canonical(window)]
+        case Window(lower=lower, upper=upper, rows=rows):
+            return ["window", lower, upper, *(rows or ())]
+        case Aggregate(fn=fn, args=args, where=where, window=window, params=params):
+            return ["aggregate", fn, [*map(canonical, args)], canonical(where), canonical(window), *params]
         case _:
             return node
 

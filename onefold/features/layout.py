@@ -19,21 +19,35 @@ from onefold.features.keys import encode_key, state_prefix
 from onefold.features.types import BOOLEAN, DataType, Field
 from onefold.features.windows import duration
 
+TIME = -1
+"""Where an argument is the bare event time, which every state keeps: its index in place of a prepared column's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One aggregate over prepared columns, by their index.
 
-    `where` is the view's WHERE, kept apart only where a source has event ids: copies are judged after it.
+    `where` is the view's WHERE, kept apart only where it decides before the filter: for copies of one event id, and for
+    frames of rows.
     """
 
     fn: str
-    arg: int | None
+    args: tuple[int, ...]
     where: int | None
     filter: int | None
     window: ir.Window
-    arg_type: DataType | None
+    arg_types: tuple[DataType, ...]
     type: DataType
+    params: tuple[int, ...] = ()
+
+    @property
+    def arg(self) -> int | None:
+        """The first argument."""
+        return self.args[0] if self.args else None
+
+    @property
+    def arg_type(self) -> DataType | None:
+        return self.arg_types[0] if self.arg_types else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +152,11 @@ def both(a: ir.Expr | None, b: ir.Expr | None) -> ir.Expr | None:
 
 def slot_parts(
     aggregate: ir.Aggregate, where: ir.Expr | None, *, has_ids: bool
-) -> tuple[ir.Expr | None, ir.Expr | None, ir.Expr | None]:
-    """(argument, WHERE, FILTER) of an aggregate as prepared expressions."""
-    if has_ids:
-        return aggregate.arg, _truth(where), _truth(aggregate.where)
-    return aggregate.arg, None, _truth(both(where, aggregate.where))
+) -> tuple[ir.Expr | None, ir.Expr | None]:
+    """(WHERE, FILTER) of an aggregate as prepared expressions."""
+    if has_ids or aggregate.window.rows is not None:
+        return _truth(where), _truth(aggregate.where)
+    return None, _truth(both(where, aggregate.where))
 
 
 def _truth(expr: ir.Expr | None) -> ir.Expr | None:
@@ -158,13 +172,18 @@ def build_layout(source: EventSource, entity: Entity, selects: Iterable[ir.Selec
         wheres.append(select.where)
         for aggregate in (a for f in select.features for a in ir.aggregates(f.expr)):
             lowers.append(aggregate.window.lower)
-            for part in slot_parts(aggregate, select.where, has_ids=source.event_id is not None):
-                if part is not None:
+            parts = slot_parts(aggregate, select.where, has_ids=source.event_id is not None)
+            for part in (*aggregate.args, *parts):
+                if part is not None and not _is_time(part, source):
                     needed[json.dumps(ir.canonical(part))] = part
     keep = None if any(w is None for w in wheres) else _any(w for w in wheres if w is not None)
     known = [low for low in lowers if low is not None]
     retention = None if len(known) < len(lowers) else max(known, default=0)
     return Layout(source, entity, tuple(needed[k] for k in sorted(needed)), keep, retention)
+
+
+def _is_time(expr: ir.Expr, source: EventSource) -> bool:
+    return isinstance(expr, ir.Column) and expr.name == source.event_time
 
 
 def _any(conditions: Iterable[ir.Expr]) -> ir.Expr | None:
@@ -176,8 +195,9 @@ def _any(conditions: Iterable[ir.Expr]) -> ir.Expr | None:
 
 def slot_of(layout: Layout, aggregate: ir.Aggregate, where: ir.Expr | None) -> Slot:
     """The aggregate as a slot of the layout."""
-    arg, passes, filter_ = slot_parts(aggregate, where, has_ids=layout.has_ids)
+    passes, filter_ = slot_parts(aggregate, where, has_ids=layout.has_ids)
     index = {expr: i for i, expr in enumerate(layout.columns)}
-    at, passes_at, filter_at = (None if e is None else index[e] for e in (arg, passes, filter_))
-    arg_type = None if aggregate.arg is None else aggregate.arg.type
-    return Slot(aggregate.fn, at, passes_at, filter_at, aggregate.window, arg_type, aggregate.type)
+    args = tuple(TIME if _is_time(a, layout.source) else index[a] for a in aggregate.args)
+    passes_at, filter_at = (None if e is None else index[e] for e in (passes, filter_))
+    types = tuple(a.type for a in aggregate.args)
+    return Slot(aggregate.fn, args, passes_at, filter_at, aggregate.window, types, aggregate.type, aggregate.params)

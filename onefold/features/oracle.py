@@ -12,7 +12,7 @@ from typing import Any
 
 from onefold.features import exact, ir
 from onefold.features.compile_python import compile_expr
-from onefold.features.layout import Layout, Slot
+from onefold.features.layout import TIME, Layout, Slot
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.types import BIGINT, BIGINT_MAX, BIGINT_MIN, DOUBLE
 
@@ -42,7 +42,7 @@ def _group(group: Group, events: Sequence[Event], row: Mapping[str, Any], t: int
     mine = [e for e in events if _same_key(layout, names, e, row) and e[1][time_at] <= t]
     mine.sort(key=lambda e: (e[1][time_at], e[0]))
     slots = [_slot(layout, slot, names, mine, t) for slot in group.slots]
-    return group.finisher()(slots)
+    return group.finisher()(slots, t)
 
 
 def _same_key(layout: Layout, names: Sequence[str], event: Event, row: Mapping[str, Any]) -> bool:
@@ -55,14 +55,22 @@ def _slot(layout: Layout, slot: Slot, names: Sequence[str], events: Sequence[Eve
     time_at = positions[layout.source.event_time]
 
     def value(index: int, event: Event) -> Any:
+        if index == TIME:
+            return event[1][time_at]
         return compile_expr(layout.columns[index], positions)(event[1])
 
     passed = [e for e in events if slot.where is None or value(slot.where, e) is True]
     if layout.source.event_id is not None:
         passed = _without_copies(passed, time_at, positions[layout.source.event_id])
     inside = [e for e in passed if _in_window(slot.window, e[1][time_at], t)]
+    if slot.window.rows is not None:
+        skip, count = slot.window.rows
+        newest_first = inside[::-1][skip:]
+        inside = newest_first[:count][::-1]
     kept = [e for e in inside if slot.filter is None or value(slot.filter, e) is True]
-    xs = [value(slot.arg, e) if slot.arg is not None else 1 for e in kept]
+    if len(slot.args) > 1:
+        return of_pairs(slot, [tuple(value(a, e) for a in slot.args) for e in kept])
+    xs = [value(slot.args[0], e) if slot.args else 1 for e in kept]
     return aggregate(slot, xs)
 
 
@@ -90,6 +98,8 @@ def aggregate(slot: Slot, xs: Sequence[Any]) -> Any:
             return len(xs)
         case "count":
             return len(present)
+        case "count_distinct":
+            return len({None if x != x else x for x in present})
         case "first_value":
             return xs[0] if xs else None
         case "last_value":
@@ -102,7 +112,7 @@ def aggregate(slot: Slot, xs: Sequence[Any]) -> Any:
         case "bool_or":
             return any(present)
         case "min" | "max":
-            ordered = sorted(present, key=lambda x: (x != x, 0.0 if x != x else x))
+            ordered = sorted(present, key=_nan_last)
             return ordered[0] if slot.fn == "min" else ordered[-1]
         case "sum" if slot.arg_type == BIGINT:
             return sum(present) if BIGINT_MIN <= sum(present) <= BIGINT_MAX else None
@@ -113,6 +123,20 @@ def aggregate(slot: Slot, xs: Sequence[Any]) -> Any:
         total = _sum(present)
         return total if total is None or slot.fn == "sum" else total / len(present) + 0.0
     return _spread(slot.fn, present)
+
+
+def of_pairs(slot: Slot, pairs: Sequence[tuple[Any, Any]]) -> Any:
+    """min_by and max_by: the first of the pairs, in order of events, with the least or the greatest y."""
+    present = [p for p in pairs if p[1] is not None]
+    if not present:
+        return None
+    order = sorted((y for _, y in present), key=_nan_last)
+    best = order[0] if slot.fn == "min_by" else order[-1]
+    return next(x for x, y in present if _nan_last(y) == _nan_last(best))
+
+
+def _nan_last(x: Any) -> tuple[bool, Any]:
+    return (x != x, 0.0 if x != x else x)
 
 
 def _sum(xs: Sequence[float]) -> float | None:

@@ -63,11 +63,16 @@ class Group:
         lowers = [s.window.lower for s in self.slots]
         return None if None in lowers else max(low for low in lowers if low is not None)
 
-    def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any]], list[Any]]:
-        """A function from slot values to feature values. errors: counts value errors."""
-        positions = {f"s{i}": i for i in range(len(self.slots))}
+    def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
+        """A function from slot values and t to feature values. errors: counts value errors."""
+        positions = {ir.NOW: len(self.slots), **{f"s{i}": i for i in range(len(self.slots))}}
         evaluate = [compile_expr(f.expr, positions, errors=errors) for f in self.features]
-        return lambda slots: [e(slots) for e in evaluate]
+
+        def finish(slots: Sequence[Any], t: int) -> list[Any]:
+            row = [*slots, t]
+            return [e(row) for e in evaluate]
+
+        return finish
 
 
 @dataclass(frozen=True)

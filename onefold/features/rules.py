@@ -28,6 +28,10 @@ CASTS = {
 """Conversions that one rule defines on every engine."""
 
 
+MOST = 10_000
+"""Events that a frame of rows, or a list, may hold."""
+
+
 def literal(value: ir.Value) -> ir.Literal:
     """A literal with the type that its Python value has."""
     match value:
@@ -127,21 +131,60 @@ def cast(expr: ir.Expr, kind: DataType) -> ir.Expr:
     return ir.Cast(expr, kind, expr.nullable or (kind == BIGINT and expr.type != BOOLEAN))
 
 
-def aggregate(fn: str, arg: ir.Expr | None, where: ir.Expr | None, window: ir.Window) -> ir.Aggregate:
-    """A typed aggregate; DefinitionError where it does not take the argument."""
+def aggregate(
+    fn: str, args: Sequence[ir.Expr], where: ir.Expr | None, window: ir.Window, *, params: tuple[int, ...] = ()
+) -> ir.Aggregate:
+    """A typed aggregate; DefinitionError where it does not take the arguments."""
     spec = AGGREGATES[fn]
-    for part in (arg, where):
+    for part in (*args, where):
         refuse_inexact(part, what=f"{fn}()")
-    if arg is not None:
-        arg = typed(arg)
-        if spec.args is not None and arg.type not in spec.args:
-            want = next((k for k in spec.args if coercible(arg.type, k)), None)
-            if want is None:
-                names = " or ".join(k.name for k in spec.args)
-                raise DefinitionError(f"{fn}() takes {names}, found {arg.type}; CAST it")
-            arg = coerce(arg, want)
-    result = spec.result or (arg.type if arg is not None else BIGINT)
-    return ir.Aggregate(fn, arg, where, window, result, spec.nullable)
+    if len(args) != spec.arity:
+        raise DefinitionError(f"{fn}() takes {_counted(spec.arity)}, found {len(args)}")
+    taken = tuple(_argument(fn, arg, kinds) for arg, kinds in zip(args, spec.args, strict=True))
+    return ir.Aggregate(
+        fn, taken, where, window, spec.result(taken[0].type if taken else BIGINT), spec.nullable, params
+    )
+
+
+def _counted(arity: int) -> str:
+    return {0: "no argument", 1: "one argument"}.get(arity, f"{arity} arguments")
+
+
+def _argument(fn: str, arg: ir.Expr, kinds: tuple[DataType, ...] | None) -> ir.Expr:
+    """The argument as a type that the aggregate takes (None: any)."""
+    arg = typed(arg)
+    if kinds is None or arg.type in kinds:
+        return arg
+    want = next((k for k in kinds if coercible(arg.type, k)), None)
+    if want is None:
+        raise DefinitionError(f"{fn}() takes {' or '.join(k.name for k in kinds)}, found {arg.type}; CAST it")
+    return coerce(arg, want)
+
+
+def time_since_last(event_time: str, where: ir.Expr | None, window: ir.Window) -> ir.Expr:
+    """Microseconds between t and the newest event of the window that passes the filter; NULL where there is none."""
+    newest = aggregate("max", (ir.Column(event_time, TIMESTAMP, nullable=False),), where, window)
+    now = ir.Column(ir.NOW, TIMESTAMP, nullable=False)
+    return call("-", call("epoch_us", now), call("epoch_us", newest))
+
+
+def lag(args: Sequence[ir.Expr], where: ir.Expr | None) -> ir.Aggregate:
+    """The k-th newest event's value, whatever its age: lag(x) or lag(x, k)."""
+    if not 1 <= len(args) <= 2:
+        raise DefinitionError(
+            f"lag() takes a value and how many events back, as lag(x, 1); found {len(args)} arguments"
+        )
+    back = parameter("lag", args[1]) if len(args) == 2 else 1
+    return aggregate("last_value", args[:1], where, ir.Window(None, rows=(back - 1, 1)))
+
+
+def parameter(fn: str, expr: ir.Expr) -> int:
+    """A constant of an aggregate: how many events it goes back, or takes."""
+    if isinstance(expr, ir.Literal) and isinstance(expr.value, int) and not isinstance(expr.value, bool):
+        if 1 <= expr.value <= MOST:
+            return expr.value
+        raise DefinitionError(f"{fn}() counts events from 1 to {MOST:,}, found {expr.value}")
+    raise DefinitionError(f"{fn}() takes a whole number that is written out, as {fn}(x, 3)")
 
 
 def inexact(expr: ir.Expr) -> bool:

@@ -29,7 +29,8 @@ _BINARY: dict[type[exp.Expr], str] = {
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not"}
 _CLAUSES = {"expressions", "from_", "where", "windows"}
 _ZONE = re.compile(r"(Z|[+-]\d\d:\d\d)$")
-_AGGREGATE_NAMES = {*AGGREGATES, *ALIASES} - {"count_star"}
+_AGGREGATE_NAMES = {*AGGREGATES, *ALIASES, "lag", "time_since_last"} - {"count_star", "count_distinct"}
+_NO_FRAME = ir.Window(None)
 
 
 def function_name(node: exp.Func) -> str:
@@ -136,28 +137,43 @@ class Reader:
     def _window(self, node: exp.Window) -> ir.Expr:
         if self.windows is None:
             raise UnsupportedSQL("an aggregate has no place here; compute it in a feature view of its own")
-        window = self.windows.read(node)
         inner, where = node.this, None
         if isinstance(inner, exp.Filter):
             where = Reader(self.sql, self.scope).condition(inner.expression.this, what="FILTER")
             inner = inner.this
         if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls):
             raise UnsupportedSQL("IGNORE NULLS is not supported; write FILTER (WHERE x IS NOT NULL)")
-        return self._aggregate(inner, where, window)
+        name = function_name(inner) if isinstance(inner, exp.Func) else inner.key
+        args = arguments(inner) if isinstance(inner, exp.Func) else []
+        if name == "lag":
+            return self._lag(node, args, where)
+        return self._aggregate(ALIASES.get(name, name), args, where, self.windows.read(node))
 
-    def _aggregate(self, node: exp.Expr, where: ir.Expr | None, window: ir.Window) -> ir.Expr:
-        name = function_name(node) if isinstance(node, exp.Func) else node.key
-        name = ALIASES.get(name, name)
+    def _lag(self, node: exp.Window, args: Sequence[exp.Expr], where: ir.Expr | None) -> ir.Expr:
+        assert self.windows is not None
+        if self.windows.read(node, default=_NO_FRAME) is not _NO_FRAME:
+            raise DefinitionError(
+                "lag() goes back by events, whatever their age; leave the frame out, as lag(x, 1) OVER ()"
+            )
+        return rules.lag([self._row(a) for a in args], where)
+
+    def _row(self, node: exp.Expr) -> ir.Expr:
+        """An expression over the columns of one event."""
+        return Reader(self.sql, self.scope).read(node)
+
+    def _aggregate(self, name: str, args: list[exp.Expr], where: ir.Expr | None, window: ir.Window) -> ir.Expr:
+        assert self.windows is not None
+        if name == "time_since_last" and not args:
+            return rules.time_since_last(self.windows.event_time, where, window)
         if name not in AGGREGATES:
             raise DefinitionError(f"{name}() is no aggregate{nearest(name, _AGGREGATE_NAMES)}")
-        args = arguments(node) if isinstance(node, exp.Func) else []
         if any(isinstance(a, exp.Distinct) for a in args):
-            raise UnsupportedSQL(f"{name}(DISTINCT ..) is not supported yet")
+            if name != "count":
+                raise UnsupportedSQL(f"{name}(DISTINCT ..) is not supported; count(DISTINCT x) is")
+            name, args = "count_distinct", list(args[0].expressions)
         if name == "count" and (not args or isinstance(args[0], exp.Star)):
-            return rules.aggregate("count_star", None, where, window)
-        if len(args) != 1:
-            raise DefinitionError(f"{name}() takes one argument, found {len(args)}")
-        return rules.aggregate(name, Reader(self.sql, self.scope).read(args[0]), where, window)
+            return rules.aggregate("count_star", (), where, window)
+        return rules.aggregate(name, [self._row(a) for a in args], where, window)
 
     def _case(self, node: exp.Case) -> ir.Expr:
         subject = node.this
@@ -369,7 +385,7 @@ def _view_item(item: exp.Expr, reader: Reader, keys: tuple[str, ...]) -> ir.Feat
     if isinstance(inner, exp.Star):
         raise reader.located(UnsupportedSQL("SELECT * has no place here; name each feature"), inner)
     expr = _finished(item, reader)
-    if any(isinstance(n, ir.Column) for n in _above_aggregates(expr)):
+    if any(isinstance(n, ir.Column) and n.name != ir.NOW for n in _above_aggregates(expr)):
         listed = (*keys, reader.windows.event_time if reader.windows else "")
         if isinstance(item, exp.Column) and item.name in listed:
             return None

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from onefold.features import ir
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
+from onefold.features.rules import MOST
 from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
 
 UNITS = {
@@ -63,11 +64,14 @@ class WindowReader:
     def of(cls, tree: exp.Select, *, keys: Sequence[str], event_time: str) -> WindowReader:
         return cls(tuple(keys), event_time, named_windows(tree))
 
-    def read(self, node: exp.Window) -> ir.Window:
+    def read(self, node: exp.Window, *, default: ir.Window | None = None) -> ir.Window:
+        """The window of an OVER clause; `default` stands where it has no frame."""
         chain = self._chain(node)
         for part in chain:
             self._check_grouping(part)
         specs = [part.args["spec"] for part in chain if part.args.get("spec") is not None]
+        if not specs and default is not None:
+            return default
         if not specs:
             raise DefinitionError(
                 f"the window has no bound; write {EXAMPLE}, or RANGE UNBOUNDED PRECEDING for a lifetime"
@@ -75,8 +79,10 @@ class WindowReader:
         if len(specs) > 1:
             raise DefinitionError("the window has two frames; a window that builds on a named one brings the frame")
         kind = str(specs[0].args["kind"]).upper()
+        if kind == "ROWS":
+            return _rows_frame(specs[0])
         if kind != "RANGE":
-            raise UnsupportedSQL(f"{kind} frames are not supported yet; write {EXAMPLE}")
+            raise UnsupportedSQL(f"{kind} frames are not supported; write {EXAMPLE}")
         return _frame(specs[0])
 
     def _chain(self, node: exp.Window) -> list[exp.Window]:
@@ -145,14 +151,41 @@ def _frame(spec: exp.WindowSpec) -> ir.Window:
         upper = _micros(end)
     elif end == "UNBOUNDED":
         raise UnsupportedSQL("a window that looks past t would leak; end it at CURRENT ROW")
-    exclude = spec.args.get("exclude")
-    if exclude is not None and str(exclude).upper() not in ("GROUP", "NO OTHERS"):
-        raise UnsupportedSQL(f"EXCLUDE {exclude} is not supported; EXCLUDE GROUP leaves out events at t")
-    if exclude is not None and str(exclude).upper() == "GROUP":
+    if _excludes_ties(spec):
         upper = max(upper, 1)
     if lower is not None and lower < upper:
         raise DefinitionError("the window is empty: it ends before it starts; the longer INTERVAL comes first")
     return ir.Window(lower, upper)
+
+
+def _excludes_ties(spec: exp.WindowSpec) -> bool:
+    exclude = str(spec.args.get("exclude") or "NO OTHERS").upper()
+    if exclude not in ("GROUP", "NO OTHERS"):
+        raise UnsupportedSQL(f"EXCLUDE {exclude} is not supported; EXCLUDE GROUP leaves out events at t")
+    return exclude == "GROUP"
+
+
+def _rows_frame(spec: exp.WindowSpec) -> ir.Window:
+    """ROWS n PRECEDING takes the newest n events: the current row is the row asked for, and no event."""
+    start, end = (_word(spec.args.get(side)) for side in ("start", "end"))
+    sides = {_word(spec.args.get(side)) for side in ("start_side", "end_side")} - {None}
+    if sides - {"PRECEDING"} or end == "UNBOUNDED":
+        raise UnsupportedSQL("a frame that looks past t would leak; write ROWS 5 PRECEDING for the newest 5 events")
+    first = None if start == "UNBOUNDED" else _count(start)
+    last = 1 if end in (None, "CURRENT ROW") else _count(end)
+    if first is not None and first < last:
+        raise DefinitionError("the frame is empty: it ends before it starts; the larger number of rows comes first")
+    return ir.Window(None, int(_excludes_ties(spec)), (last - 1, None if first is None else first - last + 1))
+
+
+def _count(bound: object) -> int:
+    """A number of rows, from 1 on."""
+    text = bound.name if isinstance(bound, exp.Literal) and not bound.is_string else ""
+    if not text.isdigit() or not 1 <= int(text) <= MOST:
+        raise DefinitionError(
+            f"a bound of ROWS is a number from 1 to {MOST:,}, found {bound}; ROWS 5 PRECEDING takes the newest 5 events"
+        )
+    return int(text)
 
 
 def _word(bound: object) -> object:

@@ -177,7 +177,7 @@ class Lookup:
         )
         if error is not None:
             return _GroupRow([None] * len(features), [ERROR] * len(features), read, error)
-        return _GroupRow(group.finish(reading.values), self._statuses(group, string, reading, t), read)
+        return _GroupRow(group.finish(reading.values, t), self._statuses(group, string, reading, t), read)
 
     @staticmethod
     def _statuses(group: _GroupReader, string: bytes | None, reading: Reading, t: int) -> list[str]:

@@ -272,10 +272,10 @@ class _Feature:
             fold = StateFold(group.layout, [group.slots[s] for s in slots], errors=errors)
             values = fold.of_events(held.events, row.t)
             diagnosis.work.left -= TRIAL + len(held.ts)
-            positions = {f"s{s}": i for i, s in enumerate(slots)}
+            positions = {ir.NOW: len(slots), **{f"s{s}": i for i, s in enumerate(slots)}}
             for f in group.features:
                 if {c.name for c in ir.columns(f.expr)} <= positions.keys():
-                    columns[f.ref] = compile_expr(f.expr, positions, errors=errors)(values)
+                    columns[f.ref] = compile_expr(f.expr, positions, errors=errors)([*values, row.t])
         compile_expr(self.output, {name: i for i, name in enumerate(columns)}, errors=errors)(list(columns.values()))
         return errors.count > 0
 

@@ -153,7 +153,7 @@ class GroupStates:
 
     def values(self, held: Held, t: int, faults: Iterable[Fault] = ()) -> list[Any]:
         """The group's features at t, from a string of these events with faults."""
-        return self._finish(self._fold.of_events(held.with_faults(faults), t))
+        return self._finish(self._fold.of_events(held.with_faults(faults), t), t)
 
     def place(self, fault: Fault) -> str:
         """Where the event of a fault stands, in words."""

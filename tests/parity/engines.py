@@ -93,7 +93,7 @@ def by_state(case: Case) -> list[Row]:
         for group, held, fold, done in zip(case.plan.groups, states, folds, finish, strict=True):
             reading = fold(held.get(tuple(row[k] for k in group.layout.entity.key_names)), t)
             assert not any(reading.partial), "no floor is above what a window reaches"
-            values += done(reading.values)
+            values += done(reading.values, t)
         values += [row[f.name] for f in case.plan.request]
         found.append(output([*values, t]))
     return found

@@ -180,16 +180,16 @@ def _last_copies(self: Any, timeline: Any, t: int) -> Any:
             for w, v in views.items()}  # fmt: skip
 
 
-_COPIES = fold.StateFold._without_copies
+_COPIES = fold.StateFold._passing
 swap("state", "an event at t does not count", fold._View, "bounds", _late_bounds)
 swap("state", "a window is open at the lower end", fold._View, "bounds", _open_bounds)
 swap("state", "NULL is 0", fold._View, "values", _zeros)
-swap("state", "the last copy wins", fold.StateFold, "_without_copies", _last_copies)
+swap("state", "the last copy wins", fold.StateFold, "_passing", _last_copies)
 swap(
     "state",
     "copies are left in",
     fold.StateFold,
-    "_without_copies",
+    "_passing",
     lambda self, timeline, t: {s.where: fold._View(timeline, t) for s in self._slots},
 )
 swap("state", "records written again count", records, "_fresh", lambda sequences, at, offsets: None)

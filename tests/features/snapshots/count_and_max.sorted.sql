@@ -1,3 +1,3 @@
 WITH events AS MATERIALIZED (SELECT * FROM (SELECT *, 1 AS ev FROM (SELECT "user" AS _k0, epoch_us("at") AS ts, _sequence, _offset, NULL AS _id, coalesce("ok", FALSE) AS c0, "n" AS c1 FROM orders WHERE "user" IS NOT NULL)))
 SELECT _row, a0 AS "v.orders", a1 AS "v.top"
-FROM (SELECT _row, count(ev) OVER w0 AS a0, max(CASE WHEN c0 THEN c1 END) OVER w0 AS a1 FROM (SELECT _k0, ts, NULL::BIGINT AS _row, ev, c1, c0 FROM events UNION ALL BY NAME SELECT _k0, _t AS ts, _row FROM spine) WINDOW w0 AS (PARTITION BY _k0 ORDER BY ts RANGE BETWEEN 86400000000 PRECEDING AND CURRENT ROW) QUALIFY _row IS NOT NULL)
+FROM (SELECT _row, ts AS _t, count(ev) OVER w0 AS a0, max(CASE WHEN c0 THEN c1 END) OVER w0 AS a1 FROM (SELECT _k0, ts, NULL::BIGINT AS _row, ev, c1, c0 FROM events UNION ALL BY NAME SELECT _k0, _t AS ts, _row FROM spine) WINDOW w0 AS (PARTITION BY _k0 ORDER BY ts RANGE BETWEEN 86400000000 PRECEDING AND CURRENT ROW) QUALIFY _row IS NOT NULL)
