@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from onefold.features import ir
 from onefold.features.duckdb_lanes import FLAGS, ORDERED, RANKED, SQUARE_COLUMNS, SUM_COLUMNS, Lanes, Running, prepared
-from onefold.features.duckdb_scalar import quote, scalar
+from onefold.features.duckdb_scalar import double, quote, scalar
 from onefold.features.layout import TIME, Layout
 from onefold.features.plans import Group
 from onefold.features.steps import Program
@@ -36,7 +36,7 @@ class GroupSql:
 
     def __init__(self, group: Group, events: str) -> None:
         self.group, self.layout = group, group.layout
-        self.program = Program()
+        self.program = Program(double)
         self.lanes = Lanes(self.program)
         self.slots = [self.lanes.finish(s) for s in group.slots]
         self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED]

@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from onefold.features.duckdb_scalar import double
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,13 @@ Operand = Number | float
 
 
 class Program:
-    """Collects steps; `render` nests them around a base query. Equal steps are one."""
+    """Collects steps; `render` nests them around a base query. Equal steps are one.
 
-    def __init__(self) -> None:
+    double: how the engine writes a DOUBLE literal.
+    """
+
+    def __init__(self, double: Callable[[float], str]) -> None:
+        self._double = double
         self._levels: list[list[str]] = []
         self._known: dict[str, Number] = {}
 
@@ -52,7 +54,7 @@ class Program:
 
     def let(self, template: str, *args: Operand) -> Number:
         """A new step: `template` with {0}, {1} for its arguments."""
-        sql = template.format(*(a.sql if isinstance(a, Number) else double(float(a)) for a in args))
+        sql = template.format(*(a.sql if isinstance(a, Number) else self._double(float(a)) for a in args))
         if sql not in self._known:
             depth = max((a.depth for a in args if isinstance(a, Number)), default=0)
             name = f"_{len(self._known)}"
