@@ -12,9 +12,20 @@ from onefold.features.oracle import Event, evaluate
 from onefold.features.parsing import parse, table_name
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
+from onefold.features.types import (
+    BIGINT,
+    DATE,
+    DOUBLE,
+    MAX_PRECISION,
+    TIMESTAMP,
+    VARCHAR,
+    DataType,
+    decimal,
+    list_of,
+)
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.features.windows import grouping
-from onefold.offline.arrow import conform, from_internal, rows_of, to_internal, type_of
+from onefold.offline.arrow import conform, from_internal, is_list, rows_of, to_internal, type_of
 from onefold.offline.engine import conform_spine, point_in_time
 
 ENGINES = ("duckdb", "oracle")
@@ -83,18 +94,25 @@ def view_of_sql(sql: str, events: Mapping[str, pa.Table]) -> FeatureView:
 
 def _type(field: pa.Field) -> str:
     """The type of a column as `conform` would read it."""
-    kind = field.type
+    return _kind(field.type).name
+
+
+def _kind(kind: pa.DataType) -> DataType:
     if pa.types.is_integer(kind):
-        return "BIGINT"
+        return BIGINT
     if pa.types.is_floating(kind):
-        return "DOUBLE"
+        return DOUBLE
     if pa.types.is_timestamp(kind):
-        return "TIMESTAMP"
+        return TIMESTAMP
     if pa.types.is_date(kind):
-        return "DATE"
+        return DATE
     if pa.types.is_dictionary(kind) or pa.types.is_large_string(kind):
-        return "VARCHAR"
-    return type_of(kind).name
+        return VARCHAR
+    if pa.types.is_decimal(kind) and 0 <= kind.scale <= kind.precision <= MAX_PRECISION:
+        return decimal(kind.precision, kind.scale)
+    if is_list(kind):
+        return list_of(_kind(kind.value_type))
+    return type_of(kind)
 
 
 def _numbered(plan: ServicePlan, name: str, events: Mapping[str, pa.Table]) -> pa.Table:

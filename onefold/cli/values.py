@@ -101,14 +101,21 @@ def _value(what: str, text: str, kind: DataType) -> object:
     from onefold.features.values import parse_json
 
     try:
-        return parse_json(_json_of(text, kind.name), kind)
+        return parse_json(_json_of(text, kind), kind)
     except ValueError as error:
         raise InputError(f"{what}: {error}") from None
 
 
-def _json_of(text: str, kind: str) -> object:
-    """What JSON would say for a value typed on a command line."""
-    match kind:
+def _json_of(text: str, kind: DataType) -> object:
+    """What JSON would say for a value typed on a command line; a LIST is typed as JSON."""
+    if kind.is_list:
+        import json
+
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return text
+    match kind.name:
         case "BIGINT":
             return int(text) if text.lstrip("+-").isdecimal() else text
         case "DOUBLE":

@@ -7,7 +7,9 @@ All numbers are little endian.
                (sequence:u32 highest:i64)*  key_length:u16 key  aggregates:u32 (reserved, 0)
                unit:u8 base:i64 ts:(u32|i64)[n]  [sequence:u32[n]]  [id:u64[n]]  column*
     column  := encoding:u8 length:u32 [null bitmap] payload
-    record  := 'R' sequence:u32 offset:i64 ts:i64 id:u64 nulls:bytes value* [length:u32 bytes]* of VARCHARs
+               of a LIST, payload := end:u32[n] column of all items
+    record  := 'R' sequence:u32 offset:i64 ts:i64 id:u64 nulls:bytes value* [length:u32 bytes]* of VARCHARs and LISTs
+               of a LIST, bytes := items:u32 column
 
 The head's events are sorted by (ts, sequence, offset). A record whose offset is not above the highest one before
 it of the same sequence is a copy, written again after a crash, and is skipped by whoever reads.
@@ -96,7 +98,7 @@ class Head:
     times: Sequence[int]
     sequences: Sequence[int] | int
     ids: Sequence[int] | None
-    columns: list[tuple[memoryview, int]]
+    columns: list[tuple[DataType, memoryview, int]]
     _unpacked: dict[int, list[Any]] = field(default_factory=dict)
 
     def index(self, ts: int) -> int:
@@ -114,13 +116,13 @@ class Head:
         """The values of a column; unpacked once. Not to be changed."""
         found = self._unpacked.get(i)
         if found is None:
-            payload, encoding = self.columns[i]
-            found = self._unpacked[i] = read_column(payload, encoding, self.n, 0)
+            kind, payload, encoding = self.columns[i]
+            found = self._unpacked[i] = read_column(kind, payload, encoding, self.n, 0)
         return found
 
     def is_coarse(self, i: int) -> bool:
         """Whether every value of a DOUBLE column is NULL or a hundredth."""
-        return is_coarse(self.columns[i][1])
+        return is_coarse(self.columns[i][2])
 
     def events(self) -> Events:
         base, unit = self.base, self.unit
@@ -133,7 +135,8 @@ class Head:
 def read_head(state: bytes, types: Sequence[DataType]) -> Head:
     """The head of a state; an empty one where the state has only a tail. StateError if it is corrupt."""
     if not state or state[0] == RECORD:
-        return Head(0, b"", None, 0, {}, 1, 0, (), 0, None, [(memoryview(b""), NO_VALUES)] * len(types))
+        nothing = [(kind, memoryview(b""), NO_VALUES) for kind in types]
+        return Head(0, b"", None, 0, {}, 1, 0, (), 0, None, nothing)
     try:
         return _read_head(memoryview(state), types)
     except (struct.error, ValueError, IndexError, TypeError, KeyError) as error:
@@ -170,7 +173,7 @@ def _read_head(view: Any, types: Sequence[DataType]) -> Head:
         at += COLUMN.size
         if not fits(kind, encoding, n, size):
             raise StateError(f"column {i} of a head ({kind}) has {size} bytes of encoding {encoding} for {n} events")
-        found.append((view[at : at + size], encoding))
+        found.append((kind, view[at : at + size], encoding))
         at += size
     if at != length or len(times) != n:
         raise StateError(f"a head of {length} bytes ends at byte {at}; it was written by another layout, or is corrupt")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from onefold.features.errors import MismatchError, ModelError
+from onefold.features.types import BOOLEAN, parse_type
 
 FORMAT = 1
 
@@ -19,6 +20,22 @@ class ModelInput:
     name: str
     type: str
     fingerprint: str
+
+
+def refusal(item: ModelInput) -> str | None:
+    """Why a model cannot take a feature of this type, in words; None for a number, which DECIMAL is too."""
+    kind = parse_type(item.type)
+    if kind.is_numeric or kind == BOOLEAN:
+        return None
+    way = (
+        "take items or a total of it in an on-demand view, as x[1], len(x) or list_sum(x)"
+        if kind.is_list
+        else "make a number of it in an on-demand view, as with CASE or extract"
+    )
+    return (
+        f"feature {item.name!r} is {item.type}, and a model takes BOOLEAN, BIGINT, DOUBLE or DECIMAL; "
+        f"leave it out of the service, or {way}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from types import UnionType
 from typing import get_args
 
 from onefold.features.errors import DefinitionError
-from onefold.features.types import DataType, Field, fields
+from onefold.features.types import DOUBLE, TIMESTAMP, DataType, Field, fields
 
 
 def _check_kind(what: str, found: object, kind: type | UnionType) -> None:
@@ -96,14 +96,15 @@ class EventSource:
 
     def __post_init__(self) -> None:
         _check_name("source", self.name)
-        columns = {f.name: f.type.name for f in self.fields}
-        if columns.get(self.event_time) != "TIMESTAMP":
+        columns = {f.name: f.type for f in self.fields}
+        if columns.get(self.event_time) != TIMESTAMP:
             found = columns.get(self.event_time, "no column of the schema")
             raise DefinitionError(f"source {self.name!r}: event_time {self.event_time!r} must be TIMESTAMP, is {found}")
-        if self.event_id is not None and columns.get(self.event_id, "DOUBLE") == "DOUBLE":
+        if self.event_id is not None and not columns.get(self.event_id, DOUBLE).is_key:
             found = columns.get(self.event_id, "no column of the schema")
             raise DefinitionError(
-                f"source {self.name!r}: event_id {self.event_id!r} is {found}; an id is anything but DOUBLE"
+                f"source {self.name!r}: event_id {self.event_id!r} is {found}; "
+                "an id is VARCHAR, BIGINT, BOOLEAN, DATE or TIMESTAMP"
             )
         _check_columns(f"source {self.name!r}", columns)
 

@@ -40,9 +40,12 @@ _OURS = {name.upper() for name in (*CALLED, *ALIASES)} - {"EXTRACT"}
 
 
 class Portable(DuckDB):
-    """DuckDB's grammar, with the functions of our catalogue kept as they are written: names and arguments in order."""
+    """DuckDB's grammar, with what is written kept as it is: names and arguments in order, digits of a DECIMAL, x[1]."""
+
+    INDEX_OFFSET = 0
 
     class Parser(DuckDBParser):
+        TYPE_CONVERTERS: ClassVar = {}
         FUNCTIONS: ClassVar = {n: f for n, f in DuckDBParser.FUNCTIONS.items() if n not in _OURS}
         FUNCTION_PARSERS: ClassVar = {n: f for n, f in DuckDBParser.FUNCTION_PARSERS.items() if n not in _OURS}
 

@@ -9,12 +9,24 @@ from itertools import islice
 from operator import le, lt
 from typing import Any
 
+from onefold.features.columns import pack_items, read_items
 from onefold.features.errors import StateError
 from onefold.features.types import BOOLEAN, DOUBLE, VARCHAR, DataType
 
 RECORD = 0x52
+_WIDE = "16s"
+_LONGEST_I64 = 18
 _U32 = struct.Struct("<I")
 _FIXED_FIELDS = 6
+
+
+def _code(kind: DataType) -> str:
+    """The struct code of a value in a record; empty for one that varies in length. Up to 18 digits are an i64."""
+    if kind == VARCHAR or kind.is_list:
+        return ""
+    if kind.precision > _LONGEST_I64:
+        return _WIDE
+    return "d" if kind == DOUBLE else "B" if kind == BOOLEAN else "q"
 
 
 @dataclass(slots=True)
@@ -54,11 +66,11 @@ class RecordCodec:
 
     def __init__(self, types: Sequence[DataType]) -> None:
         self.types = tuple(types)
-        self.texts = [i for i, t in enumerate(types) if t == VARCHAR]
-        codes = "".join("" if t == VARCHAR else "d" if t == DOUBLE else "B" if t == BOOLEAN else "q" for t in types)
-        self.fixed = struct.Struct(f"<BIqqQ{(len(types) + 7) // 8}s{codes}")
-        self._plain = [i for i, t in enumerate(types) if t != VARCHAR]
+        self.varying = [i for i, t in enumerate(types) if _code(t) == ""]
+        self.fixed = struct.Struct(f"<BIqqQ{(len(types) + 7) // 8}s{''.join(map(_code, types))}")
+        self._plain = [(i, b"" if _code(t) == _WIDE else 0) for i, t in enumerate(types) if _code(t)]
         self._bools = [i for i, t in enumerate(types) if t == BOOLEAN]
+        self._wide = [i for i, t in enumerate(types) if _code(t) == _WIDE]
         self._null_bytes = (len(types) + 7) // 8
 
     def encode(self, sequence: int, offset: int, ts: int, id_hash: int, values: Sequence[Any]) -> bytes:
@@ -66,19 +78,35 @@ class RecordCodec:
         nulls = 0
         if None in values:
             nulls = sum(1 << i for i, v in enumerate(values) if v is None)
-        plain = [values[i] if values[i] is not None else 0 for i in self._plain]
+        if self._wide:
+            values = list(values)
+            for i in self._wide:
+                values[i] = None if values[i] is None else values[i].to_bytes(16, "little", signed=True)
+        plain = [values[i] if values[i] is not None else zero for i, zero in self._plain]
         packed = self.fixed.pack(
             RECORD, sequence, offset, ts, id_hash, nulls.to_bytes(self._null_bytes, "little"), *plain
         )
-        for i in self.texts:
-            raw = (values[i] or "").encode()
+        for i in self.varying:
+            raw = self._varying_bytes(self.types[i].item, values[i])
             packed += _U32.pack(len(raw)) + raw
         return packed
+
+    @staticmethod
+    def _varying_bytes(item: DataType | None, value: Any) -> bytes:
+        if item is None:
+            return (value or "").encode()
+        return b"" if value is None else _U32.pack(len(value)) + pack_items(item, value)
+
+    @staticmethod
+    def _varying_value(item: DataType | None, raw: memoryview) -> Any:
+        if item is None:
+            return bytes(raw).decode()
+        return tuple(read_items(raw[_U32.size :], item, _U32.unpack_from(raw)[0])) if raw else None
 
     def read(self, state: bytes, start: int, offsets: dict[int, int]) -> Tail:
         """The records from byte `start` on, without copies; `offsets` is brought forward. StateError if corrupt."""
         try:
-            rows = self._rows(state, start) if self.texts else list(self.fixed.iter_unpack(memoryview(state)[start:]))
+            rows = self._rows(state, start) if self.varying else list(self.fixed.iter_unpack(memoryview(state)[start:]))
         except (struct.error, UnicodeDecodeError):
             raise StateError(f"a record of the tail is cut off ({len(state) - start} bytes of tail)") from None
         if not rows:
@@ -88,6 +116,8 @@ class RecordCodec:
             raise StateError(f"a record of the tail does not begin with byte {RECORD}")
         for i in self._bools:
             columns[i] = list(map(bool, columns[i]))
+        for i in self._wide:
+            columns[i] = [int.from_bytes(raw, "little", signed=True) for raw in columns[i]]
         if b"".join(nulls).strip(b"\0"):
             _put_nulls(columns, nulls)
         tail = Tail(Events(ts, sequences, ids, columns), at)
@@ -95,17 +125,17 @@ class RecordCodec:
         return tail if kept is None else tail.take(kept)
 
     def _rows(self, state: bytes, start: int) -> list[tuple[Any, ...]]:
-        """Records with texts, which vary in length: their texts are put among the values."""
+        """Records with texts and lists, which vary in length: these are put among the values."""
         rows, view = [], memoryview(state)
         while start < len(state):
             row = list(self.fixed.unpack_from(view, start))
             start += self.fixed.size
-            for i in self.texts:
+            for i in self.varying:
                 (length,) = _U32.unpack_from(view, start)
                 start += _U32.size
                 if start + length > len(state):
                     raise struct.error("text is cut off")
-                row.insert(_FIXED_FIELDS + i, bytes(view[start : start + length]).decode())
+                row.insert(_FIXED_FIELDS + i, self._varying_value(self.types[i].item, view[start : start + length]))
                 start += length
             rows.append(tuple(row))
         return rows

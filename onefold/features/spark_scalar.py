@@ -56,6 +56,8 @@ def double(value: float) -> str:
 
 def type_name(kind: DataType) -> str:
     """Spark's name of a type."""
+    if kind.item is not None:
+        return f"ARRAY<{type_name(kind.item)}>"
     return "STRING" if kind == VARCHAR else kind.name
 
 

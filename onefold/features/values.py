@@ -8,6 +8,8 @@
 | VARCHAR   | text that UTF-8 can hold                                      | the same            |
 | TIMESTAMP | "2013-12-01T08:30:00Z"; `Z` or an offset; floored to microseconds | "...Z"          |
 | DATE      | "2013-12-01"                                                  | the same            |
+| DECIMAL   | "12.30", or a number of at most 15 digits; never rounded      | "12.30", all digits |
+| LIST      | an array of what its items take                               | an array            |
 
 null is NULL for every type. What is refused raises ValueError with the reason alone: the caller
 knows the column.
@@ -17,20 +19,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any
 
 from onefold.features.types import (
+    BIGINT,
     BIGINT_MAX,
     BIGINT_MIN,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    MAX_PRECISION,
     MICROS_PER_DAY,
+    TIMESTAMP,
     TIMESTAMP_MAX,
     TIMESTAMP_MIN,
+    VARCHAR,
     DataType,
 )
 
 Parser = Callable[[object], object]
 """One JSON value to one internal value; raises ValueError with the reason."""
+Writer = Callable[[Any], object]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -41,6 +54,8 @@ _TIMESTAMP = re.compile(
 )
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _EXACT = 2**53
+_DECIMAL = re.compile(r"([+-]?)([0-9]{1,100})(?:\.([0-9]{1,100}))?", re.ASCII)
+_SURE_DIGITS = 15
 
 
 def shown(value: object) -> str:
@@ -141,19 +156,93 @@ def parse_varchar(value: object) -> str | None:
     return value
 
 
-PARSERS: dict[str, Parser] = {
-    "BOOLEAN": parse_boolean,
-    "BIGINT": parse_bigint,
-    "DOUBLE": parse_double,
-    "VARCHAR": parse_varchar,
-    "TIMESTAMP": parse_timestamp,
-    "DATE": parse_date,
+def unscaled(text: str, kind: DataType) -> int | None:
+    """A DECIMAL's internal value from plain digits with an optional sign and point; None where they are not that.
+
+    Raises ValueError where the type cannot hold the value whole; zeros at its end are no loss.
+
+    >>> from onefold.features.types import decimal
+    >>> unscaled("12.3", decimal(10, 2)), unscaled("1e3", decimal(10, 2))
+    (1230, None)
+    """
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        return None
+    fraction = (match[3] or "").rstrip("0")
+    if len(fraction) > kind.scale:
+        raise ValueError(f"{shown(text)} has {len(fraction)} digits behind the point, {kind} holds {kind.scale}")
+    value = int(match[2] + fraction.ljust(kind.scale, "0"))
+    if value >= 10**kind.precision:
+        raise ValueError(f"{shown(text)} is too large for {kind}")
+    return -value if match[1] == "-" else value
+
+
+def _number_text(value: int | float) -> str:
+    """The plain digits of a JSON number; ValueError for one that may have lost some when it was read."""
+    if isinstance(value, int):
+        if abs(value) >= 10**MAX_PRECISION:
+            raise ValueError(f"a number of more than {MAX_PRECISION} digits is too large for any DECIMAL")
+        return str(value)
+    if not math.isfinite(value):
+        raise ValueError(f"{shown(value)} is not a DECIMAL; send a finite number, or null")
+    number = Decimal(repr(value))
+    if len(number.as_tuple().digits) > _SURE_DIGITS or abs(value) >= 10.0**_SURE_DIGITS:
+        raise ValueError(f"{shown(value)} has more digits than a JSON number surely keeps; send it as text")
+    return format(number, "f")
+
+
+def _decimal_parser(kind: DataType) -> Parser:
+    hint = f'write it as "12.30", or as a number of at most {_SURE_DIGITS} digits'
+
+    def parse_decimal(value: object) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise _refused(value, kind.name, hint)
+        found = unscaled(value if isinstance(value, str) else _number_text(value), kind)
+        if found is None:
+            raise _refused(value, kind.name, hint)
+        return found
+
+    return parse_decimal
+
+
+def _list_parser(kind: DataType, item: DataType) -> Parser:
+    parse = parser(item)
+
+    def parse_list(value: object) -> tuple[object, ...] | None:
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple):
+            raise _refused(value, kind.name, "write it as an array, as [..]")
+        place = 0
+        found = []
+        try:
+            for place, x in enumerate(value):  # noqa: B007
+                found.append(parse(x))
+        except ValueError as error:
+            raise ValueError(f"item {place}: {error}") from None
+        return tuple(found)
+
+    return parse_list
+
+
+_PARSERS: Mapping[DataType, Parser] = {
+    BOOLEAN: parse_boolean,
+    BIGINT: parse_bigint,
+    DOUBLE: parse_double,
+    VARCHAR: parse_varchar,
+    TIMESTAMP: parse_timestamp,
+    DATE: parse_date,
 }
 
 
+@cache
 def parser(kind: DataType) -> Parser:
     """The parser of a type, to be looked up once and called per value."""
-    return PARSERS[kind.name]
+    if kind.item is not None:
+        return _list_parser(kind, kind.item)
+    return _decimal_parser(kind) if kind.is_decimal else _PARSERS[kind]
 
 
 def parse_json(value: object, kind: DataType) -> object:
@@ -163,7 +252,7 @@ def parse_json(value: object, kind: DataType) -> object:
     >>> parse_json(3.0, BIGINT)
     3
     """
-    return PARSERS[kind.name](value)
+    return parser(kind)(value)
 
 
 def timestamp_text(micros: int) -> str:
@@ -188,15 +277,38 @@ def _double_json(value: float) -> object:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-WRITERS: dict[str, Callable[..., object]] = {
-    "DOUBLE": _double_json,
-    "TIMESTAMP": timestamp_text,
-    "DATE": date_text,
-}
-"""Types whose internal value is not its own JSON; BOOLEAN, BIGINT and VARCHAR are."""
+def decimal_text(value: int, scale: int) -> str:
+    """A DECIMAL's internal value with all digits of its scale.
+
+    >>> decimal_text(-5, 2), decimal_text(7, 0)
+    ('-0.05', '7')
+    """
+    sign, digits = "-" if value < 0 else "", str(abs(value)).rjust(scale + 1, "0")
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
+
+
+def decimal_double(value: int, scale: int) -> float:
+    """A DECIMAL's internal value as the nearest DOUBLE, half to even."""
+    return float(value / 10**scale)
+
+
+_WRITERS: Mapping[DataType, Writer] = {DOUBLE: _double_json, TIMESTAMP: timestamp_text, DATE: date_text}
+
+
+@cache
+def writer(kind: DataType) -> Writer | None:
+    """From an internal value that is not NULL to its JSON; None where it is its own: BOOLEAN, BIGINT, VARCHAR."""
+    if kind.is_decimal:
+        return lambda value: decimal_text(value, kind.scale)
+    if kind.item is None:
+        return _WRITERS.get(kind)
+    write = writer(kind.item)
+    if write is None:
+        return list
+    return lambda values: [x if x is None else write(x) for x in values]
 
 
 def to_json(value: object, kind: DataType) -> object:
     """An internal value as what json or orjson writes; `parse_json` reads it back the same."""
-    writer = WRITERS.get(kind.name)
-    return value if value is None or writer is None else writer(value)
+    write = writer(kind)
+    return value if value is None or write is None else write(value)

@@ -18,9 +18,9 @@ from onefold.features.duckdb_plans import joined_plan, output_sql, prefix_plan
 from onefold.features.duckdb_scalar import quote, text
 from onefold.features.errors import InputError
 from onefold.features.plans import Group, ServicePlan
-from onefold.features.types import TIMESTAMP, Field
+from onefold.features.types import TIMESTAMP, DataType, Field
 from onefold.features.views import EVENT_TIMESTAMP
-from onefold.offline.arrow import ARROW, conform
+from onefold.offline.arrow import arrow_type, conform, type_of
 
 Events: TypeAlias = "pa.Table | Sequence[str]"
 """Events of a source: a table, or Parquet files, with the schema's columns, `_sequence` and `_offset`."""
@@ -94,17 +94,23 @@ def _source(plan: ServicePlan, name: str) -> EventSource:
 def _register_spine(db: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
     numbers = pa.array(range(rows.num_rows), pa.int64())
     db.register("spine_rows", rows.append_column("_row", numbers))
-    db.execute(f"CREATE TABLE spine AS SELECT *, epoch_us({quote(EVENT_TIMESTAMP)}) AS _t FROM spine_rows")
+    items = [f"{naive(quote(f.name), type_of(f.type))} AS {quote(f.name)}" for f in rows.schema]
+    items += ["_row", f"epoch_us({quote(EVENT_TIMESTAMP)}) AS _t"]
+    db.execute(f"CREATE TABLE spine AS SELECT {', '.join(items)} FROM spine_rows")
     db.unregister("spine_rows")
 
 
 def events_relation(source: EventSource, events: str) -> str:
     """Events with their times as plain TIMESTAMP in UTC, from a relation that has them with a time zone."""
-    items = [
-        f"make_timestamp(epoch_us({quote(f.name)})) AS {quote(f.name)}" if f.type == TIMESTAMP else quote(f.name)
-        for f in source.fields
-    ]
+    items = [f"{naive(quote(f.name), f.type)} AS {quote(f.name)}" for f in source.fields]
     return f"(SELECT {', '.join(items)}, _sequence, _offset FROM {events})"
+
+
+def naive(column: str, kind: DataType) -> str:
+    """A column whose times are plain TIMESTAMPs, in UTC."""
+    if kind == TIMESTAMP:
+        return f"make_timestamp(epoch_us({column}))"
+    return f"list_transform({column}, lambda x: {naive('x', kind.item)})" if kind.item == TIMESTAMP else column
 
 
 def parquet_relation(files: Sequence[str]) -> str:
@@ -114,7 +120,7 @@ def parquet_relation(files: Sequence[str]) -> str:
 
 def empty_events(source: EventSource) -> pa.Table:
     """No events, with the columns of a source and their positions."""
-    columns = [pa.field(f.name, ARROW[f.type]) for f in source.fields]
+    columns = [pa.field(f.name, arrow_type(f.type)) for f in source.fields]
     return pa.schema([*columns, pa.field("_sequence", pa.int32()), pa.field("_offset", pa.int64())]).empty_table()
 
 
@@ -159,5 +165,5 @@ def _known_table(rows: Sequence[Mapping[int, int]]) -> pa.Table:
 
 def _typed(plan: ServicePlan, found: pa.Table) -> pa.Table:
     """The result in Onefold's Arrow types: naive times are UTC."""
-    columns = [found.column(f.name).cast(ARROW[f.type]) for f in plan.features]
+    columns = [found.column(f.name).cast(arrow_type(f.type)) for f in plan.features]
     return pa.table(columns, names=[f.name for f in plan.features])

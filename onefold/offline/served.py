@@ -26,7 +26,7 @@ from deltalake.exceptions import DeltaError
 from onefold.features.contract import ModelInput
 from onefold.features.errors import NotFoundError, StoreError, nearest
 from onefold.features.types import BOOLEAN, TIMESTAMP, Field, parse_type
-from onefold.offline.arrow import ARROW, from_internal, schema_of
+from onefold.offline.arrow import arrow_type, from_internal, schema_of
 from onefold.offline.served_record import ServedRecord, StringRead
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ def _plain(name: str, kind: pa.DataType) -> Callable[[ServedInputs, Sequence[Ser
 
 _COLUMNS: tuple[tuple[str, Callable[[ServedInputs, Sequence[ServedRecord]], pa.Array]], ...] = (
     ("request_id", _plain("request_id", pa.string())),
-    ("served_at", _plain("served_at", ARROW[TIMESTAMP])),
-    ("event_timestamp", _plain("event_timestamp", ARROW[TIMESTAMP])),
+    ("served_at", _plain("served_at", arrow_type(TIMESTAMP))),
+    ("event_timestamp", _plain("event_timestamp", arrow_type(TIMESTAMP))),
     *((name, _plain(name, pa.string())) for name in ("model", "model_version")),
     ("score", _plain("score", pa.float64())),
     ("error", _plain("error", pa.string())),

@@ -12,7 +12,7 @@
 | service             | FeatureService over the plain views; its tag holds the whole ordered list      |
 
 Each object's tag `onefold` holds our own record, and that is what we read back. DATE is UNIX_TIMESTAMP there, as Feast
-has no date.
+has no date, and DECIMAL is STRING, as its Decimal says nothing of digits.
 """
 
 from __future__ import annotations
@@ -25,17 +25,25 @@ from typing import Any
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, Project
 from feast.data_format import DeltaFormat
 from feast.infra.registry.sql import SqlRegistry, SqlRegistryConfig
-from feast.types import Bool, Float64, Int64, String, UnixTimestamp
+from feast.types import Array, Bool, FeastType, Float64, Int64, String, UnixTimestamp
 
+from onefold.features.types import DataType, parse_type
 from onefold.registry.records import Key, Record, Records
 
 TAG = "onefold"
-_TYPES = {
+_SCALARS = {
     "BOOLEAN": Bool, "BIGINT": Int64, "DOUBLE": Float64, "VARCHAR": String,
     "TIMESTAMP": UnixTimestamp, "DATE": UnixTimestamp,
 }  # fmt: skip
 _IN_PROJECT = ("state", "on_demand")
 _REMOVAL = ("service", "view", "source", "entity")
+
+
+def feast_type(kind: DataType) -> FeastType:
+    """Feast's type for ours."""
+    if kind.item is not None:
+        return Array(feast_type(kind.item))
+    return String if kind.is_decimal else _SCALARS[kind.name]
 
 
 class FeastWriter:
@@ -101,7 +109,7 @@ class FeastWriter:
         return FeatureView(
             name=record.name,
             entities=_entities(entity),
-            schema=[Field(name=name, dtype=_TYPES[kind]) for name, kind in columns],
+            schema=[Field(name=name, dtype=feast_type(parse_type(kind))) for name, kind in columns],
             source=self._source(records["source", record.body["source"]]),
             ttl=timedelta(0),
             **_common(record),
@@ -120,7 +128,7 @@ def _entities(record: Record) -> list[Entity]:
     keys = record.body["keys"]
     names = [record.name] if len(keys) == 1 else [f"{record.name}__{key}" for key, _ in keys]
     return [
-        Entity(name=name, join_keys=[key], value_type=_TYPES[kind].to_value_type(), **_common(record))
+        Entity(name=name, join_keys=[key], value_type=_SCALARS[kind].to_value_type(), **_common(record))
         for name, (key, kind) in zip(names, keys, strict=True)
     ]
 

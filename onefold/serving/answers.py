@@ -16,7 +16,7 @@ import orjson
 
 from onefold.features.errors import OnefoldError, StateError
 from onefold.features.types import DOUBLE
-from onefold.features.values import WRITERS, timestamp_text, to_json
+from onefold.features.values import timestamp_text, to_json, writer
 from onefold.offline.served_record import ServedRecord
 from onefold.serving.catalog import Catalog, ServedModel, Service
 from onefold.serving.errors import invalid, translate
@@ -193,13 +193,14 @@ def not_fresh(service: Service, statuses: Sequence[str]) -> dict[str, str]:
 
 def row_writer(service: Service) -> Callable[[Sequence[object]], list[object]]:
     """A function from values in service order to what JSON can hold."""
-    special = [(i, WRITERS[f.type.name]) for i, f in enumerate(service.plan.features) if f.type.name in WRITERS]
+    found = [(i, writer(f.type)) for i, f in enumerate(service.plan.features)]
+    special = [(i, to_text) for i, to_text in found if to_text is not None]
 
     def write(values: Sequence[object]) -> list[object]:
         row = list(values)
-        for i, writer in special:
+        for i, to_text in special:
             if row[i] is not None:
-                row[i] = writer(row[i])
+                row[i] = to_text(row[i])
         return row
 
     return write

@@ -16,7 +16,7 @@ from onefold.features.errors import NotFoundError
 from onefold.serving.catalog import Catalog
 from onefold.serving.errors import ApiError, internal
 from onefold.serving.pages import JSON, SUMMARIES, Page
-from onefold.serving.rows import EXAMPLES
+from onefold.serving.rows import example
 
 logger = logging.getLogger("onefold.serving")
 Answering = Callable[[str, bytes], tuple[int, bytes]]
@@ -83,7 +83,7 @@ def documented(catalog: Catalog) -> Iterator[tuple[str, dict[str, Any]]]:
     service = next((m.service for m in catalog.models.values()), next(iter(catalog.services.values()), None))
     row = service.rows.example() if service else {}
     name = service.name if service else "a_service"
-    entities = {f.name: [EXAMPLES[f.type.name]] for f in service.rows.fields} if service else {}
+    entities = {f.name: [example(f.type)] for f in service.rows.fields} if service else {}
     yield (
         "/v1/score/{model}",
         _options(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from onefold.features.errors import nearest
-from onefold.features.types import TIMESTAMP, Field
-from onefold.features.values import Parser, parse_timestamp, parser, shown
+from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType, Field
+from onefold.features.values import Parser, decimal_text, parse_timestamp, parser, shown
 from onefold.serving.errors import ApiError, invalid
 
 if TYPE_CHECKING:
@@ -98,17 +98,24 @@ class RowReader:
 
     def example(self) -> dict[str, object]:
         """A row that this service takes, for the documentation and for messages."""
-        return {f.name: EXAMPLES[f.type.name] for f in self.fields} | {TIME: EXAMPLES[TIMESTAMP.name]}
+        return {f.name: example(f.type) for f in self.fields} | {TIME: example(TIMESTAMP)}
 
     def example_text(self) -> str:
         return orjson.dumps([self.example()]).decode()
 
 
-EXAMPLES: dict[str, object] = {
-    "BOOLEAN": True,
-    "BIGINT": 7,
-    "DOUBLE": 1.5,
-    "VARCHAR": "JFK",
-    "TIMESTAMP": "2013-12-01T08:30:00Z",
-    "DATE": "2013-12-01",
+_EXAMPLES: dict[DataType, object] = {
+    BOOLEAN: True,
+    BIGINT: 7,
+    DOUBLE: 1.5,
+    VARCHAR: "JFK",
+    TIMESTAMP: "2013-12-01T08:30:00Z",
+    DATE: "2013-12-01",
 }
+
+
+def example(kind: DataType) -> object:
+    """A value of the type, as JSON has it."""
+    if kind.item is not None:
+        return [example(kind.item)]
+    return decimal_text(1, kind.scale) if kind.is_decimal else _EXAMPLES[kind]

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from onefold.features.contract import GoldenRow, ModelContract, ModelInput
+from onefold.features.contract import GoldenRow, ModelContract, ModelInput, refusal
 from onefold.features.errors import MismatchError, ModelError, OnefoldError
+from onefold.features.types import parse_type
+from onefold.features.values import decimal_double
 from onefold.serving.onnx_file import OnnxFile, inspect
 
 INPUT, OUTPUT = "features", "score"
-NUMBERS = frozenset({"BOOLEAN", "BIGINT", "DOUBLE"})
 
 
 class Vector(Protocol):
@@ -38,10 +39,14 @@ class Vector(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A loaded model. `score` is its hot path and may be called from any thread."""
+    """A loaded model. `score` is its hot path and may be called from any thread.
+
+    scales: place and scale of each input that is DECIMAL.
+    """
 
     contract: ModelContract
     session: Any
+    scales: Sequence[tuple[int, int]] = ()
 
     @property
     def name(self) -> str:
@@ -74,16 +79,24 @@ class Model:
         _check_opsets(contract, inspect(data))
         session = _open(data)
         _check_shape(session, contract)
-        model = cls(contract, session)
+        model = cls(contract, session, _scales(contract))
         model._check_golden()
         return model
 
-    def score(self, rows: Sequence[Sequence[object]]) -> list[float]:
+    def score(self, rows: Sequence[Sequence[Any]]) -> list[float]:
         """Scores of rows of internal values in service order; the FLOAT scores, widened.
 
-        DOUBLE is cast to FLOAT last, NULL is NaN, BOOLEAN is 0 or 1.
+        DOUBLE is cast to FLOAT last, NULL is NaN, BOOLEAN is 0 or 1, DECIMAL its nearest DOUBLE.
         """
-        return self.run(np.array([[math.nan if v is None else v for v in row] for row in rows], dtype=np.float64))
+        if self.scales:
+            rows = [self._doubles(row) for row in rows]
+        return self.run(_matrix(rows))
+
+    def _doubles(self, row: Sequence[Any]) -> list[Any]:
+        found = list(row)
+        for i, scale in self.scales:
+            found[i] = None if row[i] is None else decimal_double(row[i], scale)
+        return found
 
     def run(self, table: npt.NDArray[np.float64]) -> list[float]:
         """The same for a matrix [rows, features]; NULL is NaN already."""
@@ -99,8 +112,8 @@ class Model:
         if any(len(row.values) != len(self.contract.inputs) for row in golden):
             raise ModelError(f"a golden row has not {len(self.contract.inputs)} values; export the model again")
         try:
-            alone = [self.score([row.values])[0] for row in golden]
-            together = self.score([row.values for row in golden])
+            alone = [self.run(_matrix([row.values]))[0] for row in golden]
+            together = self.run(_matrix([row.values for row in golden]))
         except Exception as error:  # a graph can fail on its first run, with any error of ONNX Runtime's
             raise ModelError(f"its golden rows cannot be scored ({_reason(error)}); export it again") from error
         if len(together) != len(golden):
@@ -116,6 +129,15 @@ class Model:
                 f"it was exported with onnxruntime {trained}, this is {ort.__version__}: "
                 "export the model again with this version, or install that one"
             )
+
+
+def _matrix(rows: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
+    return np.array([[math.nan if v is None else v for v in row] for row in rows], dtype=np.float64)
+
+
+def _scales(contract: ModelContract) -> tuple[tuple[int, int], ...]:
+    kinds = [parse_type(item.type) for item in contract.inputs]
+    return tuple((i, kind.scale) for i, kind in enumerate(kinds) if kind.is_decimal)
 
 
 def read_contract(folder: Path) -> ModelContract:
@@ -165,9 +187,10 @@ def _open(data: bytes) -> Any:
 
 
 def _check_shape(session: Any, contract: ModelContract) -> None:
-    words = [i for i in contract.inputs if i.type not in NUMBERS]
-    if words:
-        raise ModelError(f"feature {words[0].name!r} is {words[0].type}; a model takes BOOLEAN, BIGINT and DOUBLE only")
+    for item in contract.inputs:
+        why = refusal(item)
+        if why is not None:
+            raise ModelError(why)
     width = len(contract.inputs)
     inputs, outputs = session.get_inputs(), {o.name: o for o in session.get_outputs()}
     found = [(i.name, i.type, i.shape[1:]) for i in inputs]

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from onefold.features.contract import ModelInput
+from onefold.features.contract import ModelInput, refusal
 from onefold.features.errors import ModelError, nearest
+from onefold.features.types import BIGINT, BOOLEAN, DOUBLE, DataType, parse_type
+from onefold.offline.arrow import doubles
 
-_FITS: dict[str, Callable[[pa.DataType], bool]] = {
-    "BOOLEAN": pa.types.is_boolean,
-    "BIGINT": pa.types.is_integer,
-    "DOUBLE": pa.types.is_floating,
+_FITS: dict[DataType, Callable[[pa.DataType], bool]] = {
+    BOOLEAN: pa.types.is_boolean,
+    BIGINT: pa.types.is_integer,
+    DOUBLE: pa.types.is_floating,
 }
 
 
@@ -34,11 +36,9 @@ def to_matrix(table: pa.Table, inputs: Sequence[ModelInput], *, dtype: type[np.f
 def check_inputs(inputs: Sequence[ModelInput]) -> None:
     """ModelError, naming them, where features have a type that a model cannot take."""
     for item in inputs:
-        if item.type not in _FITS:
-            raise ModelError(
-                f"feature {item.name!r} is {item.type}, and a model takes BOOLEAN, BIGINT or DOUBLE; leave it out of "
-                "the service, or make a number of it in an on-demand view (as with CASE or extract)"
-            )
+        why = refusal(item)
+        if why is not None:
+            raise ModelError(why)
 
 
 def check_finite(matrix: np.ndarray, inputs: Sequence[ModelInput]) -> None:
@@ -56,8 +56,7 @@ def _doubles(table: pa.Table, item: ModelInput) -> np.ndarray:
     if item.name not in table.column_names:
         raise ModelError(f"feature {item.name!r} is not in the table{nearest(item.name, table.column_names)}")
     column = table[item.name]
-    if not (_FITS[item.type](column.type) or pa.types.is_null(column.type)):
+    fits = _FITS.get(parse_type(item.type), pa.types.is_decimal128)
+    if not (fits(column.type) or pa.types.is_null(column.type)):
         raise ModelError(f"feature {item.name!r} is {item.type}, found a column of Arrow type {column.type}")
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
+    return np.asarray(doubles(column).to_numpy())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onefold.features.functions import equal
+from onefold.offline.arrow import to_internal
 
 Mask = npt.NDArray[np.bool_]
 Column: TypeAlias = "pa.Array | pa.ChunkedArray"
@@ -23,6 +24,9 @@ def differing(served: Column, expected: Column, *, ulps: int = 0) -> Mask:
     a_null, b_null = (as_mask(pc.is_null(x)) for x in (served, expected))
     if pa.types.is_floating(served.type):
         unequal = _distance(_ranks(served), _ranks(expected)) > ulps
+    elif pa.types.is_list(served.type):
+        pairs = zip(to_internal(served), to_internal(expected), strict=True)
+        unequal = np.array([not same(a, b, ulps=ulps) for a, b in pairs], dtype=bool)
     else:
         unequal = ~as_mask(pc.fill_null(pc.equal(served, expected), True))
     found: Mask = (a_null != b_null) | (~a_null & ~b_null & unequal)
@@ -70,6 +74,8 @@ def same(a: Any, b: Any, *, ulps: int = 0) -> bool:
     """Whether two plain values of one type are equal, as `differing` has it."""
     if a is None or b is None:
         return a is b
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(same(x, y, ulps=ulps) for x, y in zip(a, b, strict=True))
     if ulps and isinstance(a, float):
         return ulps_apart(a, b) <= ulps
     return bool(equal(a, b))

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from onefold.features.contract import ModelInput
 from onefold.features.errors import OnefoldError
+from onefold.offline.arrow import doubles
 from onefold.offline.served import ServedInputs
 from onefold.serving.scorer import Model
 from onefold.verify.compare import Column, as_mask, differing, numpy_of, same
@@ -120,13 +121,4 @@ def _finding(vector: Finding | None, *, follows: bool) -> Finding:
 
 def _matrix(columns: Sequence[Column]) -> Matrix:
     """[rows, features] of DOUBLEs; NULL is NaN."""
-    made = []
-    for column in columns:
-        values = np.array(numpy_of(pc.fill_null(column, _zero(column.type)))).astype(np.float64)
-        values[as_mask(pc.is_null(column))] = np.nan
-        made.append(values)
-    return np.column_stack(made)
-
-
-def _zero(kind: pa.DataType) -> pa.Scalar:
-    return pa.scalar(0).cast(kind)
+    return np.column_stack([numpy_of(doubles(column)) for column in columns])

@@ -20,7 +20,7 @@ from onefold.features.layout import Layout, hash_id
 from onefold.features.plans import Group
 from onefold.features.records import Events
 from onefold.features.types import TIMESTAMP
-from onefold.offline.arrow import ARROW, to_internal
+from onefold.offline.arrow import from_internal, to_internal
 from onefold.offline.engine import connect, events_relation, parquet_relation
 from onefold.verify.report import Cause
 
@@ -118,7 +118,7 @@ class GroupStates:
         fields = layout.key_fields
         count, (lows, highs) = len(times), zip(*times.values(), strict=True)
         reached = [None if reach is None else t - reach for t in lows]
-        columns = [pa.array(values, ARROW[f.type]) for values, f in zip(zip(*times, strict=True), fields, strict=True)]
+        columns = [from_internal(values, f.type) for values, f in zip(zip(*times, strict=True), fields, strict=True)]
         columns += [pa.array(range(count)), pa.array(reached, pa.int64()), pa.array(highs, pa.int64())]
         wanted = pa.table(columns, names=[*(f"k{i}" for i in range(len(fields))), "_w", "low", "high"])
         keys = [f"make_timestamp(epoch_us(k{i}))" if f.type == TIMESTAMP else f"k{i}" for i, f in enumerate(fields)]

@@ -23,7 +23,7 @@ from onefold.features.errors import NotFoundError
 from onefold.features.loading import load_project
 from onefold.features.project import Project
 from onefold.features.protocols import Record
-from onefold.offline.arrow import ARROW, from_internal, schema_of
+from onefold.offline.arrow import arrow_type, from_internal, schema_of
 from onefold.streaming.decode import Decoder
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -186,7 +186,7 @@ def test_events_are_in_event_time_order_and_fit_their_schema(data: FlightsData, 
     for path in (data.events[source], data.past[source]):
         table = pq.read_table(path)
         assert dict(zip(table.schema.names, table.schema.types, strict=True)) == {
-            f.name: ARROW[f.type] for f in definition.fields
+            f.name: arrow_type(f.type) for f in definition.fields
         }
         times = table[definition.event_time].cast(pa.int64()).to_pylist()
         assert times == sorted(times)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Context, Decimal
 
 import pyarrow as pa
 import pytest
@@ -18,8 +19,10 @@ from onefold.features.types import (
     TIMESTAMP_MIN,
     VARCHAR,
     Field,
+    decimal,
+    list_of,
 )
-from onefold.offline.arrow import ARROW, conform, from_internal, rows_of, schema_of, to_internal, type_of
+from onefold.offline.arrow import arrow_type, conform, doubles, from_internal, rows_of, schema_of, to_internal, type_of
 
 UTC = pa.timestamp("us", tz="UTC")
 
@@ -37,13 +40,24 @@ def conformed(array: pa.Array, kind: object) -> pa.ChunkedArray:
         (VARCHAR, ["", None, "naïve \U0001f600 \x00"]),
         (TIMESTAMP, [TIMESTAMP_MIN, None, -1, 0, TIMESTAMP_MAX]),
         (DATE, [-719_162, None, 2_932_896]),
+        (decimal(5, 2), [-99_999, None, 1]),
+        (decimal(38, 10), [1 - 10**38, None, 10**38 - 1, -1, 2**64, -(2**63)]),
+        (list_of(BIGINT), [(1, None), None, (), (2**63 - 1,)]),
+        (list_of(VARCHAR), [("é", ""), (None,)]),
+        (list_of(TIMESTAMP), [(TIMESTAMP_MIN, TIMESTAMP_MAX), None]),
+        (list_of(decimal(38, 0)), [None, (10**38 - 1, None), ()]),
+        (list_of(BOOLEAN), []),
     ],
 )
 def test_internal_values_survive_a_round_trip(kind: object, values: list[object]) -> None:
     array = from_internal(values, kind)  # type: ignore[arg-type]
-    assert array.type == ARROW[kind]  # type: ignore[index]
+    assert array.type == arrow_type(kind)  # type: ignore[arg-type]
     assert to_internal(array) == values
     assert to_internal(conformed(array, kind)) == values
+    assert to_internal(array.slice(1)) == values[1:]
+    halves = pa.chunked_array([array.slice(0, 1), array.slice(1)])
+    assert to_internal(halves) == to_internal(conformed(halves, kind)) == values
+    array.validate(full=True)
     assert type_of(array.type) == kind
 
 
@@ -66,6 +80,16 @@ def test_schema_keeps_order_and_marks_required_columns() -> None:
         (pa.array([2], pa.timestamp("s", tz="+00:00")), TIMESTAMP, [2_000_000]),
         (pa.array([2, None], pa.timestamp("us", tz="Etc/UTC")), TIMESTAMP, [2, None]),
         (pa.nulls(2), TIMESTAMP, [None, None]),
+        (pa.nulls(2), list_of(BIGINT), [None, None]),
+        (pa.array([Decimal("1.50"), None], pa.decimal128(9, 3)), decimal(5, 2), [150, None]),
+        (pa.array([Decimal("1.5")], pa.decimal256(50, 1)), decimal(38, 30), [15 * 10**29]),
+        (pa.array([Decimal("1.5")], pa.decimal32(5, 1)), decimal(5, 2), [150]),
+        (pa.array([7, None], pa.int8()), decimal(5, 2), [700, None]),
+        (pa.array([2**64 - 1], pa.uint64()), decimal(38, 17), [(2**64 - 1) * 10**17]),
+        (pa.array([[1, None], None, []], pa.large_list(pa.int8())), list_of(BIGINT), [(1, None), None, ()]),
+        (pa.array([[1, 2], None], pa.list_(pa.int32(), 2)), list_of(DOUBLE), [(1.0, 2.0), None]),
+        (pa.array([[None], []], pa.list_(pa.null())), list_of(DATE), [(None,), ()]),
+        (pa.array([["a"]], pa.list_(pa.dictionary(pa.int8(), pa.string()))), list_of(VARCHAR), [("a",)]),
     ],
 )
 def test_casts_lose_nothing(array: pa.Array, kind: object, expected: list[object]) -> None:
@@ -98,6 +122,12 @@ def test_doubles_are_canonical() -> None:
         (pa.array([1]), BOOLEAN, ["int64", "BOOLEAN"]),
         (pa.array([TIMESTAMP_MAX + 1], pa.int64()).cast(UTC), TIMESTAMP, ["years 0001 to 9999"]),
         (pa.array([2**31 - 1], pa.int32()).cast(pa.date32()), DATE, ["years 0001 to 9999"]),
+        (pa.array([Decimal("1.501")], pa.decimal128(9, 3)), decimal(5, 2), ["does not fit DECIMAL(5,2)", "data loss"]),
+        (pa.array([1000]), decimal(5, 2), ["does not fit DECIMAL(5,2)"]),
+        (pa.array([1.5]), decimal(5, 2), ["double", "DECIMAL(5,2)", "decimal128(5, 2)"]),
+        (pa.array([[1.5]]), list_of(BIGINT), ["list<item: double>", "BIGINT[]"]),
+        (pa.array([1]), list_of(BIGINT), ["int64", "BIGINT[]"]),
+        (pa.array([[TIMESTAMP_MAX + 1]], pa.list_(UTC)), list_of(TIMESTAMP), ["years 0001 to 9999"]),
         (pa.array([2**62], pa.int64()).cast(pa.timestamp("s", tz="UTC")), TIMESTAMP, ["does not fit TIMESTAMP"]),
     ],
 )
@@ -106,6 +136,14 @@ def test_what_does_not_fit_is_refused_in_words(array: pa.Array, kind: object, wo
         conformed(array, kind)
     assert str(caught.value).startswith("spine: column 'x'")
     assert all(word in str(caught.value) for word in words)
+
+
+def test_numbers_become_the_nearest_double() -> None:
+    wide = [10**17 + 1, 3, None, 10**38 - 1]
+    found = doubles(from_internal(wide, decimal(38, 1)))
+    assert found.to_pylist() == [None if v is None else float(Decimal(v).scaleb(-1, Context(prec=50))) for v in wide]
+    assert doubles(pa.array([True, None, False])).to_pylist() == [1.0, None, 0.0]
+    assert doubles(pa.array([2**53 + 1])).to_pylist() == [2.0**53]
 
 
 def test_missing_column_names_the_nearest() -> None:
