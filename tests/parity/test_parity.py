@@ -12,12 +12,11 @@ from tests.parity.strategies import cases
 
 EXAMPLES = int(os.environ.get("ONEFOLD_PARITY_EXAMPLES", "0"))
 """How many random cases each engine gets; without it, a fixed set."""
-USUAL = {"state": 1000, "served": 80}
 
 
-def effort(engine: str) -> settings:
+def effort(usual: int) -> settings:
     return settings(
-        max_examples=EXAMPLES or USUAL.get(engine, 250),
+        max_examples=EXAMPLES or usual,
         derandomize=not EXAMPLES,
         database=None,
         deadline=None,
@@ -27,7 +26,7 @@ def effort(engine: str) -> settings:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_value_has_the_bits_of_the_oracle(engine: str) -> None:
-    @effort(engine)
+    @effort(ENGINES[engine].usual)
     @given(cases())
     def check(case: Case) -> None:
         assert_same_rows(ENGINES[engine](case), by_oracle(case), case)

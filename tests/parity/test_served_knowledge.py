@@ -31,7 +31,7 @@ def late(case: Case, group: Group, row: int, knew: Knowledge) -> int:
     return found
 
 
-@effort("served")
+@effort(80)
 @given(cases(), st.data())
 def test_a_row_takes_what_it_knew_and_counts_what_came_late(case: Case, data: st.DataObject) -> None:
     knowledge = st.dictionaries(st.integers(0, 2), st.integers(-1, 2 * len(case.events["events"].rows)), max_size=3)

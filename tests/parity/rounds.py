@@ -1,0 +1,114 @@
+"""Rounds of random cases: drawn from a seed, judged by the oracle, and shrunk where an engine differs.
+
+A round is what one seed draws, so that its number says how to draw the same cases again (with the same strategies and
+the same Hypothesis).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.parity.engines import ENGINES, Case, Row, by_oracle, differences
+from tests.parity.strategies import batches
+
+DRAWS = 10
+"""How many draws a round has."""
+WORLDS = 16
+"""How many cases most draws stand for."""
+Judge = Callable[[Case], list[Row]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where an engine does not give what the oracle gives: draw `at` of round `seed`, and what was wrong."""
+
+    engine: str
+    seed: int
+    at: int
+    wrong: tuple[str, ...]
+    case: Case
+
+    @property
+    def repeat(self) -> str:
+        return f"make parity SEED={self.seed}:{self.at} ENGINES={self.engine}"
+
+
+def _settings(*phases: Phase) -> settings:
+    return settings(max_examples=DRAWS, phases=phases, database=None, deadline=None,
+                    suppress_health_check=list(HealthCheck))  # fmt: skip
+
+
+def draw(number: int) -> list[Case]:
+    """The cases of a round."""
+    found: list[Case] = []
+
+    @seed(number)
+    @_settings(Phase.generate)
+    @given(batches(WORLDS))
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    collect()
+    return found
+
+
+def wrong(evaluate: Judge, case: Case, expected: Sequence[Row] | None = None) -> list[str]:
+    """What an engine gets wrong in a case; an error that it raises is wrong too."""
+    expected = by_oracle(case) if expected is None else expected
+    try:
+        return differences(evaluate(case), expected, case)
+    except Exception as error:
+        return [f"raised {type(error).__name__}: {str(error)[:500]}"]
+
+
+def judge(engine: str, number: int, cases: Sequence[Case], expected: Sequence[list[Row]]) -> Iterator[Difference]:
+    """Where an engine differs in a round."""
+    many = ENGINES[engine].many
+    found: Sequence[list[Row] | None] = [None] * len(cases)
+    if many is not None:
+        try:
+            found = many(cases)
+        except Exception:
+            found = [None] * len(cases)  # each is asked alone, which says whose error it is
+    for at, (case, rows, want) in enumerate(zip(cases, found, expected, strict=True)):
+        said = wrong(ENGINES[engine], case, want) if rows is None else differences(rows, want, case)
+        if said:
+            yield Difference(engine, number, at, tuple(said), case)
+
+
+class _Differs(Exception):
+    pass
+
+
+class _Enough(BaseException):
+    pass
+
+
+def shrink(found: Difference, *, seconds: float) -> Difference:
+    """The smallest case like it that Hypothesis finds within so many seconds."""
+    end, met, smallest = time.monotonic() + seconds, -1, found
+
+    @seed(found.seed)
+    @_settings(Phase.generate, Phase.shrink)
+    @given(batches(WORLDS))
+    def check(case: Case) -> None:
+        nonlocal met, smallest
+        met += 1
+        if met < found.at:
+            return
+        if time.monotonic() > end:
+            raise _Enough
+        said = wrong(ENGINES[found.engine], case)
+        if said:
+            smallest = Difference(found.engine, found.seed, found.at, tuple(said), case)
+            raise _Differs
+
+    try:
+        check()
+    except (_Differs, _Enough):
+        pass
+    return smallest

@@ -1,0 +1,88 @@
+"""Random events and spines: on the edges of windows, tied, late, twice, at the ends of time, for keys of one side only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from onefold.features.types import BIGINT_MAX, BIGINT_MIN, TIMESTAMP_MAX, TIMESTAMP_MIN, fields
+from tests.parity.aggregates import DAY, LENGTHS
+from tests.parity.values import BIGINTS, DOUBLES, PALETTES
+
+SCHEMA = {
+    "k": "VARCHAR", "k2": "BIGINT", "at": "TIMESTAMP", "x": "DOUBLE", "y": "DOUBLE", "n": "BIGINT", "ts": "BIGINT",
+    "ok": "BOOLEAN", "c0": "VARCHAR", "d": "DATE", "w": "TIMESTAMP", "id": "VARCHAR",
+}  # fmt: skip
+"""Two columns bear names that engines use inside. Marked for those who add a type: a column of it."""
+REQUEST = {"r": "DOUBLE", "q": "BIGINT"}
+
+_HOUR = DAY // 24
+_BASES = (0, 1_362_096_000_000_000, TIMESTAMP_MIN + 15 * DAY, TIMESTAMP_MAX - 15 * DAY, -DAY * 400, -1)
+_K = (("a",), ("a",), ("a", "a", None), ("é", "e\u0301", ""), ("a", "b"), ("a", "A", "a "))
+_K2 = ((1,), (1,), (1, 1, None), (BIGINT_MIN, BIGINT_MAX), (-1, 0))
+_UNITS = (1, 1, 1, 1, _HOUR, DAY)
+"""What event times are truncated to: to the microsecond (not at all), the hour, or the day."""
+
+Event = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class World:
+    """Events in order of arrival with their positions, and rows (keys and request columns) with their times."""
+
+    events: tuple[tuple[tuple[int, int], Event], ...]
+    rows: tuple[dict[str, Any], ...]
+    times: tuple[int, ...]
+
+
+def _clamped(times: Sequence[int]) -> list[int]:
+    return [min(max(t, TIMESTAMP_MIN), TIMESTAMP_MAX) for t in times]
+
+
+@st.composite
+def times(draw: st.DrawFn, lengths: Sequence[str]) -> tuple[st.SearchStrategy[int], list[int]]:
+    """Times of events, and of rows: on each other, on the edges of windows, and one microsecond beside them."""
+    base, unit = draw(st.sampled_from(_BASES)), draw(st.sampled_from(_UNITS))
+    steps = [LENGTHS[n] for n in lengths]
+    edges = [base - step + beside for step in (0, *steps) for beside in (0, 0, 1, -1)]
+    asked = [base, base + 1, base + steps[0], base - steps[-1]]
+    return st.sampled_from(_clamped([t // unit * unit for t in (*edges, base + steps[-1])])), _clamped(asked)
+
+
+@st.composite
+def _copies(draw: st.DrawFn, event: st.SearchStrategy[Event], events: Sequence[Event]) -> Event:
+    """Another event of the key, time and id of one that is there."""
+    pairs = zip(SCHEMA, draw(st.sampled_from(events)), draw(event), strict=True)
+    return tuple(old if name in ("k", "k2", "at", "id") else new for name, old, new in pairs)
+
+
+@st.composite
+def _rows(
+    draw: st.DrawFn, events: Sequence[Event], k: st.SearchStrategy[Any], k2: st.SearchStrategy[Any], then: Sequence[int]
+) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
+    """Rows and their times: most keys that events have, and another one, at every time that is asked for."""
+    met = list(dict.fromkeys(e[:2] for e in events))[: draw(st.sampled_from([4, 4, 4, 1]))]
+    met.append((draw(k | st.just("never")), draw(k2)))
+    request = draw(st.lists(st.fixed_dictionaries({"r": draw(DOUBLES), "q": draw(BIGINTS)}), min_size=1, max_size=3))
+    pairs = [(key, t) for key in met for t in dict.fromkeys(then)]
+    rows = [{"k": key[0], "k2": key[1], **request[i % len(request)]} for i, (key, _) in enumerate(pairs)]
+    return tuple(rows), tuple(t for _, t in pairs)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, lengths: Sequence[str], ids: bool) -> World:
+    """Events and rows for windows of these lengths. ids: whether ids matter, and so events come twice."""
+    when, then = draw(times(lengths))
+    values = {f.name: draw(PALETTES[f.type]) for f in fields(SCHEMA)}
+    k, k2 = st.sampled_from(draw(st.sampled_from(_K))), st.sampled_from(draw(st.sampled_from(_K2)))
+    values |= {"k": k, "k2": k2, "at": when, "id": st.sampled_from(["i", "j", "k"])}
+    event = st.tuples(*(values[name] for name in SCHEMA))
+    events = draw(st.lists(event, min_size=draw(st.sampled_from([0, 4, 8])), max_size=14))
+    if ids and events:
+        events += draw(st.lists(_copies(event, events), max_size=5))
+    sequences = draw(st.lists(st.integers(0, 1), min_size=len(events), max_size=len(events)))
+    placed = tuple(((s, 2 * i + 1), row) for i, (s, row) in enumerate(zip(sequences, events, strict=True)))
+    return World(placed, *draw(_rows(events, k, k2, then)))
