@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow mutants lint format bench bench-all lock gpu clean
+.PHONY: help setup demo test test-slow parity mutants lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -38,6 +38,10 @@ test: lint ## lint, then every test that is not slow
 
 test-slow: $(READY) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+parity: $(READY) ## random cases over all engines, judged by the oracle: make parity MINUTES=60 [WORKERS=2]
+	@$(BIN)/python -m tests.parity --minutes $(or $(MINUTES),1) --workers $(or $(WORKERS),1) \
+	  $(if $(ENGINES),--engines $(ENGINES)) $(if $(SEED),--seed $(SEED))
 
 mutants: $(READY) ## plant faults in the engines, and see that the parity tests find each (half an hour)
 	$(BIN)/python -m tests.parity.mutants

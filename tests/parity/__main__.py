@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import random
 import sys
 import time
 from collections import Counter
@@ -26,14 +25,10 @@ from rich.console import Console
 from rich.live import Live
 
 from tests.parity.engines import ENGINES, by_oracle
-from tests.parity.rounds import Difference, draw, judge, shrink
+from tests.parity.rounds import SHRINK, draw, judge, report, shrink, work
 
 EVERY = 30.0
 """Seconds between two lines where stdout is no terminal."""
-SHRINK = 90.0
-"""Seconds that the shrinking of a case may take."""
-SHRUNK = 3
-"""How many differences of an engine each worker shrinks."""
 
 
 @dataclass
@@ -60,33 +55,6 @@ class Tally:
             f"parity: {self.cases:,} cases, {len(self.by_engine)} engines, {self.found} differences "
             f"in {minutes:.1f} min"
         )
-
-
-def report(found: Difference, first: Difference) -> str:
-    """What a reader needs: what differs, the case, and how to repeat it."""
-    said = "\n".join(found.wrong[:5])
-    return f"DIFFERENCE: {found.engine}\n{said}\n{found.case!r}\nrepeat: {first.repeat}\n"
-
-
-def work(worker: int, engines: list[str], first: int, until: float, out: Any) -> None:
-    """Rounds until the time is over. Sends (cases by engine, reports) behind each."""
-    seeds, rounds, shrunk = random.Random(first + worker), 0, Counter[str]()
-    while time.time() < until:
-        number = seeds.getrandbits(48)
-        cases = draw(number)
-        expected = [by_oracle(case) for case in cases]
-        counts, reports = Counter(oracle=sum(c.count for c in cases)), []
-        for engine in engines:
-            if (rounds + worker) % ENGINES[engine].share:
-                continue
-            for found in judge(engine, number, cases, expected):
-                shrunk[engine] += 1
-                small = shrink(found, seconds=SHRINK) if shrunk[engine] <= SHRUNK else found
-                reports.append(report(small, found))
-            counts[engine] += counts["oracle"]
-        rounds += 1
-        out.put((counts, reports))
-    out.put(None)
 
 
 @contextmanager

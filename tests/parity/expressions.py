@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 
 from hypothesis import strategies as st
 
-from onefold.features.functions import FUNCTIONS
+from onefold.features.functions import FUNCTIONS, Function, Overload
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 from tests.parity.values import LITERALS
 
@@ -27,25 +28,23 @@ SCALARS = (I, F, S, T, D, B)
 # Marked for those who add to the subset: what is no plain call of one typed form, as a cast, CASE or IN, by its type.
 FORMS: dict[DataType, list[Form]] = {
     B: [
-        ("({} = {})", (I, F)), ("({} AND {})", (B, B)), ("({} OR {})", (B, B)), ("(NOT {})", (B,)),
+        ("({} = {})", (I, F)), ("({} AND {})", (B, B)), ("({} OR {})", (B, B)),
         *[("({} IS NULL)", (k,)) for k in SCALARS], *[("({} IS NOT DISTINCT FROM {})", (k, k)) for k in SCALARS],
-        ("({} IS DISTINCT FROM {})", (F, F)), ("({} IN ({}, {}, {}))", (I, I, I, I)), ("({} NOT IN ({}, {}))", (S, S, S)),
+        ("({} IS DISTINCT FROM {})", (F, F)), ("({} IN ({}, {}, {}))", (I, I, I, I)),
+        ("({} NOT IN ({}, {}))", (S, S, S)),
         ("({} BETWEEN {} AND {})", (F, F, F)), ("({} NOT BETWEEN {} AND {})", (T, T, T)), ("({} IS TRUE)", (B,)),
         ("CAST({} AS BOOLEAN)", (I,)),
     ],
     I: [
         ("CAST({} AS BIGINT)", (F,)), ("CAST({} AS BIGINT)", (B,)), ("TRY_CAST({} AS BIGINT)", (S,)),
-        ("extract(minute FROM {})", (T,)), ("year({})", (D,)), ("isodow({})", (T,)),
+        ("extract(minute FROM {})", (T,)),
     ],
     F: [
         ("({} * {})", (I, F)), ("CAST({} AS DOUBLE)", (I,)), ("CAST({} AS DOUBLE)", (B,)),
-        ("CASE {} WHEN {} THEN {} END", (I, I, F)), ("({} / {})", (I, I)), ("(- {})", (F,)),
+        ("CASE {} WHEN {} THEN {} END", (I, I, F)), ("({} / {})", (I, I)),
     ],
     S: [("CAST({} AS VARCHAR)", (I,))],
-    T: [
-        ("CAST({} AS TIMESTAMP)", (D,)),
-        *[(f"date_trunc('{unit}', {{}})", (T,)) for unit in ("minute", "hour", "day", "month")],
-    ],
+    T: [("CAST({} AS TIMESTAMP)", (D,))],
     D: [("CAST({} AS DATE)", (T,))],
 }  # fmt: skip
 for _kind in SCALARS:
@@ -56,31 +55,37 @@ for _kind in SCALARS:
             ("GREATEST({}, {}, {})", (_kind, _kind, _kind)),
         ]  # fmt: skip
 
-_SPELLED = {"neg": "(- {})", "not": "(NOT {})"}
-_OPERATOR = re.compile(r"\W+")
+_ARGUMENT = re.compile(r"\b[xyz]\b")
 
 
-def spelling(op: str, count: int) -> str | None:
-    """How SQL writes a function of the catalogue with so many arguments; None where `FORMS` has it."""
-    if op in _SPELLED:
-        return _SPELLED[op]
-    if _OPERATOR.fullmatch(op):
-        return f"({{}} {op} {{}})"
-    if op.startswith("trunc_"):
-        return None
-    return f"{op}({', '.join(['{}'] * count)})"
+def spelling(function: Function) -> str:
+    """How SQL writes a function of the catalogue, with {} for its arguments."""
+    text = function.written.replace("-x", "- x")
+    assert "..." not in text, f"{function.name!r} takes any number of arguments: put its forms into FORMS"
+    spelled = _ARGUMENT.sub("{}", text)
+    return spelled if function.is_called else f"({spelled})"
+
+
+@cache
+def overloads(function: Function) -> tuple[Overload, ...]:
+    """The typed forms of a function over the types of columns, those included that are made for types."""
+    found = dict.fromkeys(function.listed)
+    makers = [o for o in function.overloads if not isinstance(o, Overload)]
+    for kinds in product(COLUMNS, repeat=len(_ARGUMENT.findall(function.written)) if makers else 0):
+        found |= dict.fromkeys(made for maker in makers if (made := maker(kinds)) is not None)
+    return tuple(found)
 
 
 @cache
 def templates(kind: DataType, *, inexact: bool = False) -> list[Form]:
     """Forms that give a value of the type: those of the catalogue, and `FORMS`. inexact: `<= 1 ulp` ones instead."""
-    found: list[Form] = []
-    for op, overloads in FUNCTIONS.items():
-        for form in overloads:
-            text = spelling(op, len(form.args))
-            if text is not None and form.result == kind and form.inexact == inexact:
-                found.append((text, form.args))
-    return found if inexact else found + FORMS[kind]
+    found = [
+        (spelling(function), form.args)
+        for function in FUNCTIONS.values()
+        for form in overloads(function)
+        if form.result == kind and form.inexact == inexact and {*form.args} <= {*COLUMNS}
+    ]
+    return found if inexact else found + FORMS.get(kind, [])
 
 
 def expressions(kind: DataType, leaf: Leaf, depth: int) -> st.SearchStrategy[str]:

@@ -6,9 +6,13 @@ the same Hypothesis).
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
@@ -19,6 +23,10 @@ DRAWS = 10
 """How many draws a round has."""
 WORLDS = 16
 """How many cases most draws stand for."""
+SHRINK = 90.0
+"""Seconds that the shrinking of a case may take."""
+SHRUNK = 3
+"""How many differences of an engine each worker shrinks."""
 Judge = Callable[[Case], list[Row]]
 
 
@@ -107,8 +115,33 @@ def shrink(found: Difference, *, seconds: float) -> Difference:
             smallest = Difference(found.engine, found.seed, found.at, tuple(said), case)
             raise _Differs
 
-    try:
+    with contextlib.suppress(_Differs, _Enough):
         check()
-    except (_Differs, _Enough):
-        pass
     return smallest
+
+
+def report(found: Difference, first: Difference) -> str:
+    """What a reader needs: what differs, the case, and how to repeat it."""
+    said = "\n".join(found.wrong[:5])
+    return f"DIFFERENCE: {found.engine}\n{said}\n{found.case!r}\nrepeat: {first.repeat}\n"
+
+
+def work(worker: int, engines: list[str], first: int, until: float, out: Any) -> None:
+    """Rounds until the time is over. Sends (cases by engine, reports) behind each."""
+    seeds, rounds, shrunk = random.Random(first + worker), 0, Counter[str]()
+    while time.time() < until:
+        number = seeds.getrandbits(48)
+        cases = draw(number)
+        expected = [by_oracle(case) for case in cases]
+        counts, reports = Counter(oracle=sum(c.count for c in cases)), []
+        for engine in engines:
+            if (rounds + worker) % ENGINES[engine].share:
+                continue
+            for found in judge(engine, number, cases, expected):
+                shrunk[engine] += 1
+                small = shrink(found, seconds=SHRINK) if shrunk[engine] <= SHRUNK else found
+                reports.append(report(small, found))
+            counts[engine] += counts["oracle"]
+        rounds += 1
+        out.put((counts, reports))
+    out.put(None)

@@ -121,7 +121,8 @@ def case_of(definition: Definition, drawn: Sequence[World], *, steps: str = "") 
     plan = definition.plan(wide=wide)
     wanted = [f.name for f in (*plan.keys, *plan.request)]
     events: list[tuple[tuple[int, int], tuple[Any, ...]]] = []
-    rows, times = [], []
+    rows: list[dict[str, Any]] = []
+    times: list[int] = []
     for number, world in enumerate(drawn):
         at = 2 * len(events)
         tag = (number,) if wide else ()

@@ -1,4 +1,4 @@
-"""Random events and spines: on the edges of windows, tied, late, twice, at the ends of time, for keys of one side only."""
+"""Random events and spines: on the edges of windows, tied, late, twice, at the ends of time, of keys on one side."""
 
 from __future__ import annotations
 

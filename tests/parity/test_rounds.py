@@ -1,0 +1,55 @@
+"""The harness itself: a round can be drawn again, a fault is found, shrunk and said, and the verdict counts."""
+
+from __future__ import annotations
+
+import queue
+import time
+from unittest import mock
+
+from onefold.features import fold
+from tests.parity.__main__ import run
+from tests.parity.engines import by_oracle
+from tests.parity.rounds import draw, judge, report, shrink, work
+
+
+def test_a_round_is_what_its_number_draws() -> None:
+    first, second, other = draw(11), draw(11), draw(12)
+    assert [repr(c) for c in first] == [repr(c) for c in second] != [repr(c) for c in other]
+    assert {c.count for c in draw(11) + draw(12)} == {1, 16}
+
+
+def test_a_fault_is_found_shrunk_and_can_be_repeated() -> None:
+    strict = mock.patch.object(fold._View, "bounds", lambda self, window: (0, self.timeline.index(self._t)))
+    with strict:
+        found = next(d for n in range(9) for c in [draw(n)] for d in judge("state", n, c, [by_oracle(x) for x in c]))
+        small = shrink(found, seconds=20)
+        again = next(d for d in judge("state", found.seed, *_drawn(found.seed)) if d.at == found.at)
+    assert again.wrong == found.wrong
+    assert small.case.count == 1
+    assert sum(len(e.rows) for e in small.case.events.values()) <= 2
+    said = report(small, found)
+    assert f"repeat: make parity SEED={found.seed}:{found.at} ENGINES=state" in said
+    assert "the oracle has" in said
+
+
+def _drawn(number: int) -> tuple[list, list]:  # type: ignore[type-arg]
+    cases = draw(number)
+    return cases, [by_oracle(c) for c in cases]
+
+
+def test_a_worker_counts_what_each_engine_was_asked_and_what_differed() -> None:
+    out: queue.Queue[object] = queue.Queue()
+    broken = mock.patch.object(fold._View, "values", lambda self, slot, takes_nulls: ())
+    with broken, mock.patch("tests.parity.rounds.SHRUNK", 0):
+        work(0, ["state"], 5, time.time() + 0.01, out)
+    counts, reports = out.get_nowait()  # type: ignore[misc]
+    assert counts["state"] == counts["oracle"] > 10
+    assert reports
+    assert out.get_nowait() is None
+
+
+def test_a_run_says_one_line_and_is_its_exit_status(capfd) -> None:  # type: ignore[no-untyped-def]
+    assert run(["state"], minutes=0.02, workers=1, first=3) == 0
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert last.startswith("parity: ")
+    assert " cases, 1 engines, 0 differences in 0." in last
