@@ -131,13 +131,13 @@ class Engine:
     """A way of computing features.
 
     many: evaluates several cases at less cost than one by one, for engines whose jobs are dear; one result a case.
-    share: it takes part in every so many-th round of `make parity`. usual: its random cases in `make test`.
+    share: it takes part in every so many-th round of `make parity`. usual: how many draws it gets in `make test`.
     """
 
     evaluate: Callable[[Case], list[Row]]
     many: Callable[[Sequence[Case]], Sequence[list[Row]]] | None = None
     share: int = 1
-    usual: int = 150
+    usual: int = 30
 
     def __call__(self, case: Case) -> list[Row]:
         return self.evaluate(case)
@@ -148,7 +148,7 @@ ENGINES: Mapping[str, Engine] = {
     "duckdb-prefix": Engine(lambda case: by_duckdb(case, "prefix")),
     "duckdb-sorted": Engine(lambda case: by_duckdb(case, "sorted")),
     "duckdb-joined": Engine(lambda case: by_duckdb(case, "joined")),
-    "state": Engine(by_state, usual=600),
+    "state": Engine(by_state, usual=60),
 }
 
 

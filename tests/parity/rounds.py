@@ -127,9 +127,9 @@ def report(found: Difference, first: Difference) -> str:
 
 
 def work(worker: int, engines: list[str], first: int, until: float, out: Any) -> None:
-    """Rounds until the time is over. Sends (cases by engine, reports) behind each."""
+    """Rounds until the time is over, at least one. Sends (cases by engine, reports) behind each."""
     seeds, rounds, shrunk = random.Random(first + worker), 0, Counter[str]()
-    while time.time() < until:
+    while not rounds or time.time() < until:
         number = seeds.getrandbits(48)
         cases = draw(number)
         expected = [by_oracle(case) for case in cases]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.parity.engines import ENGINES, Case, assert_same_rows, by_oracle
-from tests.parity.strategies import cases
+from tests.parity.strategies import batches
 
 EXAMPLES = int(os.environ.get("ONEFOLD_PARITY_EXAMPLES", "0"))
-"""How many random cases each engine gets; without it, a fixed set."""
+"""How many draws each engine gets; without it, a fixed set."""
 
 
 def effort(usual: int) -> settings:
@@ -27,7 +27,7 @@ def effort(usual: int) -> settings:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_value_has_the_bits_of_the_oracle(engine: str) -> None:
     @effort(ENGINES[engine].usual)
-    @given(cases())
+    @given(batches(8))
     def check(case: Case) -> None:
         assert_same_rows(ENGINES[engine](case), by_oracle(case), case)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import queue
 import time
+from typing import Any
 from unittest import mock
+
+import pytest
 
 from onefold.features import fold
 from tests.parity.__main__ import run
-from tests.parity.engines import by_oracle
+from tests.parity.engines import Case, Row, by_oracle
 from tests.parity.rounds import draw, judge, report, shrink, work
 
 
@@ -32,24 +35,24 @@ def test_a_fault_is_found_shrunk_and_can_be_repeated() -> None:
     assert "the oracle has" in said
 
 
-def _drawn(number: int) -> tuple[list, list]:  # type: ignore[type-arg]
+def _drawn(number: int) -> tuple[list[Case], list[list[Row]]]:
     cases = draw(number)
     return cases, [by_oracle(c) for c in cases]
 
 
 def test_a_worker_counts_what_each_engine_was_asked_and_what_differed() -> None:
-    out: queue.Queue[object] = queue.Queue()
+    out: queue.Queue[Any] = queue.Queue()
     broken = mock.patch.object(fold._View, "values", lambda self, slot, takes_nulls: ())
     with broken, mock.patch("tests.parity.rounds.SHRUNK", 0):
         work(0, ["state"], 5, time.time() + 0.01, out)
-    counts, reports = out.get_nowait()  # type: ignore[misc]
+    counts, reports = out.get_nowait()
     assert counts["state"] == counts["oracle"] > 10
     assert reports
     assert out.get_nowait() is None
 
 
-def test_a_run_says_one_line_and_is_its_exit_status(capfd) -> None:  # type: ignore[no-untyped-def]
-    assert run(["state"], minutes=0.02, workers=1, first=3) == 0
+def test_a_run_says_one_line_and_is_its_exit_status(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["state"], minutes=0.01, workers=1, first=3) == 0
     last = capfd.readouterr().out.splitlines()[-1]
     assert last.startswith("parity: ")
     assert " cases, 1 engines, 0 differences in 0." in last
