@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView, OnDemandView
+from onefold.features.definitions import Branch, Entity, EventSource, FeatureService, FeatureView, OnDemandView
 from onefold.features.errors import OnefoldError
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Branch",
     "Entity",
     "EventSource",
     "FeatureService",

@@ -148,10 +148,15 @@ def _import(workspace: Workspace, source: EventSource) -> int:
     """Import what is new of a source's files; how many rows."""
     from onefold.progress import counted, on_stderr
 
-    if source.path is None:
-        return 0
-    with counted(on_stderr(), f"import {source.name}") as report:
-        return workspace.archive.import_files(source, _files(workspace, source.name, source.path), progress=report)
+    rows = 0
+    for branch in source.branches or (None,):
+        path = source.path if branch is None else branch.path
+        if path is not None:
+            name = source.name if branch is None else f"{source.name}.{branch.name}"
+            with counted(on_stderr(), f"import {name}") as report:
+                files = _files(workspace, name, path)
+                rows += workspace.archive.import_files(source, files, branch=branch, progress=report)
+    return rows
 
 
 def _files(workspace: Workspace, source: str, path: str) -> list[Path]:

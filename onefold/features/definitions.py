@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import get_args
 
-from onefold.features.errors import DefinitionError
 from onefold.features.types import DOUBLE, TIMESTAMP, DataType, Field, fields
+from onefold.features.errors import DefinitionError, nearest
+from onefold.features.values import parse_json
 
 
 def _check_kind(what: str, found: object, kind: type | UnionType) -> None:
@@ -57,7 +58,9 @@ class Entity:
 
     def __post_init__(self) -> None:
         _check_name("entity", self.name)
-        if not self.keys:
+        if self.keys and self.name == _NO_NAME:
+            raise DefinitionError(f"entity name {_NO_NAME!r} is Onefold's: it stands for views without keys; rename it")
+        if not self.keys and self.name != _NO_NAME:
             raise DefinitionError(f"entity {self.name!r} has no keys; give at least one, as keys={{'id': 'BIGINT'}}")
         for key in self.key_fields:
             if not key.type.is_key:
@@ -75,12 +78,38 @@ class Entity:
         return tuple(self.keys)
 
 
+_NO_NAME = "all_events"
+NO_ENTITY = Entity(name=_NO_NAME, keys={}, description="all events of a source together: what a view without keys has")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One of several places that a source's events come from; the source is the UNION ALL of its branches.
+
+    path: batch files (Parquet), as a source's. columns: a column of the source to what this branch calls it, where the
+    two differ. values: columns that this branch does not have, and what stands in them (as JSON writes it).
+    """
+
+    name: str
+    path: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name("branch", self.name)
+
+    def theirs(self, column: str) -> str:
+        """What this branch calls a column of the source."""
+        return self.columns.get(column, column)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EventSource:
     """An append-only table of facts.
 
     schema: column name to type; it must hold `event_time` (TIMESTAMP, UTC) and, if given, `event_id`.
     path: batch files (Parquet), relative to the project, imported once into the archive.
+    branches: where the events come from, if from several places; each has a path, feeds and names of its own.
     skew: how far ahead of its ingestion an event's time may lie before it no longer moves stream time.
     """
 
@@ -89,6 +118,7 @@ class EventSource:
     event_time: str
     event_id: str | None = None
     path: str | None = None
+    branches: Sequence[Branch] = ()
     skew: str = "1 hour"
     description: str = ""
     owner: str = ""
@@ -96,6 +126,7 @@ class EventSource:
 
     def __post_init__(self) -> None:
         _check_name("source", self.name)
+        _check_branches(self)
         columns = {f.name: f.type for f in self.fields}
         if columns.get(self.event_time) != TIMESTAMP:
             found = columns.get(self.event_time, "no column of the schema")
@@ -112,10 +143,38 @@ class EventSource:
     def fields(self) -> tuple[Field, ...]:
         return fields(self.schema)
 
+    def branch(self, name: str) -> Branch:
+        """A branch by its name; DefinitionError where there is none of that name."""
+        found = next((b for b in self.branches if b.name == name), None)
+        if found is None:
+            known = nearest(name, [b.name for b in self.branches])
+            raise DefinitionError(f"source {self.name!r} has no branch {name!r}{known}")
+        return found
+
+
+def _check_branches(source: EventSource) -> None:
+    what, columns = f"source {source.name!r}", {f.name: f.type for f in source.fields}
+    if source.branches and source.path is not None:
+        raise DefinitionError(f"{what} has a path and branches; give the path to a branch of its own")
+    names = [b.name for b in source.branches]
+    if len(set(names)) < len(names):
+        raise DefinitionError(f"{what} has two branches of one name ({', '.join(names)}); rename one")
+    for branch in source.branches:
+        for column in (*branch.columns, *branch.values):
+            if column not in columns:
+                raise DefinitionError(
+                    f"{what}, branch {branch.name!r}: {column!r} is not in the schema{nearest(column, columns)}"
+                )
+        for column, value in branch.values.items():
+            try:
+                parse_json(value, columns[column])
+            except ValueError as error:
+                raise DefinitionError(f"{what}, branch {branch.name!r}: value of {column!r}: {error}") from None
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
-    """One SELECT over one event source, grouped by an entity's keys.
+    """One SELECT over one event source, grouped by an entity's keys; without an entity, over all events together.
 
     freshness: how old its newest state may be before a value is called stale (as "1 hour"); a status, never a change
     of value.
@@ -123,7 +182,7 @@ class FeatureView:
 
     name: str
     source: EventSource
-    entity: Entity
+    entity: Entity = field(default_factory=lambda: NO_ENTITY)
     sql: str
     freshness: str | None = None
     description: str = ""

@@ -16,10 +16,13 @@ from onefold.features.steps import Program
 
 
 def prepared_events(layout: Layout, events: str, *, floor: int | None = None) -> str:
-    """The prepared events of a layout: keys `_k*`, `ts` (microseconds), `_sequence`, `_offset`, `_id`, columns `c*`."""
+    """The prepared events of a layout: `_k*`, `ts` (microseconds), `_sequence`, `_offset`, `_id`, columns `c*`.
+
+    Where the layout has no keys, `_k0` is a constant.
+    """
     source = layout.source
     columns = {f.name: quote(f.name) for f in source.fields}
-    items = [f"{columns[f.name]} AS _k{i}" for i, f in enumerate(layout.key_fields)]
+    items = [f"{columns[f.name]} AS _k{i}" for i, f in enumerate(layout.key_fields)] or ["0 AS _k0"]
     items += [f"epoch_us({columns[source.event_time]}) AS ts", "_sequence", "_offset"]
     items.append(f"{columns[source.event_id]} AS _id" if source.event_id else "NULL AS _id")
     items += [f"{scalar(c, columns)} AS c{i}" for i, c in enumerate(layout.columns)]
@@ -28,7 +31,7 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None) ->
         conditions.append(scalar(layout.keep, columns))
     if floor is not None:
         conditions.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
-    return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions)}"
+    return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
 
 
 class GroupSql:
@@ -40,7 +43,7 @@ class GroupSql:
         self.lanes = Lanes(self.program)
         self.slots = [self.lanes.finish(s) for s in group.slots]
         self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED]
-        self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields))]
+        self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields) or 1)]
         self._events = events
 
     def events(self) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from onefold.features import ir
 from onefold.features.definitions import (
+    NO_ENTITY,
     Definition,
     Entity,
     EventSource,
@@ -193,7 +194,8 @@ class _Collector:
             case FeatureView():
                 self._put(self.views, item)
                 self.add(item.source)
-                self.add(item.entity)
+                if item.entity != NO_ENTITY:
+                    self.add(item.entity)
             case OnDemandView():
                 self._put(self.on_demand, item)
                 for view in item.views:

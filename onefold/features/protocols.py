@@ -45,7 +45,7 @@ class EventFeed(Protocol):
 
     @property
     def source(self) -> str:
-        """The event source that it feeds."""
+        """The event source that it feeds; one of its branches as `source.branch`."""
 
     @property
     def name(self) -> str:

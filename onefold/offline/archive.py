@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from onefold.features.definitions import EventSource
+from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import InputError, MismatchError, NotFoundError, StoreError
 from onefold.offline.dead_letters import DeadLetters
 from onefold.offline.importing import ImportFile
@@ -131,15 +131,20 @@ class DeltaArchive:
         return added if self._commit(source, sequence, rows.schema, chunk) else 0
 
     def import_files(
-        self, source: EventSource, paths: Iterable[str | Path], *, progress: Progress | None = None
+        self,
+        source: EventSource,
+        paths: Iterable[str | Path],
+        *,
+        branch: Branch | None = None,
+        progress: Progress | None = None,
     ) -> int:
         """Import Parquet files, each once, as a sequence of its own; how many rows were new.
 
         A file is known by its content, so that a copy under another name adds nothing. All files are checked
         before the first row is written; each is then streamed into one commit. Rows without an event time become
-        dead letters. progress: called with rows done and rows in all. Raises InputError.
+        dead letters. branch: whose files they are. progress: called with rows done and rows in all. Raises InputError.
         """
-        files = [ImportFile(Path(path), source) for path in paths]
+        files = [ImportFile(Path(path), source, branch=branch) for path in paths]
         total, done, added = sum(file.rows for file in files), 0, 0
         for file in files:
             added += self._import(file, partial(_report, progress, done, total))

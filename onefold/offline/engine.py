@@ -141,7 +141,7 @@ def _events_name(source: str) -> str:
 
 def _run_group(db: duckdb.DuckDBPyConnection, group: Group, number: int, known: Known | None, few: bool) -> str:
     """Run one group's query into a table of its own; its name."""
-    keys = ", ".join(f"{quote(f.name)} AS _k{i}" for i, f in enumerate(group.layout.key_fields))
+    keys = ", ".join(f"{quote(f.name)} AS _k{i}" for i, f in enumerate(group.layout.key_fields)) or "0 AS _k0"
     rows = "spine"
     if known is not None:
         db.register("known", _known_table(known[group.source, group.entity]))

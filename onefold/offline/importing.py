@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from onefold.features.definitions import EventSource
-from onefold.features.errors import InputError
+from onefold.features.definitions import Branch, EventSource
+from onefold.features.errors import InputError, nearest
 from onefold.features.types import TIMESTAMP, Field
-from onefold.offline.arrow import cast_column, conform, schema_of, within_range
+from onefold.features.values import parse_json
+from onefold.offline.arrow import cast_column, conform, from_internal, schema_of, within_range
 
 _BATCH = 65_536
 
@@ -29,8 +30,8 @@ class ImportFile:
     failure: what ended the last `events` before its end.
     """
 
-    def __init__(self, path: Path, source: EventSource) -> None:
-        self.path, self.source = path, source
+    def __init__(self, path: Path, source: EventSource, *, branch: Branch | None = None) -> None:
+        self.path, self.source, self._branch = path, source, branch
         self.what = f"source {source.name!r}, file {str(path)!r}"
         self.schema = schema_of(source.fields, required=(source.event_time,))
         self.kept = 0
@@ -42,22 +43,25 @@ class ImportFile:
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{self.what} cannot be read as Parquet: {error}") from error
         self.rows = int(metadata.num_rows)
-        conform(metadata.schema.to_arrow_schema().empty_table(), source.fields, what=self.what)
+        conform(self._ours(metadata.schema.to_arrow_schema().empty_table()), source.fields, what=self.what)
 
     @property
     def feed(self) -> str:
         """Its name as a feed: `files:` and the SHA-256 of its content."""
         with self.path.open("rb") as file:
-            return f"files:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            name = f"files:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return name if self._branch is None else f"{self._branch.name}/{name}"
 
     def events(self, *, after: int, reject: Reject, progress: Callable[[int], object]) -> Iterator[pa.Table]:
         """Conformed rows with their `_offset`, in tables of at most 65,536, beginning behind offset `after`."""
         self.kept, self.failure = 0, None
         columns = [f.name for f in self.source.fields]
+        if self._branch is not None:
+            columns = [self._branch.theirs(c) for c in columns if c not in self._branch.values]
         start = 0
         try:
             for batch in pq.ParquetFile(self.path).iter_batches(batch_size=_BATCH, columns=columns):
-                rows = _numbered(batch, start)
+                rows = _numbered(self._ours(pa.Table.from_batches([batch])), start)
                 start += batch.num_rows
                 events = self._accepted(rows.slice(max(0, after + 1 - rows["_offset"][0].as_py())), reject)
                 self.kept += events.num_rows
@@ -69,6 +73,22 @@ class ImportFile:
         except pa.ArrowInvalid as error:
             self.failure = InputError(f"{self.what}: row {start} or later cannot be read: {error}")
             raise self.failure from error
+
+    def _ours(self, rows: pa.Table) -> pa.Table:
+        """The rows with the source's names for a branch's columns, and the values that the branch has for others."""
+        if self._branch is None:
+            return rows
+        columns = {}
+        for field in self.source.fields:
+            theirs = self._branch.theirs(field.name)
+            if field.name in self._branch.values:
+                value = parse_json(self._branch.values[field.name], field.type)
+                columns[field.name] = from_internal([value] * rows.num_rows, field.type)
+            elif theirs in rows.column_names:
+                columns[field.name] = rows[theirs]
+            else:
+                raise InputError(f"{self.what}: column {theirs!r} is missing{nearest(theirs, rows.column_names)}")
+        return pa.table(columns)
 
     def _accepted(self, rows: pa.Table, reject: Reject) -> pa.Table:
         rows.validate(full=True)
@@ -83,9 +103,8 @@ class ImportFile:
         return events.cast(self.schema).append_column("_offset", rows["_offset"])
 
 
-def _numbered(batch: pa.RecordBatch, start: int) -> pa.Table:
-    offsets = pa.array(range(start, start + batch.num_rows), pa.int64())
-    return pa.Table.from_batches([batch]).append_column("_offset", offsets)
+def _numbered(rows: pa.Table, start: int) -> pa.Table:
+    return rows.append_column("_offset", pa.array(range(start, start + rows.num_rows), pa.int64()))
 
 
 def _readable(rows: pa.Table) -> pa.Table:

@@ -104,12 +104,12 @@ class FeastWriter:
         )
 
     def _view(self, record: Record, records: Records) -> FeatureView:
-        entity = records["entity", record.body["entity"]]
-        columns = [*entity.body["keys"], *((f["name"], f["type"]) for f in record.body["features"])]
+        entity = records.get(("entity", record.body["entity"]))
+        columns = [*(entity.body["keys"] if entity else ()), *((f["name"], f["type"]) for f in record.body["features"])]
         return FeatureView(
             name=record.name,
-            entities=_entities(entity),
             schema=[Field(name=name, dtype=feast_type(parse_type(kind))) for name, kind in columns],
+            entities=_entities(entity) if entity else [],
             source=self._source(records["source", record.body["source"]]),
             ttl=timedelta(0),
             **_common(record),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ def _source(source: EventSource) -> Record:
         "event_time": source.event_time,
         "event_id": source.event_id,
         "path": source.path,
+        "branches": [[b.name, b.path, dict(b.columns), dict(b.values)] for b in source.branches],
         "skew": source.skew,
     }
     return Record("source", source.name, body | _said(source))
@@ -60,9 +62,9 @@ def _view(view: TypedView) -> Record:
     windows = {a.window for f in view.features for a in ir.aggregates(f.expr)}
     body = {
         "source": definition.source.name,
-        "entity": definition.entity.name,
+        "entity": definition.entity.name if definition.entity.keys else None,
         "sql": definition.sql,
-        "windows_us": sorted([[w.lower, w.upper] for w in windows], key=lambda w: (w[0] is None, w)),
+        "windows_us": sorted(([w.lower, w.upper, *(w.rows or ())] for w in windows), key=json.dumps),
         "freshness": definition.freshness,
         "features": _features(view.features),
         "fingerprint": view.fingerprint,

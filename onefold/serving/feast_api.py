@@ -65,6 +65,8 @@ def _rows(entities: object) -> list[dict[str, object]]:
     """Columns of entity values as rows."""
     if not isinstance(entities, dict) or not all(isinstance(v, list) for v in entities.values()):
         raise invalid(f"`entities` is {shown(entities)}", 'send a list per key, as {"user_id": [1, 2]}')
+    if not entities:
+        return [{}]  # what has no keys has one row
     for (one, first), (other, second) in pairwise(entities.items()):
         if len(first) != len(second):
             raise invalid(

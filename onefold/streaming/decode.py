@@ -13,10 +13,11 @@ from typing import Any
 
 import orjson
 
-from onefold.features.definitions import EventSource
+from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import EventError
 from onefold.features.protocols import Record
-from onefold.features.values import parser, shown
+from onefold.features.types import Field
+from onefold.features.values import Parser, parse_json, parser, shown
 
 Row = tuple[Any, ...]
 
@@ -31,15 +32,17 @@ class Decoded:
 
 
 class Decoder:
-    """Reads the JSON lines of one source into rows of plain internal values, in the order of its schema.
+    """Reads the JSON lines of one source (or of one branch) into rows of plain internal values, in its schema's order.
 
     >>> source = EventSource(name="s", schema={"ts": "TIMESTAMP", "n": "BIGINT"}, event_time="ts")
     >>> Decoder(source).decode(b'{"n": 2, "ts": "1970-01-01T00:00:01Z"}')
     (1000000, 2)
     """
 
-    def __init__(self, source: EventSource) -> None:
+    def __init__(self, source: EventSource, *, branch: Branch | None = None) -> None:
         self._columns = [(f.name, parser(f.type)) for f in source.fields]
+        if branch is not None:
+            self._columns = [(branch.theirs(f.name), _parser(branch, f)) for f in source.fields]
         names = [f.name for f in source.fields]
         required = {"event time": source.event_time, "event id": source.event_id}
         self._required = [(what, names.index(name), name) for what, name in required.items() if name is not None]
@@ -79,3 +82,11 @@ class Decoder:
         except ValueError as error:
             raise EventError(f"column {name!r}: {error}") from None
         return tuple(row)
+
+
+def _parser(branch: Branch, column: Field) -> Parser:
+    """A column's parser; where the branch has one value for all of its events, that value."""
+    if column.name not in branch.values:
+        return parser(column.type)
+    value = parse_json(branch.values[column.name], column.type)
+    return lambda _: value

@@ -33,7 +33,7 @@ class HeadBuilder:
         self._codec = StateCodec(layout)
         self._prefix = layout.prefix(epoch)
         self._types = [f.type for f in layout.key_fields]
-        self._keys = ", ".join(f"_k{i}" for i in range(len(self._types)))
+        self._keys = ", ".join(f"_k{i}" for i in range(len(self._types) or 1))
         self.strings = self.events = 0
 
     def heads(self, db: duckdb.DuckDBPyConnection, events: str) -> Iterator[tuple[bytes, bytes]]:
@@ -52,7 +52,7 @@ class HeadBuilder:
         offsets: dict[Key, dict[int, int]] = {}
         for batch in db.sql(grouped).to_arrow_reader(_BATCH):
             for *key, sequence, highest in zip(*map(to_internal, batch.columns), strict=True):
-                offsets.setdefault(tuple(key), {})[sequence] = highest
+                offsets.setdefault(tuple(key[: len(self._types)]), {})[sequence] = highest
         return offsets
 
     def _grouped(self, batches: pa.RecordBatchReader) -> Iterator[tuple[Key, Events]]:
@@ -73,7 +73,7 @@ class HeadBuilder:
     def _runs(self, batch: pa.RecordBatch) -> Iterator[tuple[Key, Events]]:
         """The events of a batch, cut where the key changes."""
         columns = {name: to_internal(batch.column(name)) for name in batch.schema.names if name != "_offset"}
-        keys = list(zip(*(columns[f"_k{i}"] for i in range(len(self._types))), strict=True))
+        keys = list(zip(*(columns[f"_k{i}"] for i in range(len(self._types))), strict=True)) or [()] * batch.num_rows
         ids = [hash_id(v) for v in columns["_id"]] if self._layout.has_ids else [0] * len(keys)
         values = [columns[f"c{i}"] for i in range(len(self._layout.columns))]
         everything = Events(columns["ts"], columns["_sequence"], ids, values)

@@ -54,6 +54,7 @@ class _Joined:
     """
 
     feed: EventFeed
+    source: str
     sequence: int
     decoder: Decoder
     buffer: ArchiveBuffer
@@ -132,18 +133,24 @@ class Worker:
         self.flush()
 
     def _register(self, feed: EventFeed) -> _Joined:
-        if feed.source not in self._project.sources:
-            known = nearest(feed.source, self._project.sources)
-            raise NotFoundError(f"feed {feed.name!r}: source {feed.source!r} is not defined{known}")
-        source = self._project.sources[feed.source]
-        sequence = self._archive.sequence(source.name, feed.name)
-        return _Joined(feed, sequence, Decoder(source), ArchiveBuffer(self._archive, source, sequence))
+        name, _, of = feed.source.partition(".")
+        if name not in self._project.sources:
+            known = nearest(name, self._project.sources)
+            raise NotFoundError(f"feed {feed.name!r}: source {name!r} is not defined{known}")
+        source = self._project.sources[name]
+        if source.branches and not of:
+            known = " or ".join(f"{name}.{b.name}" for b in source.branches)
+            raise NotFoundError(f"feed {feed.name!r}: source {name!r} has branches; say which one it feeds: {known}")
+        branch = source.branch(of) if of else None
+        sequence = self._archive.sequence(name, feed.name if branch is None else f"{of}/{feed.name}")
+        decoder, buffer = Decoder(source, branch=branch), ArchiveBuffer(self._archive, source, sequence)
+        return _Joined(feed, name, sequence, decoder, buffer)
 
     def _join(self, joined: _Joined) -> None:
         """Find the live state of the feed's source, and go to the first record that it or the archive lacks."""
-        source = joined.feed.source
+        source = joined.source
         layouts = [layout for layout in self._project.layouts.values() if layout.source.name == source]
-        own = [j.sequence for j in self._joined if j.feed.source == source]
+        own = [j.sequence for j in self._joined if j.source == source]
         states = join(self._store, self._archive, layouts, own=own)
         joined.writers = [
             (StateWriter(self._store, s.layout, s.epoch, slack=self._reach), s.marker(joined.sequence)) for s in states
@@ -175,7 +182,7 @@ class Worker:
     def _refuse(self, joined: _Joined, decoded: Decoded) -> int:
         return sum(
             self._dead_letters.add(
-                joined.feed.source, sequence=joined.sequence, offset=record.offset, reason=reason, original=record.value
+                joined.source, sequence=joined.sequence, offset=record.offset, reason=reason, original=record.value
             )
             for record, reason in decoded.refused
         )
@@ -184,7 +191,7 @@ class Worker:
         """The highest event time, leaving out what is further ahead of the clock than the source's skew."""
         if not joined.writers:
             return
-        source, latest = joined.feed.source, now + joined.writers[0][0].layout.skew
+        source, latest = joined.source, now + joined.writers[0][0].layout.skew
         at = joined.buffer.time_column
         times = [row[at] for row in decoded.rows if row[at] <= latest]
         if times:
@@ -202,7 +209,7 @@ class Worker:
         self._store.put([(name, names.encode_marker(last)) for name in markers])
         for writer, items in packed:
             grown = [(name, next(lengths)) for name, _ in items]
-            done = writer.compact(grown, stream_time=self._stream_time.get(joined.feed.source))
+            done = writer.compact(grown, stream_time=self._stream_time.get(joined.source))
             report.appended += len(grown)
             report.compacted += done.strings
             report.corrupt += done.corrupt

@@ -122,7 +122,7 @@ class GroupStates:
         columns += [pa.array(range(count)), pa.array(reached, pa.int64()), pa.array(highs, pa.int64())]
         wanted = pa.table(columns, names=[*(f"k{i}" for i in range(len(fields))), "_w", "low", "high"])
         keys = [f"make_timestamp(epoch_us(k{i}))" if f.type == TIMESTAMP else f"k{i}" for i, f in enumerate(fields)]
-        match = " AND ".join(f"e._k{i} = {key}" for i, key in enumerate(keys))
+        match = " AND ".join(f"e._k{i} = {key}" for i, key in enumerate(keys)) or "TRUE"
         rows = prepared_events(layout, events_relation(layout.source, parquet_relation(self._files)))
         names = ", ".join(["ts", "_sequence", "_offset", "_id", *(f"c{i}" for i in range(len(layout.columns)))])
         with closing(connect()) as db:
