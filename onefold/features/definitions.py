@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import get_args
 
-from onefold.features.types import DOUBLE, TIMESTAMP, DataType, Field, fields
 from onefold.features.errors import DefinitionError, nearest
+from onefold.features.types import DOUBLE, TIMESTAMP, DataType, Field, fields
 from onefold.features.values import parse_json
 
 
