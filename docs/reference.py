@@ -65,7 +65,7 @@ def _signature(overload: Overload) -> str:
 def aggregates() -> Iterator[str]:
     rows = [
         (f"`{spec.usage}`", _takes(spec),
-         spec.gives.name if spec.gives else "as x", _over_nothing(spec), _aliases(spec.name))
+         _gives(spec), _over_nothing(spec), _aliases(spec.name))
         for spec in AGGREGATES.values()
     ]  # fmt: skip
     return _table(("aggregate", "takes", "gives", "over no value", "other names"), rows)
@@ -77,7 +77,12 @@ def _takes(spec: AggregateSpec) -> str:
 
 
 def _over_nothing(spec: AggregateSpec) -> str:
-    return "NULL" if spec.nullable else "0"
+    return "NULL" if spec.nullable else "empty" if spec.many else "0"
+
+
+def _gives(spec: AggregateSpec) -> str:
+    kind = spec.gives.name if spec.gives else "as x"
+    return kind if not spec.many else "a LIST of x" if spec.gives is None else f"{kind}[]"
 
 
 def _aliases(name: str) -> str:

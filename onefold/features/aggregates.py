@@ -7,15 +7,17 @@ of the earlier events. Whether parts may be subtracted is `invertible`.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 from onefold.features import exact
 from onefold.features.functions import less
-from onefold.features.types import BIGINT, BIGINT_MAX, BIGINT_MIN, BOOLEAN, DOUBLE, DataType
+from onefold.features.types import BIGINT, BIGINT_MAX, BIGINT_MIN, BOOLEAN, DOUBLE, DataType, list_of
 
 Acc = Any
 
@@ -35,13 +37,14 @@ class AggregateSpec:
     """An aggregate: what it takes and gives.
 
     args: per argument the types that it takes, None for any. gives: its type; None means that of the first argument.
-    fold: from the types of its arguments; with two arguments the fold sees pairs.
+    many: it gives a LIST of that type. constant: the constant that stands behind its arguments, "count" or "share".
+    fold: from the type of its first argument and the constant; with two arguments it sees pairs.
     enough: over how many values a NULL can only be a value error: a total that is too large.
     quick: the same value, sooner, of DOUBLEs that are all coarse (see `exact.are_coarse`), at least one.
     """
 
     name: str
-    fold: Callable[[DataType | None], Fold]
+    fold: Callable[..., Fold]
     args: tuple[tuple[DataType, ...] | None, ...] = (None,)
     gives: DataType | None = None
     nullable: bool = True
@@ -50,13 +53,17 @@ class AggregateSpec:
     enough: int | None = None
     invertible: bool = False
     ordered: bool = False
+    many: bool = False
+    takes_lists: bool = False
+    constant: str | None = None
 
     @property
     def usage(self) -> str:
         """How SQL calls it."""
         if self.name.startswith("count_"):
             return "count(*)" if self.name == "count_star" else "count(DISTINCT x)"
-        return f"{self.name}({', '.join('xy'[: self.arity])})"
+        constant = {"count": "n", "share": "q", None: ""}[self.constant]
+        return f"{self.name}({', '.join([*'xy'[: self.arity], *constant])})"
 
     @property
     def arity(self) -> int:
@@ -64,7 +71,8 @@ class AggregateSpec:
 
     def result(self, first: DataType) -> DataType:
         """Its type, over a first argument of that type."""
-        return self.gives or first
+        kind = self.gives or first
+        return list_of(kind) if self.many else kind
 
 
 def _count(_: DataType | None) -> Fold:
@@ -172,14 +180,79 @@ def _extreme_by(better: Callable[[Any, Any], bool]) -> Callable[[DataType | None
     return lambda _: Fold((), update, merge, lambda acc: acc[0] if acc else None)
 
 
+def _listed(finish: Callable[[tuple[Any, ...]], Any]) -> Fold:
+    """All values in order, and what is made of them."""
+    return Fold((), lambda acc, xs: (*acc, *xs), lambda a, b: a + b, finish)
+
+
+def _last_n(_: DataType | None, n: int) -> Fold:
+    return Fold((), lambda acc, xs: (*acc, *xs)[-n:], lambda a, b: (a + b)[-n:], _same)
+
+
+def _last_distinct(_: DataType | None, n: int) -> Fold:
+    """The newest n distinct values, each at its newest place; the accumulator is a list of these."""
+
+    def newest(xs: Sequence[Any]) -> tuple[Any, ...]:
+        found: dict[Any, Any] = {}
+        for x in reversed(xs):
+            found.setdefault("nan" if x != x else x, x)
+            if len(found) == n:
+                break
+        return tuple(reversed(found.values()))
+
+    return Fold((), lambda acc, xs: newest((*acc, *xs)), lambda a, b: newest(a + b), _same)
+
+
+SKETCH = 2048
+"""How many of the least hashes a sketch of distinct values keeps."""
+
+
+def _least(acc: frozenset[int], xs: Iterable[int]) -> frozenset[int]:
+    held = acc.union(xs)
+    return held if len(held) <= SKETCH else frozenset(heapq.nsmallest(SKETCH, held))
+
+
+def _distinct_sketch(finish: Callable[[tuple[int, ...]], Any]) -> Callable[[DataType | None], Fold]:
+    return lambda _: Fold(frozenset(), _least, _least, lambda acc: finish(tuple(sorted(acc))))
+
+
+def estimate(sketch: Sequence[int]) -> int:
+    """How many distinct values a sketch of least hashes stands for: itself while it is not full.
+
+    Else (k - 1) * 2^64 over the place of the greatest of its k hashes among the 2^64, rounded half up, in integers.
+    """
+    if len(sketch) < SKETCH:
+        return len(sketch)
+    place = sketch[-1] - BIGINT_MIN + 1
+    return (2 * (SKETCH - 1) * 2**64 + place) // (2 * place)
+
+
+def _quantile(kind: DataType | None, share: int) -> Fold:
+    """The value at rank ceil(share * n), at least 1; `share` in millionths."""
+    key = _nan_last if kind == DOUBLE else None
+
+    def finish(xs: tuple[Any, ...]) -> Any:
+        return sorted(xs, key=key)[max(-(-share * len(xs) // MILLION), 1) - 1] if xs else None
+
+    return _listed(finish)
+
+
+def _quantile_sketch(_: DataType | None) -> Fold:
+    """Buckets with how many values fell in each, by turns, in order of the buckets."""
+    init: Counter[int] = Counter()
+    return Fold(init, lambda acc, xs: acc + Counter(xs), lambda a, b: a + b,
+                lambda acc: tuple(n for pair in sorted(acc.items()) for n in pair))  # fmt: skip
+
+
+MILLION = 1_000_000
 _NUMBER = ((BIGINT, DOUBLE),)
-_DOUBLE, _BOOLEAN = ((DOUBLE,),), ((BOOLEAN,),)
+_BIGINT, _DOUBLE, _BOOLEAN = ((BIGINT,),), ((DOUBLE,),), ((BOOLEAN,),)
 
 AGGREGATES: dict[str, AggregateSpec] = {
     spec.name: spec
     for spec in (
         AggregateSpec("count_star", _count, (), BIGINT, nullable=False, takes_nulls=True, invertible=True),
-        AggregateSpec("count", _count, (None,), BIGINT, nullable=False, invertible=True),
+        AggregateSpec("count", _count, (None,), BIGINT, nullable=False, invertible=True, takes_lists=True),
         AggregateSpec("sum", _sum, _NUMBER, invertible=True, quick=exact.quick_total, enough=1),
         AggregateSpec("avg", _avg, _NUMBER, DOUBLE, invertible=True, quick=exact.quick_mean, enough=1),
         AggregateSpec("var_pop", _moments(exact.var_pop), _DOUBLE, DOUBLE, invertible=True, enough=1),
@@ -193,13 +266,27 @@ AGGREGATES: dict[str, AggregateSpec] = {
         AggregateSpec("count_distinct", _distinct, (None,), BIGINT, nullable=False),
         AggregateSpec("min_by", _extreme_by(less), (None, None), takes_nulls=True, ordered=True),
         AggregateSpec("max_by", _extreme_by(lambda a, b: less(b, a)), (None, None), takes_nulls=True, ordered=True),
-        AggregateSpec("first_value", _end(last=False), takes_nulls=True, ordered=True),
-        AggregateSpec("last_value", _end(last=True), takes_nulls=True, ordered=True),
+        AggregateSpec("first_value", _end(last=False), takes_nulls=True, ordered=True, takes_lists=True),
+        AggregateSpec("last_value", _end(last=True), takes_nulls=True, ordered=True, takes_lists=True),
+        AggregateSpec(
+            "array_agg", lambda _: _listed(_same), (None,), nullable=False, takes_nulls=True, ordered=True, many=True
+        ),
+        AggregateSpec(
+            "last_n", _last_n, (None,), nullable=False, takes_nulls=True, ordered=True, many=True, constant="count"
+        ),
+        AggregateSpec(
+            "last_distinct", _last_distinct, (None,), nullable=False, ordered=True, many=True, constant="count"
+        ),
+        AggregateSpec("quantile_disc", _quantile, (None,), constant="share"),
+        AggregateSpec("approx_count_distinct", _distinct_sketch(estimate), _BIGINT, BIGINT, nullable=False),
+        AggregateSpec("distinct_sketch", _distinct_sketch(_same), _BIGINT, BIGINT, nullable=False, many=True),
+        AggregateSpec("quantile_sketch", _quantile_sketch, _BIGINT, BIGINT, nullable=False, many=True),
     )
 }
 
 ALIASES = {
     "stddev": "stddev_samp", "variance": "var_samp", "variance_pop": "var_pop", "first": "first_value",
     "last": "last_value", "logical_and": "bool_and", "logical_or": "bool_or", "arg_min": "min_by", "arg_max": "max_by",
-    "argmin": "min_by", "argmax": "max_by",
+    "argmin": "min_by", "argmax": "max_by", "list": "array_agg", "percentile_disc": "quantile_disc",
+    "approx_distinct": "approx_count_distinct",
 }  # fmt: skip

@@ -49,7 +49,9 @@ class GroupSql:
     def events(self) -> str:
         """Prepared events with `ev` (1), `ord` where an order is asked for, and the lane columns of DOUBLEs."""
         query = prepared_events(self.layout, self._events)
-        order = ", row_number() OVER (ORDER BY ts, _sequence, _offset) AS ord" if self.ordered else ""
+        order = (
+            ", row_number() OVER (ORDER BY ts, _sequence, _offset) AS ord" if self.ordered or self.lanes.ranked else ""
+        )
         time = ", make_timestamp(ts) AS ct" if any(TIME in s.args for s in self.group.slots) else ""
         query = f"SELECT *, 1 AS ev{order}{time} FROM ({query})"
         for arg, form in sorted(self.lanes.ranked):

@@ -152,7 +152,7 @@ class _SlotFold:
     def of(cls, slot: Slot) -> _SlotFold:
         spec = AGGREGATES[slot.fn]
         quick = spec.quick if slot.arg_type == DOUBLE else None
-        return cls(slot, spec.takes_nulls, spec.fold(*slot.arg_types[:1] or (None,)), quick, spec.enough)
+        return cls(slot, spec.takes_nulls, spec.fold(slot.arg_type, *slot.params), quick, spec.enough)
 
     def over(self, xs: Sequence[Any]) -> Any:
         return self.fold.finish(self.fold.update(self.fold.init, xs))

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from onefold.features import exact, ir
+from onefold.features.aggregates import MILLION, SKETCH
 from onefold.features.compile_python import compile_expr
 from onefold.features.layout import TIME, Layout, Slot
 from onefold.features.plans import Group, ServicePlan
@@ -100,6 +101,19 @@ def aggregate(slot: Slot, xs: Sequence[Any]) -> Any:
             return len(present)
         case "count_distinct":
             return len({None if x != x else x for x in present})
+        case "array_agg":
+            return tuple(xs)
+        case "last_n":
+            return tuple(xs[-slot.params[0] :])
+        case "last_distinct":
+            last_places = {("nan" if x != x else x): i for i, x in enumerate(xs) if x is not None}
+            return tuple(xs[i] for i in sorted(last_places.values())[-slot.params[0] :])
+        case "distinct_sketch":
+            return tuple(sorted(set(present))[:SKETCH])
+        case "approx_count_distinct":
+            return _estimate(set(present))
+        case "quantile_sketch":
+            return tuple(n for b in sorted(set(present)) for n in (b, present.count(b)))
         case "first_value":
             return xs[0] if xs else None
         case "last_value":
@@ -107,6 +121,9 @@ def aggregate(slot: Slot, xs: Sequence[Any]) -> Any:
     if not present:
         return None
     match slot.fn:
+        case "quantile_disc":
+            rank = math.ceil(Fraction(slot.params[0], MILLION) * len(present))
+            return sorted(present, key=_nan_last)[max(rank, 1) - 1]
         case "bool_and":
             return all(present)
         case "bool_or":
@@ -137,6 +154,14 @@ def of_pairs(slot: Slot, pairs: Sequence[tuple[Any, Any]]) -> Any:
 
 def _nan_last(x: Any) -> tuple[bool, Any]:
     return (x != x, 0.0 if x != x else x)
+
+
+def _estimate(hashes: set[int]) -> int:
+    """From the 2048th least hash: how many would lie as densely over all 2^64."""
+    if len(hashes) < SKETCH:
+        return len(hashes)
+    place = sorted(hashes)[SKETCH - 1] + 2**63 + 1
+    return math.floor(Fraction((SKETCH - 1) * 2**64, place) + Fraction(1, 2))
 
 
 def _sum(xs: Sequence[float]) -> float | None:

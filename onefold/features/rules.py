@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onefold.features import ir
-from onefold.features.aggregates import AGGREGATES
+from onefold.features.aggregates import AGGREGATES, MILLION
 from onefold.features.errors import DefinitionError
 from onefold.features.functions import FUNCTIONS, SPECIAL, coercible, find_overload
 from onefold.features.types import (
@@ -141,6 +141,10 @@ def aggregate(
     if len(args) != spec.arity:
         raise DefinitionError(f"{fn}() takes {_counted(spec.arity)}, found {len(args)}")
     taken = tuple(_argument(fn, arg, kinds) for arg, kinds in zip(args, spec.args, strict=True))
+    if any(a.type.is_list for a in taken) and not spec.takes_lists:
+        raise DefinitionError(
+            f"{fn}() takes no LIST, found {' and '.join(a.type.name for a in taken)}; take an item of it"
+        )
     return ir.Aggregate(
         fn, taken, where, window, spec.result(taken[0].type if taken else BIGINT), spec.nullable, params
     )
@@ -176,6 +180,45 @@ def lag(args: Sequence[ir.Expr], where: ir.Expr | None) -> ir.Aggregate:
         )
     back = parameter("lag", args[1]) if len(args) == 2 else 1
     return aggregate("last_value", args[:1], where, ir.Window(None, rows=(back - 1, 1)))
+
+
+def written(fn: str, args: Sequence[ir.Expr], where: ir.Expr | None, window: ir.Window) -> ir.Expr:
+    """An aggregate as SQL writes it: a constant is its last argument, and sketches take any value."""
+    spec = AGGREGATES.get(fn)
+    if fn == "approx_quantile":
+        return _approx_quantile(args, where, window)
+    assert spec is not None
+    if fn in _OF_HASHES and len(args) == 1:
+        return aggregate(fn, (call("hash64", args[0]),), where, window)
+    if fn == "quantile_sketch" and len(args) == 1:
+        return aggregate(fn, (call("quantile_bucket", args[0]),), where, window)
+    if spec.constant is None:
+        return aggregate(fn, args, where, window)
+    if len(args) != spec.arity + 1:
+        raise DefinitionError(f"{spec.usage} takes {_counted(spec.arity + 1)}, found {len(args)}")
+    read = parameter if spec.constant == "count" else _share
+    return aggregate(fn, args[:-1], where, window, params=(read(fn, args[-1]),))
+
+
+_OF_HASHES = ("approx_count_distinct", "distinct_sketch")
+
+
+def _approx_quantile(args: Sequence[ir.Expr], where: ir.Expr | None, window: ir.Window) -> ir.Expr:
+    """The value of the bucket at the rank of the quantile; buckets are as wide as 1/128 of their values."""
+    if len(args) != 2:
+        raise DefinitionError(f"approx_quantile(x, q) takes 2 arguments, found {len(args)}")
+    bucket = call("quantile_bucket", args[0])
+    found = aggregate("quantile_disc", (bucket,), where, window, params=(_share("approx_quantile", args[1]),))
+    return call("quantile_value", found)
+
+
+def _share(fn: str, expr: ir.Expr) -> int:
+    """A share from 0 to 1 that is written out, in millionths."""
+    if isinstance(expr, ir.Literal) and isinstance(expr.value, int | float) and not isinstance(expr.value, bool):
+        millionths = round(expr.value * MILLION)
+        if 0 <= millionths <= MILLION and millionths / MILLION == expr.value:
+            return millionths
+    raise DefinitionError(f"{fn}() takes a share from 0 to 1 with at most six digits, as {fn}(x, 0.95)")
 
 
 def parameter(fn: str, expr: ir.Expr) -> int:

@@ -29,7 +29,10 @@ _BINARY: dict[type[exp.Expr], str] = {
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not"}
 _CLAUSES = {"expressions", "from_", "where", "windows"}
 _ZONE = re.compile(r"(Z|[+-]\d\d:\d\d)$")
-_AGGREGATE_NAMES = {*AGGREGATES, *ALIASES, "lag", "time_since_last"} - {"count_star", "count_distinct"}
+_AGGREGATE_NAMES = {*AGGREGATES, *ALIASES, "lag", "time_since_last", "approx_quantile"} - {
+    "count_star",
+    "count_distinct",
+}
 _NO_FRAME = ir.Window(None)
 
 
@@ -165,7 +168,7 @@ class Reader:
         assert self.windows is not None
         if name == "time_since_last" and not args:
             return rules.time_since_last(self.windows.event_time, where, window)
-        if name not in AGGREGATES:
+        if name not in AGGREGATES and name != "approx_quantile":
             raise DefinitionError(f"{name}() is no aggregate{nearest(name, _AGGREGATE_NAMES)}")
         if any(isinstance(a, exp.Distinct) for a in args):
             if name != "count":
@@ -173,7 +176,7 @@ class Reader:
             name, args = "count_distinct", list(args[0].expressions)
         if name == "count" and (not args or isinstance(args[0], exp.Star)):
             return rules.aggregate("count_star", (), where, window)
-        return rules.aggregate(name, [self._row(a) for a in args], where, window)
+        return rules.written(name, [self._row(a) for a in args], where, window)
 
     def _case(self, node: exp.Case) -> ir.Expr:
         subject = node.this
