@@ -23,6 +23,9 @@ BOUND, NOISE = Fraction(2) ** -103, Fraction(2) ** -95
 SPREADS = ("var_pop", "var_samp", "stddev_pop", "stddev_samp")
 
 
+TAKES_DOUBLE = [n for n, s in AGGREGATES.items() if s.arity < 2 and all(k is None or DOUBLE in k for k in s.args)]
+
+
 def same(a: object, b: object) -> bool:
     return a == b or (a != a and b != b)
 
@@ -49,7 +52,7 @@ def test_the_order_of_values_does_not_matter(name: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("name", [n for n, s in AGGREGATES.items() if s.arity < 2 and all(k is None or DOUBLE in k for k in s.args)])
+@pytest.mark.parametrize("name", TAKES_DOUBLE)
 def test_parts_merge_to_the_whole(name: str) -> None:
     @given(st.lists(ANY, max_size=8), st.lists(ANY, max_size=8), st.lists(ANY, max_size=8))
     def check(a: list[float], b: list[float], c: list[float]) -> None:
