@@ -54,8 +54,14 @@ def isodow(t: int) -> int:
 
 
 def truncate(t: int, unit: str) -> int:
-    """The start of the minute, hour, day or month that holds t."""
-    if unit == "month":
-        days = t // MICROS_PER_DAY
-        return (days - civil(days)[2] + 1) * MICROS_PER_DAY
-    return t - t % {"minute": MINUTE, "hour": HOUR, "day": MICROS_PER_DAY}[unit]
+    """The start of the unit that holds t: second, minute, hour, day, week (from Monday), month, quarter or year."""
+    match unit:
+        case "week":
+            return truncate(t, "day") - (isodow(t) - 1) * MICROS_PER_DAY
+        case "month":
+            return truncate(t, "day") - (day(t) - 1) * MICROS_PER_DAY
+        case "quarter" | "year":
+            skip = (month(t) - 1) % (3 if unit == "quarter" else 12)
+            start = truncate(t, "month")
+            return start if skip == 0 else truncate(start - 1, unit)
+    return t - t % {"second": 1_000_000, "minute": MINUTE, "hour": HOUR, "day": MICROS_PER_DAY}[unit]

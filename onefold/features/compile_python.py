@@ -6,26 +6,15 @@ when it is compiled. No source code is generated.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import itemgetter
 from typing import Any
 
 from onefold.features import ir
+from onefold.features.casts import CASTS
 from onefold.features.functions import equal, find_overload, less
-from onefold.features.types import (
-    BIGINT,
-    BIGINT_MAX,
-    BIGINT_MIN,
-    BOOLEAN,
-    DATE,
-    DOUBLE,
-    MICROS_PER_DAY,
-    TIMESTAMP,
-    VARCHAR,
-    DataType,
-)
+from onefold.features.types import DataType
 
 Row = Sequence[Any]
 Evaluate = Callable[[Row], Any]
@@ -36,9 +25,6 @@ class ValueErrors:
 
     def __init__(self) -> None:
         self.count = 0
-
-
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 def compile_expr(expr: ir.Expr, positions: Mapping[str, int], *, errors: ValueErrors | None = None) -> Evaluate:
@@ -193,40 +179,6 @@ _SPECIAL: dict[str, Callable[[list[Evaluate], DataType], Evaluate]] = {
 }
 
 
-def double_to_bigint(x: float) -> int | None:
-    """Half to even; None outside BIGINT, and for NaN.
-
-    >>> double_to_bigint(2.5), double_to_bigint(1e19)
-    (2, None)
-    """
-    return round(x) if BIGINT_MIN <= x < -float(BIGINT_MIN) else None
-
-
-def varchar_to_bigint(text: str) -> int | None:
-    """An optional sign and at most 19 digits, nothing else; None otherwise.
-
-    >>> varchar_to_bigint("-7"), varchar_to_bigint("1_000")
-    (-7, None)
-    """
-    if not _INTEGER.fullmatch(text):
-        return None
-    value = int(text)
-    return value if BIGINT_MIN <= value <= BIGINT_MAX else None
-
-
-_CASTS: dict[tuple[DataType, DataType], Callable[[Any], Any]] = {
-    (BIGINT, DOUBLE): float,
-    (DOUBLE, BIGINT): double_to_bigint,
-    (BOOLEAN, BIGINT): int,
-    (BOOLEAN, DOUBLE): float,
-    (BIGINT, BOOLEAN): bool,
-    (BIGINT, VARCHAR): str,
-    (VARCHAR, BIGINT): varchar_to_bigint,
-    (TIMESTAMP, DATE): lambda t: t // MICROS_PER_DAY,
-    (DATE, TIMESTAMP): lambda d: d * MICROS_PER_DAY,
-}
-
-
 def cast_function(have: DataType, want: DataType) -> Callable[[Any], Any]:
     """The conversion between two types, of a value that is not NULL."""
-    return _CASTS[have, want]
+    return CASTS[have, want]

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from onefold.features import ir
+from onefold.features.casts import GRAMMAR, WORDS
 from onefold.features.scalar_sql import Dialect
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
+
+_FINITE = "nullif(nullif(TRY_CAST({0} AS DOUBLE), 'inf'::DOUBLE), '-inf'::DOUBLE)"
+
+
+def _parsed(kind: DataType, convert: str, **words: float) -> str:
+    """Text that fits the grammar converted, and a few words as what they say; else NULL."""
+    grammar = GRAMMAR[kind].replace("{", "{{").replace("}", "}}")
+    others = "".join(f" WHEN ({{0}}) = '{word}' THEN '{value!r}'::DOUBLE" for word, value in words.items())
+    return f"(CASE WHEN regexp_full_match({{0}}, '{grammar}') THEN {convert}{others} END)"
+
 
 _CASTS: dict[tuple[DataType, DataType], str] = {
     (BIGINT, DOUBLE): "CAST({0} AS DOUBLE)",
@@ -13,7 +24,17 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (BOOLEAN, DOUBLE): "CAST({0} AS DOUBLE)",
     (BIGINT, BOOLEAN): "(({0}) <> 0)",
     (BIGINT, VARCHAR): "CAST({0} AS VARCHAR)",
-    (VARCHAR, BIGINT): "CASE WHEN regexp_full_match({0}, '[+-]?[0-9]{{1,19}}') THEN TRY_CAST({0} AS BIGINT) END",
+    (BOOLEAN, VARCHAR): "CAST({0} AS VARCHAR)",
+    (DATE, VARCHAR): "CAST({0} AS VARCHAR)",
+    (TIMESTAMP, VARCHAR): "CAST({0} AS VARCHAR)",
+    (VARCHAR, BIGINT): _parsed(BIGINT, "TRY_CAST({0} AS BIGINT)"),
+    (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0::DOUBLE", **WORDS),
+    (VARCHAR, BOOLEAN): "(CASE WHEN lower({0}) IN ('true', 't', '1') THEN TRUE"
+    " WHEN lower({0}) IN ('false', 'f', '0') THEN FALSE END)",
+    (VARCHAR, DATE): _parsed(DATE, "CASE WHEN NOT starts_with({0}, '0000') THEN TRY_CAST({0} AS DATE) END"),
+    (VARCHAR, TIMESTAMP): _parsed(
+        TIMESTAMP, "CASE WHEN NOT starts_with({0}, '0000') THEN TRY_CAST(rtrim({0}, 'Z') AS TIMESTAMP) END"
+    ),
     (TIMESTAMP, DATE): "CAST({0} AS DATE)",
     (DATE, TIMESTAMP): "CAST({0} AS TIMESTAMP)",
 }

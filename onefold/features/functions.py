@@ -4,27 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onefold.features.catalogue import arithmetic, comparison, conditional, texts, times
+from onefold.features.catalogue import (
+    arithmetic,
+    bits,
+    comparison,
+    conditional,
+    hashing,
+    mathematics,
+    patterns,
+    quantiles,
+    texts,
+    times,
+)
 from onefold.features.catalogue.comparison import equal, less
 from onefold.features.catalogue.entry import Function, Overload
 from onefold.features.types import BIGINT, DOUBLE, NULL, DataType
 
 GROUPS: Mapping[str, tuple[Function, ...]] = {
     "arithmetic": arithmetic.FUNCTIONS,
+    "mathematics": mathematics.FUNCTIONS,
+    "bits": bits.FUNCTIONS,
     "comparison and logic": (*comparison.FUNCTIONS, *comparison.FORMS),
     "conditional": (*conditional.FUNCTIONS, *conditional.FORMS),
-    "text": texts.FUNCTIONS,
-    "time": times.FUNCTIONS,
+    "text": (*texts.FUNCTIONS, *texts.FORMS, *patterns.FUNCTIONS, *patterns.FORMS),
+    "time": (*times.FUNCTIONS, *times.FORMS),
+    "hashing": (*hashing.FUNCTIONS, *hashing.FORMS),
+    "quantiles": quantiles.FUNCTIONS,
 }
-FORMS = {f.name: f for f in (*comparison.FORMS, *conditional.FORMS)}
+_FORMS = (*comparison.FORMS, *conditional.FORMS, *texts.FORMS, *patterns.FORMS, *times.FORMS, *hashing.FORMS)
+FORMS = {f.name: f for f in _FORMS}
 """What SQL writes and `sql` reads as other functions; no node of the IR bears these names."""
 FUNCTIONS: dict[str, Function] = {f.name: f for group in GROUPS.values() for f in group if f.name not in FORMS}
 SPECIAL = tuple(name for name, f in FUNCTIONS.items() if not f.overloads)
 """Operations that see NULLs; each compiler spells them out."""
 ALIASES = {alias: f.name for group in GROUPS.values() for f in group for alias in f.aliases}
-PARTS = frozenset(f.name for f in times.PARTS)
+PARTS = frozenset(f.name for f in times.PARTS) | {"epoch"}
 """What `extract` takes."""
-CALLED = {name for name, f in (FUNCTIONS | FORMS).items() if f.is_called} | {"date_trunc", "extract"}
+CALLED = {name for name, f in (FUNCTIONS | FORMS).items() if f.is_called} | {
+    "date_trunc",
+    "date_diff",
+    "date_add",
+    "date_part",
+    "extract",
+}
 """Names that SQL may call, for the nearest known one."""
 
 

@@ -31,12 +31,19 @@ _READ: Mapping[type[exp.Expr], frozenset[str]] = {
     exp.In: frozenset({"this", "expressions"}),
     exp.Window: frozenset({"this", "partition_by", "order", "spec", "alias", "over"}),
     exp.Ordered: frozenset({"this", "desc", "nulls_first"}),
+    exp.Interval: frozenset({"this", "unit"}),
+    exp.Like: frozenset({"this", "expression", "negate"}),
+    exp.ILike: frozenset({"this", "expression", "negate"}),
+    exp.Trim: frozenset({"this", "expression", "position"}),
+    exp.Substring: frozenset({"this", "start", "length"}),
+    exp.StrPosition: frozenset({"this", "substr"}),
     exp.Cast: frozenset({"this", "to", "safe"}),
     exp.TryCast: frozenset({"this", "to", "safe"}),
 }
 """The arguments that are read of a node; a node with another one is refused."""
 
-_OURS = {name.upper() for name in (*CALLED, *ALIASES)} - {"EXTRACT"}
+_OURS = {name.upper() for name in (*CALLED, *ALIASES)}
+_WITH_KEYWORDS = {"EXTRACT", "POSITION", "SUBSTRING", "TRIM"}
 
 
 class Portable(DuckDB):
@@ -47,7 +54,9 @@ class Portable(DuckDB):
     class Parser(DuckDBParser):
         TYPE_CONVERTERS: ClassVar = {}
         FUNCTIONS: ClassVar = {n: f for n, f in DuckDBParser.FUNCTIONS.items() if n not in _OURS}
-        FUNCTION_PARSERS: ClassVar = {n: f for n, f in DuckDBParser.FUNCTION_PARSERS.items() if n not in _OURS}
+        FUNCTION_PARSERS: ClassVar = {
+            n: f for n, f in DuckDBParser.FUNCTION_PARSERS.items() if n not in _OURS - _WITH_KEYWORDS
+        }
 
 
 def parse(sql: str) -> exp.Select:

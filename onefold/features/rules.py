@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from onefold.features import ir
 from onefold.features.aggregates import AGGREGATES, MILLION
+from onefold.features.casts import CASTS
 from onefold.features.errors import DefinitionError
 from onefold.features.functions import FUNCTIONS, SPECIAL, coercible, find_overload
 from onefold.features.types import (
@@ -13,20 +14,12 @@ from onefold.features.types import (
     BIGINT_MAX,
     BIGINT_MIN,
     BOOLEAN,
-    DATE,
     DOUBLE,
     NULL,
     TIMESTAMP,
     VARCHAR,
     DataType,
 )
-
-CASTS = {
-    (BIGINT, DOUBLE), (DOUBLE, BIGINT), (BOOLEAN, BIGINT), (BOOLEAN, DOUBLE), (BIGINT, BOOLEAN),
-    (BIGINT, VARCHAR), (VARCHAR, BIGINT), (TIMESTAMP, DATE), (DATE, TIMESTAMP),
-}  # fmt: skip
-"""Conversions that one rule defines on every engine."""
-
 
 MOST = 10_000
 """Events that a frame of rows, or a list, may hold."""
@@ -128,7 +121,7 @@ def cast(expr: ir.Expr, kind: DataType) -> ir.Expr:
     if (expr.type, kind) not in CASTS:
         options = ", ".join(sorted(b.name for a, b in CASTS if a == expr.type)) or "nothing"
         raise DefinitionError(f"CAST from {expr.type} to {kind} is not defined; {expr.type} casts to {options}")
-    return ir.Cast(expr, kind, expr.nullable or (kind == BIGINT and expr.type != BOOLEAN))
+    return ir.Cast(expr, kind, expr.nullable or expr.type == VARCHAR or (expr.type, kind) == (DOUBLE, BIGINT))
 
 
 def aggregate(

@@ -7,8 +7,19 @@ STRING with the collation UTF8_BINARY. Values are the same with and without ANSI
 from __future__ import annotations
 
 from onefold.features import ir
+from onefold.features.casts import GRAMMAR, WORDS
 from onefold.features.scalar_sql import Dialect
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
+
+_FINITE = "nullif(nullif(try_cast({0} AS DOUBLE), double('inf')), double('-inf'))"
+
+
+def _parsed(kind: DataType, convert: str, **words: float) -> str:
+    """Text that fits the grammar converted, and a few words as what they say; else NULL."""
+    grammar = GRAMMAR[kind].replace("{", "{{").replace("}", "}}")
+    others = "".join(f" WHEN ({{0}}) = '{word}' THEN double('{value!r}')" for word, value in words.items())
+    return rf"(CASE WHEN rlike({{0}}, '\\A({grammar})\\z') THEN {convert}{others} END)"
+
 
 _CASTS: dict[tuple[DataType, DataType], str] = {
     (BIGINT, DOUBLE): "CAST({0} AS DOUBLE)",
@@ -18,7 +29,17 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (BOOLEAN, DOUBLE): "CAST({0} AS DOUBLE)",
     (BIGINT, BOOLEAN): "(({0}) <> 0L)",
     (BIGINT, VARCHAR): "CAST({0} AS STRING)",
-    (VARCHAR, BIGINT): r"(CASE WHEN rlike({0}, '\\A[+-]?[0-9]{{1,19}}\\z') THEN try_cast({0} AS BIGINT) END)",
+    (BOOLEAN, VARCHAR): "CAST({0} AS STRING)",
+    (DATE, VARCHAR): "CAST({0} AS STRING)",
+    (TIMESTAMP, VARCHAR): "CAST({0} AS STRING)",
+    (VARCHAR, BIGINT): _parsed(BIGINT, "try_cast({0} AS BIGINT)"),
+    (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0D", **WORDS),
+    (VARCHAR, BOOLEAN): "(CASE WHEN lower({0}) IN ('true', 't', '1') THEN TRUE"
+    " WHEN lower({0}) IN ('false', 'f', '0') THEN FALSE END)",
+    (VARCHAR, DATE): _parsed(DATE, "CASE WHEN NOT startswith({0}, '0000') THEN try_cast({0} AS DATE) END"),
+    (VARCHAR, TIMESTAMP): _parsed(
+        TIMESTAMP, "CASE WHEN NOT startswith({0}, '0000') THEN try_cast(rtrim('Z', {0}) AS TIMESTAMP) END"
+    ),
     (TIMESTAMP, DATE): "CAST({0} AS DATE)",
     (DATE, TIMESTAMP): "CAST({0} AS TIMESTAMP)",
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from onefold.features import ir, rules
+from onefold.features import forms, ir, rules
 from onefold.features.aggregates import AGGREGATES, ALIASES
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
 from onefold.features.functions import ALIASES as RENAMED
@@ -24,9 +24,10 @@ Scope = Mapping[str, ir.Expr]
 _BINARY: dict[type[exp.Expr], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.IntDiv: "//", exp.Mod: "%", exp.EQ: "=",
     exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=", exp.And: "and", exp.Or: "or",
-    exp.DPipe: "||",
+    exp.DPipe: "||", exp.BitwiseAnd: "&", exp.BitwiseOr: "|", exp.BitwiseLeftShift: "<<", exp.BitwiseRightShift: ">>",
+    exp.Pow: "pow",
 }  # fmt: skip
-_UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not"}
+_UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not", exp.BitwiseNot: "~"}
 _CLAUSES = {"expressions", "from_", "where", "windows"}
 _ZONE = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 _AGGREGATE_NAMES = {*AGGREGATES, *ALIASES, "lag", "time_since_last", "approx_quantile"} - {
@@ -103,6 +104,17 @@ class Reader:
                 return self._is(node)
             case exp.In():
                 return self._in(node)
+            case exp.Like() | exp.ILike() | exp.Escape():
+                return self._like(node)
+            case (
+                exp.Add(this=time, expression=exp.Interval() as by)
+                | exp.Sub(this=time, expression=exp.Interval() as by)
+            ):
+                return self._shifted(time, by, back=isinstance(node, exp.Sub))
+            case exp.Add(this=exp.Interval() as by, expression=time):
+                return self._shifted(time, by, back=False)
+            case exp.Interval():
+                return self._interval(node)
             case exp.Between():
                 low, high = node.args["low"], node.args["high"]
                 return self._all_of(rules.call(">=", self.read(node.this), self.read(low)),
@@ -118,6 +130,28 @@ class Reader:
         if isinstance(node, exp.Func):
             return self._function(node)
         raise UnsupportedSQL(f"{node.sql(dialect='duckdb')!r} is outside the portable subset; see docs/sql.md")
+
+    def _like(self, node: exp.Expr) -> ir.Expr:
+        escape = self.read(node.expression) if isinstance(node, exp.Escape) else None
+        inner = node.this if isinstance(node, exp.Escape) else node
+        if not isinstance(inner, exp.Like | exp.ILike):
+            raise UnsupportedSQL("ESCAPE stands behind LIKE or ILIKE")
+        any_case = isinstance(inner, exp.ILike)
+        found = forms.like(self.read(inner.this), self.read(inner.expression), escape, any_case=any_case)
+        return rules.call("not", found) if inner.args.get("negate") else found
+
+    def _interval(self, node: exp.Interval) -> ir.Expr:
+        """An INTERVAL as microseconds; its number may be written as text."""
+        unit, amount = node.args.get("unit"), node.this
+        if unit is None or amount is None:
+            raise UnsupportedSQL("write an INTERVAL as INTERVAL 3 DAYS")
+        if isinstance(amount, exp.Literal) and re.fullmatch(r"-?\d+", amount.name):
+            return forms.interval(rules.literal(int(amount.name)), unit.name)
+        return forms.interval(self.read(amount), unit.name)
+
+    def _shifted(self, time: exp.Expr, by: exp.Interval, *, back: bool) -> ir.Expr:
+        micros = self._interval(by)
+        return forms.date_add(self.read(time), rules.call("neg", micros) if back else micros)
 
     @staticmethod
     def _all_of(a: ir.Expr, b: ir.Expr) -> ir.Expr:
@@ -215,11 +249,13 @@ class Reader:
         args = arguments(node)
         if isinstance(node, exp.Extract):
             return self._part(node.this.name.lower(), node.expression)
-        if name == "date_trunc":
-            return self._truncate(*_exactly(2, name, args))
-        if name == "nullif":
-            return self._nullif(*map(self.read, _exactly(2, name, args)))
-        if name not in CALLED or name not in FUNCTIONS:
+        if name in ("date_trunc", "date_diff", "date_part"):
+            return self._by_unit(name, args)
+        if isinstance(node, exp.Trim):
+            name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(node.args.get("position") or "", "trim")
+        if name in forms.BY_NAME:
+            return forms.called(name, [self.read(a) for a in args])
+        if name not in FUNCTIONS or not (name in CALLED or (isinstance(node, exp.Anonymous) and node.name in RENAMED)):
             raise UnsupportedSQL(f"function {name}() is not in the catalogue{nearest(name, CALLED)}")
         return rules.call(name, *map(self.read, args))
 
@@ -228,22 +264,13 @@ class Reader:
             raise UnsupportedSQL(f"extract({part} ..) is not supported{nearest(part, PARTS)}")
         return rules.call(part, self.read(node))
 
-    def _truncate(self, unit: exp.Expr, value: exp.Expr) -> ir.Expr:
-        name = unit.name.lower()
-        if f"trunc_{name}" not in FUNCTIONS:
-            units = [f.removeprefix("trunc_") for f in FUNCTIONS if f.startswith("trunc_")]
-            raise UnsupportedSQL(f"date_trunc('{name}', ..) is not supported{nearest(name, units)}")
-        return rules.call(f"trunc_{name}", self.read(value))
-
-    @staticmethod
-    def _nullif(a: ir.Expr, b: ir.Expr) -> ir.Expr:
-        return rules.case([(rules.call("=", a, b), ir.Literal(None, a.type))], a)
-
-
-def _exactly(count: int, name: str, args: list[exp.Expr]) -> list[exp.Expr]:
-    if len(args) != count:
-        raise DefinitionError(f"{name}() takes {count} arguments, found {len(args)}")
-    return args
+    def _by_unit(self, name: str, args: list[exp.Expr]) -> ir.Expr:
+        if not args or not isinstance(args[0], exp.Literal) or not args[0].is_string:
+            raise DefinitionError(f"{name}() takes a unit first, as {name}('day', ..)")
+        unit = args[0].name.lower()
+        if name == "date_part" and len(args) == 2:
+            return self._part(unit, args[1])
+        return forms.by_unit(name.removeprefix("date_"), unit, [self.read(a) for a in args[1:]])
 
 
 def _no_window(name: str) -> DefinitionError:

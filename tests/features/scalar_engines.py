@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from onefold.features import duckdb_scalar, ir, spark_scalar
 from onefold.features.compile_python import compile_expr
 from onefold.features.definitions import OnDemandView
 from onefold.features.project import Project
 from onefold.features.types import DataType
+from onefold.offline.arrow import from_internal
 
 Columns = Mapping[str, DataType]
 Rows = Sequence[Sequence[Any]]
-_BATCH = 200
+_BATCH = 40
 
 
 def expression(sql: str, columns: Columns) -> ir.Expr:
@@ -60,7 +62,11 @@ def by_duckdb(exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[li
 def by_spark(session: Any, exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[list[Any]]:
     names = {f"request.{name}": name for name in columns}
     shown = [_plain(e.type, spark_scalar.scalar(e, names), "unix_micros", "unix_date({})") for e in exprs]
-    session.sql(f"SELECT * FROM {_table(columns, rows, spark_scalar.literal)}").createOrReplaceTempView("t")
+    values = list(zip(*rows, strict=True)) if columns else []
+    arrays = [from_internal(list(v), k) for v, k in zip(values, columns.values(), strict=True)]
+    table = pa.table([pa.array(range(len(rows)), pa.int64()), *arrays], names=["_i", *columns])
+    frame = session.createDataFrame(table).repartition(1)
+    frame.createOrReplaceTempView("t")
     found: list[list[Any]] = []
     for start in range(0, len(shown), _BATCH):
         items = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(shown[start : start + _BATCH]))

@@ -58,8 +58,10 @@ for _kind in SCALARS:
 _ARGUMENT = re.compile(r"\b[xyz]\b")
 
 
-def spelling(function: Function) -> str:
+def spelling(function: Function, arity: int) -> str:
     """How SQL writes a function of the catalogue, with {} for its arguments."""
+    if function.is_called and "'" not in function.written:
+        return f"{function.name}({', '.join(['{}'] * arity)})"
     text = function.written.replace("-x", "- x")
     assert "..." not in text, f"{function.name!r} takes any number of arguments: put its forms into FORMS"
     spelled = _ARGUMENT.sub("{}", text)
@@ -80,8 +82,9 @@ def overloads(function: Function) -> tuple[Overload, ...]:
 def templates(kind: DataType, *, inexact: bool = False) -> list[Form]:
     """Forms that give a value of the type: those of the catalogue, and `FORMS`. inexact: `<= 1 ulp` ones instead."""
     found = [
-        (spelling(function), form.args)
+        (spelling(function, len(form.args)), form.args)
         for function in FUNCTIONS.values()
+        if function.name != "like_escaped"  # its pattern is a constant
         for form in overloads(function)
         if form.result == kind and form.inexact == inexact and {*form.args} <= {*COLUMNS}
     ]

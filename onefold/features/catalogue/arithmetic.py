@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from onefold.features.catalogue import days
 from onefold.features.catalogue.entry import B1, B2, D1, D2, Function, Overload, bigint
 from onefold.features.types import BIGINT, BIGINT_MIN, DOUBLE
 
@@ -33,19 +34,12 @@ def _round_toward(rule: Callable[[float], int]) -> Callable[[float], float]:
     return lambda x: float(rule(x)) + 0.0 if math.isfinite(x) else x
 
 
-def _sqrt(x: float) -> float:
-    return math.sqrt(x) if x >= 0 else math.nan
+def _round(x: float) -> float:
+    return math.copysign(math.floor(abs(x)) + (abs(x) % 1 >= 0.5), x) + 0.0 if math.isfinite(x) else x
 
 
-def _ln(x: float) -> float | None:
-    return None if x <= 0 else math.log(x)
-
-
-def _exp(x: float) -> float:
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return math.inf
+def _sign(x: float) -> float:
+    return x if x != x else float((x > 0) - (x < 0))
 
 
 def _exact(python: Callable[[int, int], int], sign: str, spark: str) -> Overload:
@@ -61,20 +55,23 @@ def _spark_integral(cast: str) -> str:
 
 OPERATORS = (
     Function(
-        "+", "x + y", "Sum. A BIGINT that overflows is NULL.",
+        "+", "x + y", "Sum; the DATE y days after x. NULL where it overflows.",
         (
             _exact(lambda a, b: a + b, "+", "try_add({0}, {1})"),
             Overload(D2, DOUBLE, lambda a, b: a + b, "(({0}) + ({1}))"),
+            days.AFTER,
         ),
-        (("2 + 3", 5), ("2 + 0.5", 2.5), ("9223372036854775807 + 1", None)),
+        (("DATE '2013-12-31' + 1", "2014-01-01"), ("2 + 3", 5), ("2 + 0.5", 2.5), ("9223372036854775807 + 1", None)),
     ),
     Function(
-        "-", "x - y", "Difference. A BIGINT that overflows is NULL.",
+        "-", "x - y", "Difference; the DATE y days before x; days from y to x. NULL where it overflows.",
         (
             _exact(lambda a, b: a - b, "-", "try_subtract({0}, {1})"),
             Overload(D2, DOUBLE, lambda a, b: a - b, "(({0}) - ({1}))"),
+            days.BEFORE,
+            days.BETWEEN,
         ),
-        (("2 - 3", -1),),
+        (("2 - 3", -1), ("DATE '2014-01-01' - DATE '2013-12-31'", 1)),
     ),
     Function(
         "*", "x * y", "Product. A BIGINT that overflows is NULL.",
@@ -105,7 +102,7 @@ OPERATORS = (
                 "(CASE WHEN ({1}) = -1L THEN try_subtract(0L, {0}) ELSE ({0}) div nullif({1}, 0L) END)", may_null=True,
             ),
         ),
-        (("-7 // 2", -3), ("1 // 0", None)),
+        (("-7 // 2", -3), ("1 // 0", None)), aliases=("div",),
     ),
     Function(
         "%", "x % y", "What `//` leaves; it has the sign of x. By zero NULL.",
@@ -115,7 +112,7 @@ OPERATORS = (
                 "(({0}) % nullif({1}, 0L))", may_null=True,
             ),
         ),
-        (("-7 % 2", -1), ("7 % 0", None)),
+        (("-7 % 2", -1), ("7 % 0", None)), aliases=("mod",),
     ),
     Function(
         "neg", "-x", "The number with the other sign. Of the least BIGINT NULL.",
@@ -159,6 +156,11 @@ ROUNDING = (
         aliases=("ceiling",),
     ),
     Function(
+        "round", "round(x)", "The nearest whole number, halves away from 0.",
+        (Overload(D1, DOUBLE, _round, "(round({0}) + 0.0::DOUBLE)", "(round({0}) + 0.0D)"),),
+        (("round(2.5)", 3.0), ("round(-0.5)", -1.0)),
+    ),
+    Function(
         "trunc", "trunc(x)", "x without its fraction.",
         (
             Overload(
@@ -169,25 +171,29 @@ ROUNDING = (
         (("trunc(-2.5)", -2.0),),
     ),
 )  # fmt: skip
-ROOTS = (
+NUMBERS = (
     Function(
-        "sqrt", "sqrt(x)", "Square root. Of a negative number NaN.",
+        "sign", "sign(x)", "-1, 0 or 1; of NaN NaN.",
         (
             Overload(
-                D1, DOUBLE, _sqrt, "sqrt(CASE WHEN ({0}) < 0 THEN 'nan'::DOUBLE ELSE {0} END)", "sqrt({0})"
+                B1, BIGINT, lambda a: (a > 0) - (a < 0), "CAST(sign({0}) AS BIGINT)", "bigint(sign({0}))",
+            ),
+            Overload(
+                D1, DOUBLE, _sign, "(CASE WHEN isnan({0}) THEN {0} ELSE CAST(sign({0}) AS DOUBLE) END)", "sign({0})"
             ),
         ),
-        (("sqrt(2)", 1.4142135623730951), ("sqrt(-1)", "NaN")),
+        (("sign(-3)", -1), ("sign(2.5)", 1.0)),
     ),
     Function(
-        "ln", "ln(x)", "Natural logarithm. At or below 0 NULL.",
-        (Overload(D1, DOUBLE, _ln, "ln(CASE WHEN ({0}) > 0 THEN {0} END)", "ln({0})", may_null=True, inexact=True),),
-        (("ln(1)", 0.0), ("ln(0)", None)),
-    ),
-    Function(
-        "exp", "exp(x)", "e to the power of x.",
-        (Overload(D1, DOUBLE, _exp, "exp({0})", inexact=True),),
-        (("exp(0)", 1.0),),
+        "pmod", "pmod(x, y)", "Remainder from 0 to y - 1, also of a negative x. NULL where y is not above 0.",
+        (
+            Overload(
+                B2, BIGINT, lambda a, b: a % b if b > 0 else None,
+                "(CASE WHEN ({1}) > 0 THEN CAST(((({0})::HUGEINT % ({1})) + ({1})) % ({1}) AS BIGINT) END)",
+                "(CASE WHEN ({1}) > 0L THEN pmod({0}, {1}) END)", may_null=True,
+            ),
+        ),
+        (("pmod(-7, 3)", 2), ("pmod(7, 0)", None)),
     ),
 )  # fmt: skip
-FUNCTIONS = (*OPERATORS, *ROUNDING, *ROOTS)
+FUNCTIONS = (*OPERATORS, *ROUNDING, *NUMBERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from onefold.features.catalogue.entry import D1, D2, SCALARS, Function, Overload
@@ -52,6 +53,16 @@ COMPARISONS = (
         "isnan", "isnan(x)", "Whether x is NaN.",
         (Overload(D1, BOOLEAN, lambda a: a != a, "isnan({0})", "(({0}) = double('NaN'))"),),
         (("isnan(sqrt(-1))", True),), aliases=("is_nan",),
+    ),
+    Function(
+        "isinf", "isinf(x)", "Whether x is infinite.",
+        (Overload(D1, BOOLEAN, math.isinf, "isinf({0})", "(abs({0}) = double('inf'))"),),
+        (("isinf(1e300 * 1e300)", True),), aliases=("is_inf",),
+    ),
+    Function(
+        "isfinite", "isfinite(x)", "Whether x is neither NaN nor infinite.",
+        (Overload(D1, BOOLEAN, math.isfinite, "isfinite({0})", "(abs({0}) < double('inf'))"),),
+        (("isfinite(1.5)", True),), aliases=("is_finite",),
     ),
 )  # fmt: skip
 LOGIC = (

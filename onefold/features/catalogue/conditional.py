@@ -26,6 +26,14 @@ FORMS = (
         nulls="a condition that is NULL is not true", takes="values of one type → that type",
     ),
     Function(
+        "if", "if(x, y, z)", "y where x is true, else z.", (), (("if(2 > 1, 'a', 'b')", "a"), ("if(NULL, 1, 2)", 2)),
+        aliases=("iif",), nulls="a condition that is NULL is not true", takes="(BOOLEAN, two of one type) → that type",
+    ),
+    Function(
+        "ifnull", "ifnull(x, y)", "y where x is NULL, else x.", (), (("ifnull(CAST(NULL AS BIGINT), 3)", 3),),
+        aliases=("nvl",), nulls="as `coalesce`", takes="two of one type → that type",
+    ),
+    Function(
         "nullif", "nullif(x, y)", "NULL where both are equal, else x.", (),
         (("nullif(3, 3)", None), ("nullif(3, 4)", 3)), nulls="x", takes="two of one type → that type",
     ),
