@@ -17,8 +17,8 @@ import typer.main
 
 from onefold.cli import app
 from onefold.features.aggregates import AGGREGATES, ALIASES, AggregateSpec
+from onefold.features.casts import CASTS
 from onefold.features.functions import GROUPS, Function, Overload
-from onefold.features.rules import CASTS
 from onefold.features.types import TYPES
 
 DOCS = Path(__file__).resolve().parent

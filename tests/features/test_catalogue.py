@@ -117,7 +117,8 @@ def rows(kinds: tuple[DataType, ...]) -> list[tuple[Any, ...]]:
     """Values for arguments of these types: every combination, or many of them drawn."""
     choices = [VALUES[k] for k in kinds]
     if len(kinds) > 1 and VARCHAR in kinds:
-        choices = [{VARCHAR: _TEXT, BIGINT: _COUNTS}.get(k, VALUES[k]) for k in kinds]
+        short: dict[DataType, list[Any]] = {VARCHAR: _TEXT, BIGINT: _COUNTS}
+        choices = [short.get(k, VALUES[k]) for k in kinds]
     if len(kinds) > 2 and VARCHAR not in kinds:
         choices = [_CLOCK for _ in kinds]
     if math.prod(map(len, choices)) <= 9000:
@@ -164,7 +165,7 @@ def spark() -> Iterator[Any]:
 def same(found: Any, expected: Any, inexact: bool) -> bool:
     if inexact and isinstance(found, float) and isinstance(expected, float) and math.isfinite(found):
         return abs(found - expected) <= math.ulp(expected)
-    return bits(found) == bits(expected)
+    return bool(bits(found) == bits(expected))
 
 
 def test_every_function_has_an_example_and_a_meaning() -> None:

@@ -52,12 +52,12 @@ def sign(x: str) -> str:
     return f"CASE WHEN ({x}) < 0 THEN '-' ELSE '' END"
 
 
-_DUCKDB_TEXTS: dict[DataType, Callable[[Any], str]] = {
+_DUCKDB_TEXTS = {
     VARCHAR: "{0}", BIGINT: "CAST({0} AS VARCHAR)", BOOLEAN: "CAST({0} AS VARCHAR)",
     TIMESTAMP: "CAST(epoch_us({0}) AS VARCHAR)", DATE: "CAST(({0}) - DATE '1970-01-01' AS VARCHAR)",
     DOUBLE: _double_text(DUCKDB, "VARCHAR"),
 }  # fmt: skip
-_SPARK_TEXTS: dict[DataType, Callable[[Any], str]] = {
+_SPARK_TEXTS = {
     VARCHAR: "{0}", BIGINT: "CAST({0} AS STRING)", BOOLEAN: "CAST({0} AS STRING)",
     TIMESTAMP: "CAST(unix_micros({0}) AS STRING)", DATE: "CAST(unix_date({0}) AS STRING)",
     DOUBLE: _double_text(SPARK, "STRING"),
