@@ -177,7 +177,9 @@ class FeatureView:
     """One SELECT over one event source, grouped by an entity's keys; without an entity, over all events together.
 
     freshness: how old its newest state may be before a value is called stale (as "1 hour"); a status, never a change
-    of value.
+    of value. request_row: "include" folds the request's own columns in as one more event at t, behind all others; where
+    an event of its id is there already, that one counts. So it makes no difference whether a row is scored before or
+    after its event comes in. It needs a source with event ids.
     """
 
     name: str
@@ -185,12 +187,17 @@ class FeatureView:
     entity: Entity = field(default_factory=lambda: NO_ENTITY)
     sql: str
     freshness: str | None = None
+    request_row: str = "exclude"
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_name("view", self.name)
+        if self.request_row not in ("exclude", "include"):
+            raise DefinitionError(
+                f'view {self.name!r}: request_row is {self.request_row!r}; write "include" or "exclude"'
+            )
         _check_kind(f"view {self.name!r}: source", self.source, EventSource)
         _check_kind(f"view {self.name!r}: entity", self.entity, Entity)
 

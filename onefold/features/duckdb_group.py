@@ -15,10 +15,10 @@ from onefold.features.plans import Group
 from onefold.features.steps import Program
 
 
-def prepared_events(layout: Layout, events: str, *, floor: int | None = None) -> str:
+def prepared_events(layout: Layout, events: str, *, floor: int | None = None, carry: Sequence[str] = ()) -> str:
     """The prepared events of a layout: `_k*`, `ts` (microseconds), `_sequence`, `_offset`, `_id`, columns `c*`.
 
-    Where the layout has no keys, `_k0` is a constant.
+    Where the layout has no keys, `_k0` is a constant. carry: further columns of `events` to keep.
     """
     source = layout.source
     columns = {f.name: quote(f.name) for f in source.fields}
@@ -26,6 +26,7 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None) ->
     items += [f"epoch_us({columns[source.event_time]}) AS ts", "_sequence", "_offset"]
     items.append(f"{columns[source.event_id]} AS _id" if source.event_id else "NULL AS _id")
     items += [f"{scalar(c, columns)} AS c{i}" for i, c in enumerate(layout.columns)]
+    items += carry
     conditions = [f"{columns[f.name]} IS NOT NULL" for f in layout.key_fields]
     if layout.keep is not None:
         conditions.append(scalar(layout.keep, columns))
@@ -34,21 +35,26 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None) ->
     return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
 
 
+LAST_SEQUENCE = 2**31 - 1
+"""A row that is an event of its own stands behind all others at its time."""
+
+
 class GroupSql:
     """What all plans of a group share: its lanes, the events with lane columns, and the finish."""
 
-    def __init__(self, group: Group, events: str) -> None:
+    def __init__(self, group: Group, events: str, *, spine: str | None = None) -> None:
         self.group, self.layout = group, group.layout
         self.program = Program(double)
         self.lanes = Lanes(self.program)
         self.slots = [self.lanes.finish(s) for s in group.slots]
         self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED]
         self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields) or 1)]
-        self._events = events
+        self.with_rows = group.request_row and spine is not None
+        self._events = _with_rows(group, events, str(spine)) if self.with_rows else events
 
     def events(self) -> str:
         """Prepared events with `ev` (1), `ord` where an order is asked for, and the lane columns of DOUBLEs."""
-        query = prepared_events(self.layout, self._events)
+        query = prepared_events(self.layout, self._events, carry=["_only"] if self.with_rows else [])
         order = (
             ", row_number() OVER (ORDER BY ts, _sequence, _offset) AS ord" if self.ordered or self.lanes.ranked else ""
         )
@@ -107,6 +113,15 @@ class GroupSql:
             base = f"SELECT lanes.*, {', '.join(picked)} FROM ({lanes}) AS lanes {' '.join(joins)}"
         outputs = [f"{scalar(f.expr, values)} AS {quote(f.ref)}" for f in self.group.features]
         return self.program.render(base, ["_row", *extra, *outputs])
+
+
+def _with_rows(group: Group, events: str, spine: str) -> str:
+    """Events and, as events that `_only` one row sees, the rows of the spine (which has `_f0`, .. of `row_fields`)."""
+    keys = [f"_k{i} AS {quote(f.name)}" for i, f in enumerate(group.layout.key_fields)]
+    own = [f"_f{i} AS {quote(f.name)}" for i, f in enumerate(group.row_fields)]
+    time = f"make_timestamp(_t) AS {quote(group.layout.source.event_time)}"
+    rows = f"SELECT {', '.join([*keys, *own, time])}, {LAST_SEQUENCE} AS _sequence, _row AS _offset, _row AS _only"
+    return f"(SELECT *, NULL::BIGINT AS _only FROM {events} UNION ALL BY NAME {rows} FROM {spine})"
 
 
 def _lane_columns(query: str, arg: int, *, squares: bool) -> str:

@@ -146,13 +146,14 @@ class _Points:
 def joined_plan(group: Group, *, events: str, spine: str, known: bool = False) -> str:
     """Features for each spine row from events that it is joined with, within a bucket as long as the longest window.
 
+    The group's views may include each row as an event of its own: the spine then has `_f*`, its `row_fields`.
     known: the spine has `_highest`, a list with the highest offset that the row knew of each sequence (by number);
     other events do not count, and `_late` says how many there were as of t.
     """
-    sql = GroupSql(group, events)
+    sql = GroupSql(group, events, spine=spine)
     firsts, columns, reach = sql.firsts(), sql.columns(), group.reach
     rows, prepared = f"SELECT * FROM {spine}", sql.events()
-    on = [*(f"s.{k} = e.{k}" for k in sql.keys), "e.ts <= s._t"]
+    on = [*(f"s.{k} = e.{k}" for k in sql.keys), "e.ts <= s._t", *(["e._only IS NULL"] if sql.with_rows else [])]
     if reach is not None:
         size = max(reach, 1)
         rows = f"SELECT *, unnest([{_bucket('_t', size)}, {_bucket('_t', size)} - 1]) AS _bucket FROM {spine}"
@@ -164,6 +165,11 @@ def joined_plan(group: Group, *, events: str, spine: str, known: bool = False) -
         f"SELECT s._row, s._t, {knew} AS _known, {', '.join(f'e.{c}' for c in carried)} "
         f"FROM ({rows}) AS s JOIN events AS e ON {' AND '.join(on)}"
     )
+    if sql.with_rows:
+        own = (
+            f"SELECT _only AS _row, ts AS _t, TRUE AS _known, {', '.join(carried)} FROM events WHERE _only IS NOT NULL"
+        )
+        pairs = f"{pairs} UNION ALL {own}"
     ranked = f"SELECT *{copy_ranks(firsts, '_row, _known')} FROM ({pairs})"
     orders = {(upper, passes): name for upper, passes, name in _rank_orders(sql, list(enumerate(sql.lanes.all)))}
     newest = [

@@ -15,7 +15,7 @@ from onefold.features import exact, ir
 from onefold.features.aggregates import AGGREGATES, Fold
 from onefold.features.codec import Head, generation_of, read_head
 from onefold.features.compile_python import ValueErrors
-from onefold.features.layout import TIME, Layout, Slot
+from onefold.features.layout import TIME, Layout, PreparedEvent, Slot
 from onefold.features.records import Events, RecordCodec, Tail
 from onefold.features.state import merge_tail
 from onefold.features.types import DOUBLE, DataType
@@ -83,6 +83,14 @@ class _Listed:
     def newest(self, t: int) -> int | None:
         at = self.index(t + 1)
         return self._events.ts[at - 1] if at else None
+
+
+def _with(timeline: _Packed | _Listed, event: PreparedEvent) -> _Listed:
+    """The timeline of a source with event ids, with one more event behind those at its time."""
+    assert isinstance(timeline, _Listed)
+    events, at = timeline._events, timeline.index(event.ts + 1)
+    one = Events([event.ts], [0], [event.id_hash], [[v] for v in event.values])
+    return _Listed(events.before(at).then(one).then(events.behind(at)))
 
 
 class _View:
@@ -198,7 +206,7 @@ class StateFold:
     def __init__(self, layout: Layout, slots: Sequence[Slot], *, errors: ValueErrors | None = None) -> None:
         self._slots = tuple(slots)
         self._records = RecordCodec(layout.types)
-        self._has_ids = layout.has_ids
+        self._has_ids, self._width = layout.has_ids, len(layout.columns)
         self._listed = layout.has_ids or any(s.where is not None for s in slots)
         lowers = [s.window.lower for s in slots]
         self._reach = None if None in lowers else max((low for low in lowers if low is not None), default=0)
@@ -207,23 +215,29 @@ class StateFold:
         self._errors = errors or ValueErrors()
         self._heads = HeadCache(layout.types)
 
-    def __call__(self, state: bytes | None, t: int) -> Reading:
-        """The slots' values as of t (microseconds): events with ts <= t that the state holds."""
+    def __call__(self, state: bytes | None, t: int, also: PreparedEvent | None = None) -> Reading:
+        """The slots' values as of t (microseconds): events with ts <= t that the state holds.
+
+        also: one more event at t behind all others, as a request's own row.
+        """
         if not state:
-            return Reading(list(self._empty), [False] * len(self._slots), {}, None, 0)
+            return Reading(self.of_events(Events.none(self._width), t, also), [False] * len(self._slots), {}, None, 0)
         head = self._heads.read(state)
         offsets = dict(head.offsets)
         tail = self._records.read(state, head.length, offsets).in_order()
         timeline = self._timeline(head, tail, t)
-        values = self._values(timeline, t)
+        values = self._values(timeline if also is None else _with(timeline, also), t)
         partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
         if any(partial):
             values = [None if p else v for v, p in zip(values, partial, strict=True)]
         return Reading(values, partial, offsets, timeline.newest(t), head.n + len(tail.offsets))
 
-    def of_events(self, events: Events, t: int) -> list[Any]:
+    def of_events(self, events: Events, t: int, also: PreparedEvent | None = None) -> list[Any]:
         """The slots' values over events in order of (ts, position), as of t: what a state of them would give."""
-        return self._values(_Listed(events), t) if events.ts else list(self._empty)
+        if also is None and not events.ts:
+            return list(self._empty)
+        listed = _Listed(events)
+        return self._values(listed if also is None else _with(listed, also), t)
 
     def _values(self, timeline: _Packed | _Listed, t: int) -> list[Any]:
         views: Mapping[int | None, _View] = {None: _View(timeline, t)}

@@ -42,6 +42,9 @@ def _group(group: Group, events: Sequence[Event], row: Mapping[str, Any], t: int
     time_at = names.index(layout.source.event_time)
     mine = [e for e in events if _same_key(layout, names, e, row) and e[1][time_at] <= t]
     mine.sort(key=lambda e: (e[1][time_at], e[0]))
+    if group.request_row and all(row[k] is not None for k in layout.entity.key_names):
+        given = {f.name for f in (*group.row_fields, *layout.key_fields)}
+        mine.append(((0, 0), [t if i == time_at else row[n] if n in given else None for i, n in enumerate(names)]))
     slots = [_slot(layout, slot, names, mine, t) for slot in group.slots]
     return group.finisher()(slots, t)
 

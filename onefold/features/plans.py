@@ -14,7 +14,7 @@ from typing import Any
 from onefold.features import ir
 from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.contract import ModelInput
-from onefold.features.layout import Layout, Slot, slot_of
+from onefold.features.layout import TIME, Layout, PreparedEvent, Slot, slot_of
 from onefold.features.types import DataType, Field
 from onefold.features.views import EVENT_TIMESTAMP, REQUEST, TypedFeature, TypedView
 from onefold.features.windows import duration
@@ -48,6 +48,7 @@ class Group:
     layout: Layout
     slots: tuple[Slot, ...]
     features: tuple[GroupFeature, ...]
+    request_row: bool = False
 
     @property
     def source(self) -> str:
@@ -56,6 +57,25 @@ class Group:
     @property
     def entity(self) -> str:
         return self.layout.entity.name
+
+    @cached_property
+    def row_fields(self) -> tuple[Field, ...]:
+        """Columns of the source that a row must bring, beside keys and time, where it is one more event."""
+        if not self.request_row:
+            return ()
+        layout, source = self.layout, self.layout.source
+        indexes = {i for s in self.slots for i in (*s.args, s.where, s.filter) if i is not None and i != TIME}
+        read = {c.name for i in indexes for c in ir.columns(layout.columns[i])} | {source.event_id}
+        read -= {source.event_time, *layout.entity.key_names}
+        return tuple(f for f in source.fields if f.name in read)
+
+    def row_event(self) -> Callable[[Mapping[str, Any], int], PreparedEvent | None]:
+        """A function from a row (its keys and `row_fields`) and t to the event that it is; None where it is none."""
+        prepare, fields = self.layout.preparer(), self.layout.source.fields
+        time, given = self.layout.source.event_time, {f.name for f in (*self.row_fields, *self.layout.key_fields)}
+        return lambda row, t: prepare(
+            [t if f.name == time else row[f.name] if f.name in given else None for f in fields]
+        )
 
     @cached_property
     def reach(self) -> int | None:
@@ -126,10 +146,10 @@ def build_groups(
     needed: Iterable[tuple[TypedView, TypedFeature]], layouts: Mapping[tuple[str, str], Layout]
 ) -> tuple[Group, ...]:
     """Groups for these features, in order of first use; each slot once a group."""
-    by_state: dict[tuple[str, str], list[tuple[TypedView, TypedFeature]]] = {}
+    by_state: dict[tuple[tuple[str, str], bool], list[tuple[TypedView, TypedFeature]]] = {}
     for view, feature in needed:
-        by_state.setdefault(state_of(view), []).append((view, feature))
-    return tuple(_group(layouts[state], members) for state, members in by_state.items())
+        by_state.setdefault((state_of(view), view.definition.request_row == "include"), []).append((view, feature))
+    return tuple(_group(layouts[state], members, own) for (state, own), members in by_state.items())
 
 
 def state_of(view: TypedView) -> tuple[str, str]:
@@ -137,7 +157,7 @@ def state_of(view: TypedView) -> tuple[str, str]:
     return view.definition.source.name, view.definition.entity.name
 
 
-def _group(layout: Layout, members: Sequence[tuple[TypedView, TypedFeature]]) -> Group:
+def _group(layout: Layout, members: Sequence[tuple[TypedView, TypedFeature]], request_row: bool) -> Group:
     slots: dict[Slot, int] = {}
     features = []
     for view, feature in members:
@@ -151,7 +171,7 @@ def _group(layout: Layout, members: Sequence[tuple[TypedView, TypedFeature]]) ->
         freshness = view.definition.freshness
         expr = replace_aggregates(feature.expr, to_slot)
         features.append(GroupFeature(feature.ref, expr, None if freshness is None else duration(freshness)))
-    return Group(layout, tuple(slots), tuple(features))
+    return Group(layout, tuple(slots), tuple(features), request_row)
 
 
 def replace_aggregates(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr]) -> ir.Expr:

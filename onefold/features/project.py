@@ -98,7 +98,7 @@ class Project:
             for (v, f), output in zip(members, outputs, strict=True)
         )
         _check_unique(name, features)
-        request, keys = _request_fields(name, [v for v, _ in members], outputs), _key_fields(groups)
+        request, keys = _request_fields(name, [v for v, _ in members], outputs, groups), _key_fields(groups)
         for field in request:
             if any(field.name.lower() == k.name.lower() and field != k for k in keys):
                 raise DefinitionError(f"service {name!r}: {field.name!r} is a key and a request column of another type")
@@ -151,17 +151,17 @@ def _key_fields(groups: Iterable[Group]) -> tuple[Field, ...]:
     return tuple(fields.values())
 
 
-def _request_fields(service: str, views: Iterable[AnyView], outputs: Iterable[ir.Expr]) -> tuple[Field, ...]:
+def _request_fields(
+    service: str, views: Iterable[AnyView], outputs: Iterable[ir.Expr], groups: Iterable[Group]
+) -> tuple[Field, ...]:
+    """The columns that on-demand views read, and those of rows that are events of their own."""
     used = {c.name for e in outputs for c in ir.columns(e)}
+    asked = [f for v in views if isinstance(v, TypedOnDemand) for f in v.definition.request_fields]
+    wanted = [f for f in asked if f"{REQUEST}.{f.name}" in used]
     fields: dict[str, Field] = {}
-    for view in views:
-        if isinstance(view, TypedView):
-            continue
-        for field in view.definition.request_fields:
-            if f"{REQUEST}.{field.name}" not in used:
-                continue
-            if fields.setdefault(field.name.lower(), field) != field:
-                raise DefinitionError(f"service {service!r}: request column {field.name!r} has two types or spellings")
+    for field in (*wanted, *(f for g in groups for f in g.row_fields)):
+        if fields.setdefault(field.name.lower(), field) != field:
+            raise DefinitionError(f"service {service!r}: request column {field.name!r} has two types or spellings")
     return tuple(fields.values())
 
 

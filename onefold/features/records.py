@@ -38,6 +38,21 @@ class Events:
     ids: list[int]
     columns: list[list[Any]]
 
+    @classmethod
+    def none(cls, width: int) -> Events:
+        """No events, of so many columns."""
+        return cls([], [], [], [[] for _ in range(width)])
+
+    def before(self, at: int) -> Events:
+        return Events(self.ts[:at], self.sequences[:at], self.ids[:at], [c[:at] for c in self.columns])
+
+    def behind(self, at: int) -> Events:
+        return Events(self.ts[at:], self.sequences[at:], self.ids[at:], [c[at:] for c in self.columns])
+
+    def then(self, more: Events) -> Events:
+        columns = [a + b for a, b in zip(self.columns, more.columns, strict=True)]
+        return Events(self.ts + more.ts, self.sequences + more.sequences, self.ids + more.ids, columns)
+
     def take(self, order: Sequence[int]) -> Events:
         ts, sequences, ids = ([xs[i] for i in order] for xs in (self.ts, self.sequences, self.ids))
         return Events(ts, sequences, ids, [[xs[i] for i in order] for xs in self.columns])

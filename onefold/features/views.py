@@ -96,11 +96,28 @@ def type_view(view: FeatureView) -> TypedView:
         select = read_view(view.sql, scope, keys=entity.key_names, event_time=source.event_time)
     except DefinitionError as error:
         raise _named_error(error, f"view {view.name!r}") from None
-    base = (source.name, source.event_time, source.event_id, _keys(entity), select.where)
+    _check_request_row(view, select)
+    own = (REQUEST_ROW,) if view.request_row == "include" else ()
+    base = (source.name, source.event_time, source.event_id, _keys(entity), select.where, *own)
     features = tuple(
         TypedFeature(f"{view.name}.{f.name}", f.name, f.expr, ir.fingerprint(*base, f.expr)) for f in select.features
     )
     return TypedView(view, select, features)
+
+
+REQUEST_ROW = "request_row"
+
+
+def _check_request_row(view: FeatureView, select: ir.Select) -> None:
+    if view.request_row != "include":
+        return
+    if view.source.event_id is None:
+        raise DefinitionError(
+            f"view {view.name!r}: request_row needs to tell whether the request's event has come in already; "
+            f"give source {view.source.name!r} an event_id"
+        )
+    if any(a.window.upper == 1 for f in select.features for a in ir.aggregates(f.expr)):
+        raise DefinitionError(f"view {view.name!r}: EXCLUDE GROUP leaves out the very event that request_row includes")
 
 
 def _keys(entity: Entity) -> list[list[str]]:

@@ -142,13 +142,14 @@ def _events_name(source: str) -> str:
 def _run_group(db: duckdb.DuckDBPyConnection, group: Group, number: int, known: Known | None, few: bool) -> str:
     """Run one group's query into a table of its own; its name."""
     keys = ", ".join(f"{quote(f.name)} AS _k{i}" for i, f in enumerate(group.layout.key_fields)) or "0 AS _k0"
+    keys += "".join(f", {quote(f.name)} AS _f{i}" for i, f in enumerate(group.row_fields))
     rows = "spine"
     if known is not None:
         db.register("known", _known_table(known[group.source, group.entity]))
         rows, keys = "spine JOIN known USING (_row)", f"{keys}, _highest"
     db.execute(f"CREATE OR REPLACE TEMP TABLE group_spine AS SELECT _row, _t, {keys} FROM {rows}")
     events = _events_name(group.source)
-    if few or known is not None:
+    if few or known is not None or group.request_row:
         query = joined_plan(group, events=events, spine="group_spine", known=known is not None)
     else:
         query = prefix_plan(group, events=events, spine="group_spine")

@@ -54,6 +54,7 @@ class _GroupReader:
         self.group, self.layout = group, layout
         self.fold = StateFold(layout, group.slots, errors=errors)
         self.finish = group.finisher(errors)
+        self.row_event = group.row_event() if group.request_row else None
         self.feature_slots = [[int(c.name[1:]) for c in ir.columns(f.expr)] for f in group.features]
         self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
         self.key_names = [f.name for f in layout.key_fields]
@@ -133,7 +134,7 @@ class Lookup:
         while fetched is None:
             fetched = self._fetch(rows)
         per_group = [
-            [self._read_group(g, string, markers, t) for string, t in zip(strings, times, strict=True)]
+            [self._read_group(g, string, markers, row, t) for string, row, t in zip(strings, rows, times, strict=True)]
             for g, (strings, markers) in zip(self._groups, fetched, strict=True)
         ]
         return [
@@ -162,11 +163,13 @@ class Lookup:
             fetched.append(([None if s is None else next(found) for s in strings], offsets))
         return fetched
 
-    def _read_group(self, group: _GroupReader, string: bytes | None, markers: dict[int, int], t: int) -> _GroupRow:
+    def _read_group(
+        self, group: _GroupReader, string: bytes | None, markers: dict[int, int], row: Row, t: int
+    ) -> _GroupRow:
         layout, features = group.layout, group.group.features
         error = None
         try:
-            reading = group.fold(string, t)
+            reading = group.fold(string, t, None if group.row_event is None else group.row_event(row, t))
         except StateError as problem:
             error = f"state of ({layout.source.name}, {layout.entity.name}): {problem}"
             reading = Reading([None] * len(group.group.slots), [], {}, None, 0)

@@ -270,7 +270,7 @@ class _Feature:
                 return False
             group = states.group
             fold = StateFold(group.layout, [group.slots[s] for s in slots], errors=errors)
-            values = fold.of_events(held.events, row.t)
+            values = fold.of_events(held.events, row.t, states.own(row.values, row.t))
             diagnosis.work.left -= TRIAL + len(held.ts)
             positions = {ir.NOW: len(slots), **{f"s{s}": i for i, s in enumerate(slots)}}
             for f in group.features:
@@ -345,7 +345,7 @@ class _Case:
         if held is None:
             return [None] * len(states.group.features)
         self.diagnosis.work.left -= TRIAL + len(held.ts)
-        values = states.values(held, self.row.t, found)
+        values = states.values(held, self.row.values, self.row.t, found)
         if not found:
             self._base[group] = values
         return values

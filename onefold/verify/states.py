@@ -16,7 +16,7 @@ import pyarrow as pa
 from onefold.features.duckdb_group import prepared_events
 from onefold.features.fold import StateFold
 from onefold.features.ir import Window
-from onefold.features.layout import Layout, hash_id
+from onefold.features.layout import Layout, PreparedEvent, hash_id
 from onefold.features.plans import Group
 from onefold.features.records import Events
 from onefold.features.types import TIMESTAMP
@@ -87,6 +87,7 @@ class GroupStates:
         self._files = files
         self._fold = StateFold(group.layout, group.slots)
         self._finish = group.finisher()
+        self._row_event = group.row_event() if group.request_row else None
         self._numbers: dict[Key, int] = {}
         self._events: pa.Table | None = None
         self._edges: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
@@ -151,9 +152,13 @@ class GroupStates:
         knew = rows.column("_offset").to_numpy() <= limits[sequences]
         return Held(layout, rows if knew.all() else rows.filter(pa.array(knew)))
 
-    def values(self, held: Held, t: int, faults: Iterable[Fault] = ()) -> list[Any]:
-        """The group's features at t, from a string of these events with faults."""
-        return self._finish(self._fold.of_events(held.with_faults(faults), t), t)
+    def own(self, row: Mapping[str, Any], t: int) -> PreparedEvent | None:
+        """The event that a row is itself, where its views include it."""
+        return None if self._row_event is None else self._row_event(row, t)
+
+    def values(self, held: Held, row: Mapping[str, Any], t: int, faults: Iterable[Fault] = ()) -> list[Any]:
+        """The group's features for a row at t, from a string of these events with faults."""
+        return self._finish(self._fold.of_events(held.with_faults(faults), t, self.own(row, t)), t)
 
     def place(self, fault: Fault) -> str:
         """Where the event of a fault stands, in words."""

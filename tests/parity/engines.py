@@ -89,11 +89,12 @@ def by_state(case: Case) -> list[Row]:
     states = [_states(case, group) for group in case.plan.groups]
     folds = [StateFold(g.layout, g.slots) for g in case.plan.groups]
     finish = [g.finisher() for g in case.plan.groups]
+    own = [g.row_event() if g.request_row else lambda row, t: None for g in case.plan.groups]
     found = []
     for row, t in zip(case.rows, case.times, strict=True):
         values: list[Any] = []
-        for group, held, fold, done in zip(case.plan.groups, states, folds, finish, strict=True):
-            reading = fold(held.get(tuple(row[k] for k in group.layout.entity.key_names)), t)
+        for group, held, fold, done, event in zip(case.plan.groups, states, folds, finish, own, strict=True):
+            reading = fold(held.get(tuple(row[k] for k in group.layout.entity.key_names)), t, event(row, t))
             assert not any(reading.partial), "no floor is above what a window reaches"
             values += done(reading.values, t)
         values += [row[f.name] for f in case.plan.request]

@@ -191,9 +191,11 @@ class Shop:
         row = {"customer": customer, "shop": shop, "total": total, "event_timestamp": iso(minutes)}
         return float(json.loads(self.answers.score("late", json.dumps({"row": row}).encode()))["score"])
 
-    def look_up(self, minutes: float, customer: int = 1, service: str = "small") -> None:
-        row = {"customer": customer, "total": 20.0, "event_timestamp": iso(minutes)}
-        self.answers.lookup(json.dumps({"service": service, "rows": [row]}).encode())
+    def look_up(self, minutes: float, customer: int = 1, service: str = "small", **columns: Any) -> Any:
+        """The answer's values by feature."""
+        row = {"customer": customer, "total": 20.0, "event_timestamp": iso(minutes), **columns}
+        answer = json.loads(self.answers.lookup(json.dumps({"service": service, "rows": [row]}).encode()))
+        return dict(zip(answer["features"], answer["values"][0], strict=True))
 
     @property
     def answers(self) -> Answers:

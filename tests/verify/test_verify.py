@@ -43,6 +43,21 @@ def test_what_was_served_well_has_no_mismatch(shop: Shop) -> None:
     assert (report.scores, report.unprovable, report.late_rows, report.failed) == (12, 0, 0, 0)
 
 
+def test_a_row_that_is_an_event_itself_has_one_value_before_and_after_it_comes_in(shop: Shop) -> None:
+    shop.define("source=payments, entity=customer,", 'source=payments, entity=customer, request_row="include",')
+    shop.define("features=[spend[[", "features=[money, spend[[")
+    shop.rebuild()
+    shop.pay(0, payment="p1")
+    before = shop.look_up(10, payment="p2", paid=7.5)
+    shop.pay(10, paid=7.5, payment="p2")
+    assert before == shop.look_up(10, payment="p2", paid=7.5)
+    assert (before["payments_1d"], before["paid_1d"], before["last_paid"]) == (2, 12.5, 7.5)
+    assert shop.look_up(20, customer=2, payment="p3", paid=1.0)["payments_1d"] == 1
+    assert shop.look_up(10, payment="p4", paid=100.0)["paid_1d"] == 112.5
+    report = shop.verify()
+    assert report.ok and report.rows == 4, report.verdict()
+
+
 def test_nothing_served_is_an_error_that_says_what_to_do(shop: Shop) -> None:
     with pytest.raises(NotFoundError, match="nothing was served; score something, then verify"):
         shop.verify()
