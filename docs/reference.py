@@ -17,9 +17,9 @@ import typer.main
 
 from onefold.cli import app
 from onefold.features.aggregates import AGGREGATES, ALIASES, AggregateSpec
-from onefold.features.casts import CASTS
 from onefold.features.functions import GROUPS, Function, Overload
-from onefold.features.types import TYPES
+from onefold.features.rules import casts_to
+from onefold.features.types import TYPES, decimal
 
 DOCS = Path(__file__).resolve().parent
 _MARKER = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -51,7 +51,7 @@ def _function_row(entry: Function) -> tuple[str, ...]:
 
 
 def _signatures(entry: Function) -> str:
-    return entry.takes or "<br>".join(map(_signature, entry.listed))
+    return "<br>".join([*([entry.takes] if entry.takes else map(_signature, entry.listed)), *entry.made])
 
 
 def _shown(value: object) -> str:
@@ -90,8 +90,9 @@ def _aliases(name: str) -> str:
 
 
 def casts() -> Iterator[str]:
-    kinds = sorted(TYPES)
-    rows = [[f"{have}", *("yes" if (TYPES[have], TYPES[want]) in CASTS else "" for want in kinds)] for have in kinds]
+    named = {**TYPES, "DECIMAL": decimal(18, 2)}
+    kinds = sorted(named)
+    rows = [[have, *("yes" if casts_to(named[have], named[want]) else "" for want in kinds)] for have in kinds]
     return _table(("from \\ to", *kinds), rows)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from onefold.features import ir
 from onefold.features.casts import CASTS
+from onefold.features.catalogue import decimal_casts
 from onefold.features.functions import equal, find_overload, less
 from onefold.features.types import DataType
 
@@ -181,4 +182,6 @@ _SPECIAL: dict[str, Callable[[list[Evaluate], DataType], Evaluate]] = {
 
 def cast_function(have: DataType, want: DataType) -> Callable[[Any], Any]:
     """The conversion between two types, of a value that is not NULL."""
+    if decimal_casts.castable(have, want):
+        return decimal_casts.python(have, want)
     return CASTS[have, want]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from onefold.features import ir
 from onefold.features.casts import GRAMMAR, WORDS
+from onefold.features.catalogue import decimal_casts
 from onefold.features.scalar_sql import Dialect
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
+from onefold.features.values import decimal_text
 
 _FINITE = "nullif(nullif(TRY_CAST({0} AS DOUBLE), 'inf'::DOUBLE), '-inf'::DOUBLE)"
 
@@ -79,11 +81,15 @@ def literal(node: ir.Literal) -> str:
         return f"make_timestamp({value}::BIGINT)"
     if kind == DATE:
         return f"(DATE '1970-01-01' + ({value})::INTEGER)"
+    if kind.is_decimal:
+        return f"'{decimal_text(int(value), kind.scale)}'::{kind}"
     return f"'{value}'::BIGINT"
 
 
 def cast(have: DataType, want: DataType) -> str | None:
     """The template of a conversion; None where there is none."""
+    if decimal_casts.castable(have, want):
+        return decimal_casts.duckdb(have, want)
     return _CASTS.get((have, want))
 
 

@@ -9,6 +9,7 @@ from onefold.features.catalogue import (
     bits,
     comparison,
     conditional,
+    decimals,
     hashing,
     mathematics,
     patterns,
@@ -18,9 +19,9 @@ from onefold.features.catalogue import (
 )
 from onefold.features.catalogue.comparison import equal, less
 from onefold.features.catalogue.entry import Function, Overload
-from onefold.features.types import BIGINT, DOUBLE, NULL, DataType
+from onefold.features.types import DOUBLE, NULL, DataType
 
-GROUPS: Mapping[str, tuple[Function, ...]] = {
+_WRITTEN: Mapping[str, tuple[Function, ...]] = {
     "arithmetic": arithmetic.FUNCTIONS,
     "mathematics": mathematics.FUNCTIONS,
     "bits": bits.FUNCTIONS,
@@ -30,6 +31,9 @@ GROUPS: Mapping[str, tuple[Function, ...]] = {
     "time": (*times.FUNCTIONS, *times.FORMS),
     "hashing": (*hashing.FUNCTIONS, *hashing.FORMS),
     "quantiles": quantiles.FUNCTIONS,
+}
+GROUPS: Mapping[str, tuple[Function, ...]] = {
+    group: tuple(f.beside(decimals.MAKERS.get(f.name)) for f in entries) for group, entries in _WRITTEN.items()
 }
 _FORMS = (*comparison.FORMS, *conditional.FORMS, *texts.FORMS, *patterns.FORMS, *times.FORMS, *hashing.FORMS)
 FORMS = {f.name: f for f in _FORMS}
@@ -51,8 +55,8 @@ CALLED = {name for name, f in (FUNCTIONS | FORMS).items() if f.is_called} | {
 
 
 def coercible(have: DataType, want: DataType) -> bool:
-    """Whether a value may stand where `want` is asked without being told to: BIGINT as DOUBLE, NULL as any."""
-    return have in (want, NULL) or (have == BIGINT and want == DOUBLE)
+    """Whether a value may stand where `want` is asked without being told to: a number as DOUBLE, NULL as any."""
+    return have in (want, NULL) or (want == DOUBLE and have.is_numeric)
 
 
 def find_overload(op: str, types: Sequence[DataType]) -> Overload | None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from onefold.features import ir
 from onefold.features.aggregates import AGGREGATES, MILLION
 from onefold.features.casts import CASTS
+from onefold.features.catalogue import decimal_casts
+from onefold.features.catalogue.decimals import common
 from onefold.features.errors import DefinitionError
 from onefold.features.functions import FUNCTIONS, SPECIAL, coercible, find_overload
 from onefold.features.types import (
@@ -15,10 +17,13 @@ from onefold.features.types import (
     BIGINT_MIN,
     BOOLEAN,
     DOUBLE,
+    MAX_PRECISION,
     NULL,
     TIMESTAMP,
+    TYPES,
     VARCHAR,
     DataType,
+    decimal,
 )
 
 MOST = 10_000
@@ -43,11 +48,13 @@ def literal(value: ir.Value) -> ir.Literal:
 
 
 def coerce(expr: ir.Expr, kind: DataType) -> ir.Expr:
-    """The expression as `kind`: itself, a NULL of that type, or BIGINT converted to DOUBLE."""
+    """The expression as `kind`: itself, a NULL of that type, or a number of a type that holds it."""
     if expr.type == kind:
         return expr
     if isinstance(expr, ir.Literal):
         value = expr.value
+        if value is not None and decimal_casts.castable(expr.type, kind):
+            return ir.Literal(decimal_casts.python(expr.type, kind)(value), kind)
         return ir.Literal(float(value) if isinstance(value, int) and kind == DOUBLE else value, kind)
     return ir.Cast(expr, kind, expr.nullable)
 
@@ -57,6 +64,10 @@ def common_type(exprs: Sequence[ir.Expr], *, what: str) -> DataType:
     kinds = [e.type for e in exprs if e.type != NULL]
     if not kinds:
         raise DefinitionError(f"{what} has no value with a type; CAST one NULL, as CAST(NULL AS DOUBLE)")
+    if any(k.is_decimal for k in kinds):
+        wide = common([e.type for e in _beside_decimal(exprs) if e.type != NULL])
+        if wide is not None:
+            return wide
     for want in kinds:
         if all(coercible(k, want) for k in kinds):
             return want
@@ -67,6 +78,9 @@ def call(op: str, *args: ir.Expr) -> ir.Expr:
     """A function or operator applied to arguments; DefinitionError where no overload takes them."""
     if op in SPECIAL:
         return _special(op, args)
+    if op == "round" and len(args) == 2:
+        return _rounded(*args)
+    args = _beside_decimal(args)
     found = find_overload(op, [a.type for a in args])
     if found is None:
         raise DefinitionError(
@@ -74,13 +88,40 @@ def call(op: str, *args: ir.Expr) -> ir.Expr:
         )
     coerced = tuple(coerce(a, k) for a, k in zip(args, found.args, strict=True))
     if op == "neg" and isinstance(coerced[0], ir.Literal) and coerced[0].value is not None:
-        return literal(found.python(coerced[0].value))  # type: ignore[arg-type]
+        value = found.python(coerced[0].value)
+        return ir.Literal(value, found.result)  # type: ignore[arg-type]
     return ir.Call(op, coerced, found.result, found.may_null or any(a.nullable for a in coerced))
 
 
 def _signatures(op: str) -> str:
     function = FUNCTIONS[op]
     return " or ".join(f"({', '.join(t.name for t in o.args)})" for o in function.listed) or function.takes
+
+
+def _beside_decimal(args: Sequence[ir.Expr]) -> tuple[ir.Expr, ...]:
+    """Whole numbers that are written out beside a DECIMAL have the digits that they are written with, not 19."""
+    if not any(a.type.is_decimal for a in args):
+        return tuple(args)
+    return tuple(
+        ir.Literal(a.value, decimal(len(str(abs(a.value))), 0))
+        if isinstance(a, ir.Literal) and a.type == BIGINT and isinstance(a.value, int)
+        else a
+        for a in args
+    )
+
+
+def _rounded(x: ir.Expr, digits: ir.Expr) -> ir.Expr:
+    """round(x, n) of a DECIMAL: n digits behind the point, halves away from zero, and room for one digit more."""
+    if not x.type.is_decimal:
+        raise DefinitionError(
+            f"round(x, n) takes a DECIMAL, found {x.type}; CAST it, or scale it, as round(x * 100) / 100"
+        )
+    if not (isinstance(digits, ir.Literal) and isinstance(digits.value, int) and 0 <= digits.value <= MAX_PRECISION):
+        raise DefinitionError(f"round(x, n) takes n as a whole number from 0 to {MAX_PRECISION} that is written out")
+    scale = digits.value
+    if scale >= x.type.scale:
+        return x
+    return ir.Cast(x, decimal(x.type.precision - x.type.scale + scale + 1, scale), x.nullable)
 
 
 def _special(op: str, args: tuple[ir.Expr, ...]) -> ir.Expr:
@@ -118,10 +159,21 @@ def cast(expr: ir.Expr, kind: DataType) -> ir.Expr:
         return expr
     if expr.type == NULL:
         return ir.Literal(None, kind)
+    if decimal_casts.castable(expr.type, kind):
+        return ir.Cast(expr, kind, expr.nullable or decimal_casts.may_fail(expr.type, kind))
     if (expr.type, kind) not in CASTS:
-        options = ", ".join(sorted(b.name for a, b in CASTS if a == expr.type)) or "nothing"
+        options = ", ".join(_targets(expr.type)) or "nothing"
         raise DefinitionError(f"CAST from {expr.type} to {kind} is not defined; {expr.type} casts to {options}")
     return ir.Cast(expr, kind, expr.nullable or expr.type == VARCHAR or (expr.type, kind) == (DOUBLE, BIGINT))
+
+
+def casts_to(have: DataType, want: DataType) -> bool:
+    """Whether a conversion is defined."""
+    return (have, want) in CASTS or decimal_casts.castable(have, want)
+
+
+def _targets(have: DataType) -> list[str]:
+    return sorted(name for name, want in {**TYPES, "DECIMAL(p,s)": decimal(38, 0)}.items() if casts_to(have, want))
 
 
 def aggregate(

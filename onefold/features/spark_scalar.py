@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from onefold.features import ir
 from onefold.features.casts import GRAMMAR, WORDS
+from onefold.features.catalogue import decimal_casts
 from onefold.features.scalar_sql import Dialect
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
+from onefold.features.values import decimal_text
 
 _FINITE = "nullif(nullif(try_cast({0} AS DOUBLE), double('inf')), double('-inf'))"
 
@@ -96,6 +98,8 @@ def literal(node: ir.Literal) -> str:
         return f"timestamp_micros({_bigint(value)})"
     if kind == DATE:
         return f"date_from_unix_date({value})"
+    if kind.is_decimal:
+        return f"CAST('{decimal_text(int(value), kind.scale)}' AS {kind})"
     return _bigint(value)
 
 
@@ -105,6 +109,8 @@ def _bigint(value: object) -> str:
 
 def cast(have: DataType, want: DataType) -> str | None:
     """The template of a conversion; None where there is none."""
+    if decimal_casts.castable(have, want):
+        return decimal_casts.spark(have, want)
     return _CASTS.get((have, want))
 
 

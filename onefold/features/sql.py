@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from onefold.features import forms, ir, rules
 from onefold.features.aggregates import AGGREGATES, ALIASES
+from onefold.features.catalogue.decimal_casts import of_text, type_of_text
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
 from onefold.features.functions import ALIASES as RENAMED
 from onefold.features.functions import CALLED, FUNCTIONS, PARTS
@@ -224,6 +225,9 @@ class Reader:
         return rules.case(branches, self.read(default) if default is not None else rules.literal(None))
 
     def _cast(self, node: exp.Cast) -> ir.Expr:
+        text = _number_text(node.this)
+        if text is not None and node.to.is_type(exp.DType.DECIMAL):
+            return _decimal_literal(text, node.to)
         kind = parse_type(node.to.sql(dialect="duckdb"))
         if isinstance(node.this, exp.Literal) and node.this.is_string and kind in (TIMESTAMP, DATE):
             return ir.Literal(_time_literal(node.this.name, kind), kind)
@@ -297,6 +301,22 @@ def _number(text: str) -> int | float:
     if math.isinf(value):
         raise DefinitionError(f"number {text} is outside DOUBLE")
     return value
+
+
+def _number_text(node: exp.Expr) -> str | None:
+    """What is written of a literal, its sign included."""
+    if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
+        return f"-{node.this.name}"
+    return node.name if isinstance(node, exp.Literal) else None
+
+
+def _decimal_literal(text: str, to: exp.DataType) -> ir.Literal:
+    """A DECIMAL as it is written, never by way of a DOUBLE. Without digits of its own it has those of the text."""
+    kind = parse_type(to.sql(dialect="duckdb")) if to.expressions else type_of_text(text)
+    value = None if kind is None else of_text(text, kind)
+    if kind is None or value is None:
+        raise DefinitionError(f"{text!r} is no {kind or 'DECIMAL'}; write digits that it holds, as DECIMAL '12.30'")
+    return ir.Literal(value, kind)
 
 
 def _time_literal(text: str, kind: DataType) -> int:

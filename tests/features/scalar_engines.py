@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Context
 from typing import Any
 
 import duckdb
@@ -46,6 +47,22 @@ def _plain(kind: DataType, sql: str, micros: str, days: str) -> str:
     return {"TIMESTAMP": f"{micros}({sql})", "DATE": days.format(sql)}.get(kind.name, sql)
 
 
+def _internal(columns: Sequence[Sequence[Any]], exprs: Sequence[ir.Expr]) -> list[list[Any]]:
+    return [[_value(v, e.type) for v in column] for column, e in zip(columns, exprs, strict=True)]
+
+
+def _value(value: Any, kind: DataType) -> Any:
+    """What a client shows of a value, as an internal one; a DECIMAL must have its scale."""
+    if value is None:
+        return None
+    if kind.item is not None:
+        return tuple(_value(v, kind.item) for v in value)
+    if kind.is_decimal:
+        assert -value.as_tuple().exponent == kind.scale, (value, kind)
+        return int(value.scaleb(kind.scale, Context(prec=100)))
+    return value
+
+
 def by_duckdb(exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[list[Any]]:
     names = {f"request.{name}": name for name in columns}
     shown = [_plain(e.type, duckdb_scalar.scalar(e, names), "epoch_us", "datediff('day', DATE '1970-01-01', {})")
@@ -56,7 +73,7 @@ def by_duckdb(exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[li
         for start in range(0, len(shown), _BATCH):
             answer = db.execute(f"SELECT {', '.join(shown[start : start + _BATCH])} FROM t ORDER BY _i").fetchall()
             found += map(list, zip(*answer, strict=True))
-    return found
+    return _internal(found, exprs)
 
 
 def by_spark(session: Any, exprs: Sequence[ir.Expr], columns: Columns, rows: Rows) -> list[list[Any]]:
@@ -72,4 +89,4 @@ def by_spark(session: Any, exprs: Sequence[ir.Expr], columns: Columns, rows: Row
         items = ", ".join(f"{sql} AS c{i}" for i, sql in enumerate(shown[start : start + _BATCH]))
         answer = session.sql(f"SELECT _i, {items} FROM t").toArrow().sort_by("_i")
         found += [column.to_pylist() for column in answer.columns[1:]]
-    return found
+    return _internal(found, exprs)

@@ -7,7 +7,6 @@ import math
 import random
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -146,20 +145,6 @@ def columns(overload: Overload) -> list[ir.Expr]:
 
 
 FORMS = forms()
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
-    pyspark = pytest.importorskip("pyspark.sql")
-    session = (
-        pyspark.SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.session.timeZone", "UTC")
-        .getOrCreate()
-    )
-    yield session
-    session.stop()
 
 
 def same(found: Any, expected: Any, inexact: bool) -> bool:

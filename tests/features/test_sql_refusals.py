@@ -192,7 +192,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "portable subset",
     ),
     "an unknown function": (row("floo(amount)"), "floo", "floo() is not in the catalogue; did you mean 'floor'?"),
-    "rounding": (row("round(amount, 2)"), "round(", "'round' is not defined for (DOUBLE, BIGINT); it takes (DOUBLE)"),
+    "rounding": (row("round(amount, 2)"), "round(", "round(x, n) takes a DECIMAL, found DOUBLE"),
     "SIMILAR TO": (row("CASE WHEN city SIMILAR TO 'a' THEN 1 END"), "city", "is outside the portable subset"),
     "an escape before nothing": (
         row("CASE WHEN city LIKE 'a!b' ESCAPE '!' THEN 1 END"),

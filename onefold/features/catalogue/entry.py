@@ -7,7 +7,7 @@ value error. No function raises, and none returns -0.0, on any engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onefold.features.types import BIGINT, BIGINT_MAX, BIGINT_MIN, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 
@@ -44,11 +44,21 @@ Maker = Callable[[Sequence[DataType]], Overload | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What a file of another type adds to an entry: a maker, its types in words, and examples."""
+
+    maker: Maker
+    signature: str
+    examples: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function or operator of the SQL subset.
 
     written: how it is used, with x, y, z for its arguments. examples: SQL and the JSON form of its value.
-    nulls: what NULL arguments give. takes: its types in words, where there are no overloads or too many to list.
+    nulls: what NULL arguments give. takes: its types in words, where there are no overloads or too many to list;
+    made: those of its makers.
     Without overloads it is spelled out by each compiler, or read as other functions (see `functions.FORMS`).
     """
 
@@ -60,6 +70,16 @@ class Function:
     aliases: tuple[str, ...] = ()
     nulls: str = "NULL"
     takes: str = ""
+    made: tuple[str, ...] = ()
+
+    def beside(self, more: Made | None) -> Function:
+        """The entry with a maker beside its overloads."""
+        if more is None:
+            return self
+        return replace(
+            self, overloads=(*self.overloads, more.maker), examples=(*self.examples, *more.examples),
+            made=(*self.made, *([more.signature] if more.signature else [])),
+        )  # fmt: skip
 
     @property
     def listed(self) -> tuple[Overload, ...]:
