@@ -28,7 +28,7 @@ from onefold.features.windows import grouping
 from onefold.offline.arrow import conform, from_internal, is_list, rows_of, to_internal, type_of
 from onefold.offline.engine import conform_spine, point_in_time
 
-ENGINES = ("duckdb", "oracle")
+ENGINES = ("duckdb", "spark", "oracle")
 
 
 def compute(
@@ -43,7 +43,8 @@ def compute(
     definition: a view, an on-demand view, a service, or the SQL of a feature view; in SQL, PARTITION BY names the keys
     and ORDER BY the event time, and the source's schema is that of its table.
     events: a table per source; its rows are in order of arrival. spine: keys, `event_timestamp` (UTC), request columns.
-    engine: "duckdb", or "oracle", the plain evaluator that judges it.
+    engine: "duckdb"; "spark", by the session of this process or a new one on this machine; or "oracle", the plain
+    evaluator that judges them.
 
     >>> import pyarrow as pa
     >>> t = pa.array([0, 60_000_000, 120_000_000], pa.timestamp("us", "UTC"))
@@ -60,6 +61,10 @@ def compute(
     tables = {name: _numbered(plan, name, events) for name in plan.sources}
     if engine == "duckdb":
         return point_in_time(plan, tables, spine)
+    if engine == "spark":
+        from onefold.offline import spark
+
+        return spark.point_in_time(plan, tables, spine)
     return _by_oracle(plan, tables, spine)
 
 

@@ -22,6 +22,7 @@ from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline import engine as duckdb_engine
 from onefold.offline.arrow import from_internal, to_internal
 from onefold.offline.engine import point_in_time, spine_fields
+from tests.spark import SPARK
 
 Row = tuple[Any, ...]
 
@@ -79,6 +80,16 @@ def by_duckdb(case: Case, plan: str) -> list[Row]:
     frames = mock.patch.object(duckdb_engine, "prefix_plan", sorted_plan) if plan == "sorted" else nullcontext()
     with frames:
         found = point_in_time(case.plan, tables, case.spine(), few=plan == "joined")
+    columns = [to_internal(found.column(f.name)) for f in case.plan.features]
+    return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
+
+
+def by_spark(case: Case, plan: str) -> list[Row]:
+    """plan: "framed" or "joined"."""
+    from onefold.offline import spark
+
+    tables = {name: e.table() for name, e in case.events.items()}
+    found = spark.point_in_time(case.plan, tables, case.spine(), few=plan == "joined", settings=SPARK)
     columns = [to_internal(found.column(f.name)) for f in case.plan.features]
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
 
@@ -150,6 +161,8 @@ ENGINES: Mapping[str, Engine] = {
     "duckdb-sorted": Engine(lambda case: by_duckdb(case, "sorted")),
     "duckdb-joined": Engine(lambda case: by_duckdb(case, "joined")),
     "state": Engine(by_state, usual=60),
+    "spark": Engine(lambda case: by_spark(case, "framed"), share=4, usual=4),
+    "spark-joined": Engine(lambda case: by_spark(case, "joined"), share=12, usual=2),
 }
 
 

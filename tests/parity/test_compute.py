@@ -14,7 +14,7 @@ from onefold.features.errors import DefinitionError, InputError
 
 HOUR = 3_600_000_000
 UTC = pa.timestamp("us", "UTC")
-ENGINES = pytest.mark.parametrize("engine", ["duckdb", "oracle"])
+ENGINES = pytest.mark.parametrize("engine", ["duckdb", "spark", "oracle"])
 RIDES = EventSource(name="rides", schema={"user": "VARCHAR", "at": "TIMESTAMP", "km": "DOUBLE"}, event_time="at")
 USER = Entity(name="user", keys={"user": "VARCHAR"})
 TOTALS = FeatureView(
@@ -110,7 +110,7 @@ def test_names_that_an_engine_uses_inside_are_names_like_others() -> None:
     values = {n: [i, i + 100] for i, n in enumerate(names)}
     table = pa.table({"key 1": [7, 7], "order": pa.array([0, HOUR], UTC), **values})
     asked = pa.table({"key 1": [7, 8], "event_timestamp": pa.array([HOUR, HOUR], UTC)})
-    for engine in ("duckdb", "oracle"):
+    for engine in ("duckdb", "spark", "oracle"):
         found = onefold.compute(view, {"group_spine": table}, asked, engine=engine)
         assert found.to_pydict() == {n: [i + 100, None] for i, n in enumerate(names)}, engine
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onefold.features import oracle
 from onefold.features.plans import Group
+from onefold.offline import spark
 from onefold.offline.arrow import to_internal
-from onefold.offline.engine import LATE, point_in_time
+from onefold.offline.engine import LATE, Known, point_in_time
 from tests.parity.engines import Case, assert_same_rows
 from tests.parity.strategies import cases
 from tests.parity.test_parity import effort
+from tests.spark import SPARK
 
 Knowledge = dict[int, int]
 """The highest offset that was known of each sequence."""
@@ -31,14 +35,27 @@ def late(case: Case, group: Group, row: int, knew: Knowledge) -> int:
     return found
 
 
-@effort(80)
-@given(cases(), st.data())
-def test_a_row_takes_what_it_knew_and_counts_what_came_late(case: Case, data: st.DataObject) -> None:
+@pytest.mark.parametrize(("engine", "usual"), [("duckdb", 80), ("spark", 4)])
+def test_a_row_takes_what_it_knew_and_counts_what_came_late(engine: str, usual: int) -> None:
+    @effort(usual)
+    @given(cases(), st.data())
+    def check(case: Case, data: st.DataObject) -> None:
+        judge(engine, case, data)
+
+    check()
+
+
+def by_engine(engine: str, case: Case, known: Known) -> pa.Table:
+    tables = {name: e.table() for name, e in case.events.items()}
+    if engine == "duckdb":
+        return point_in_time(case.plan, tables, case.spine(), known=known)
+    return spark.point_in_time(case.plan, tables, case.spine(), known=known, settings=SPARK)
+
+
+def judge(engine: str, case: Case, data: st.DataObject) -> None:
     knowledge = st.dictionaries(st.integers(0, 2), st.integers(-1, 2 * len(case.events["events"].rows)), max_size=3)
     knew = data.draw(st.lists(knowledge, min_size=len(case.rows), max_size=len(case.rows)))
-    tables = {name: e.table() for name, e in case.events.items()}
-    known = {(g.source, g.entity): knew for g in case.plan.groups}
-    found = point_in_time(case.plan, tables, case.spine(), known=known)
+    found = by_engine(engine, case, {(g.source, g.entity): knew for g in case.plan.groups})
     expected = []
     for row, t, what in zip(case.rows, case.times, knew, strict=True):
         events = {

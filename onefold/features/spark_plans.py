@@ -1,0 +1,143 @@
+"""Spark compiler, plans: the SQL that gives a group's features for each row of a spine. Both are equal in value.
+
+- `framed_plan`: events and rows meet in one relation, which is shuffled once by the keys and a bucket of time, and
+  sorted once by time. What adds up runs over growing frames, whose difference a window is: each event is added once for
+  each end of a window, however long it is. What does not add up (min, max, first) runs over the window itself.
+- `joined_plan`: rows meet their events in a join, within a bucket. For rows that each know of other events, as served
+  vectors do.
+
+Rows come as a relation with `_row`, `_t` (BIGINT, microseconds), the keys `_k0`, `_k1`, .. and `_s`, a struct of what is
+carried along; plans give the fields of `_s` and the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onefold.features.plans import Group, ServicePlan
+from onefold.features.spark_group import GroupSql, copy_ranks
+from onefold.features.spark_lanes import Kind, Lane, Running
+from onefold.features.spark_scalar import quote, scalar
+from onefold.features.windows import LONGEST
+
+BUCKETS = 4
+"""How many times the longest window a bucket is long: an event in so many is in two of them."""
+SHORTEST = 86_400_000_000
+"""No bucket is shorter than a day."""
+
+
+def bucket_size(group: Group) -> int | None:
+    """The length of the buckets of a group in microseconds; None where a lifetime needs all of a key in one place."""
+    reach = group.reach
+    return None if reach is None or reach * BUCKETS > LONGEST else max(BUCKETS * reach, SHORTEST)
+
+
+def framed_plan(group: Group, *, events: str, rows: str, size: int | None) -> str:
+    """Features as of t for each row, by one shuffle and one sort of events and rows together."""
+    sql = GroupSql(group, events, size=size)
+    place, columns = ", ".join(sql.place), sql.columns()
+    of_events = f"SELECT {place}, {', '.join(columns)}, NULL AS _row, NULL AS _t, NULL AS _s FROM ({sql.events()})"
+    nothing = ", ".join("_t AS ts" if c == "ts" else "NULL" for c in columns)
+    of_rows = (
+        f"SELECT {', '.join(sql.keys)}{', ' if sql.keys else ''}{sql.row_bucket()}, {nothing}, _row, _t, _s FROM {rows}"
+    )
+    both = f"SELECT * FROM ({of_events} UNION ALL {of_rows}) DISTRIBUTE BY {place}"
+    ranked = f"SELECT *{copy_ranks(sql.firsts(), place)} FROM ({both})"
+    frames = _Frames(sql)
+    lanes = [f"{frames.lane(lane)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
+    found = f"SELECT _row, _t, _s, {', '.join(frames.items())} FROM ({ranked}) WINDOW {frames.windows()}"
+    return sql.finish(f"SELECT _t, _s, {', '.join(lanes)} FROM ({found}) WHERE _row IS NOT NULL")
+
+
+class _Frames:
+    """The frames of a group's lanes, and the lanes over them: each end of a window and each window once."""
+
+    def __init__(self, sql: GroupSql) -> None:
+        self._sql = sql
+        self._names: dict[str, str] = {}
+        self._items: dict[str, str] = {}
+
+    def lane(self, lane: Lane) -> str:
+        """The value of a lane over its window, from columns that `items` gives."""
+        running, window = lane.running, lane.window
+        if running.kind == Kind.WITHIN:
+            return self._over(running, _frame(window.lower, window.upper))
+        end = self._over(running, _frame(None, window.upper))
+        if running.kind == Kind.NEWEST:
+            return end if window.lower is None else f"CASE WHEN {end}.t >= _t - {window.lower}L THEN {end} END"
+        if window.lower is None:
+            return f"coalesce({end}, 0L)"
+        start = self._over(running, _frame(None, window.lower + 1))
+        return f"(coalesce({end}, 0L) - coalesce({start}, 0L))"
+
+    def _over(self, running: Running, frame: str) -> str:
+        name = self._names.setdefault(frame, f"w{len(self._names)}")
+        return self._items.setdefault(f"{self._sql.aggregate(running)} OVER {name}", f"r{len(self._items)}")
+
+    def items(self) -> list[str]:
+        return [f"{sql} AS {name}" for sql, name in self._items.items()]
+
+    def windows(self) -> str:
+        place = ", ".join(self._sql.place)
+        return ", ".join(f"{n} AS (PARTITION BY {place} ORDER BY ts {frame})" for frame, n in self._names.items())
+
+
+def _frame(lower: int | None, upper: int) -> str:
+    start = "UNBOUNDED PRECEDING" if lower is None else f"{lower}L PRECEDING"
+    return f"RANGE BETWEEN {start} AND {'CURRENT ROW' if upper == 0 else f'{upper}L PRECEDING'}"
+
+
+def joined_plan(group: Group, *, events: str, rows: str, size: int | None, known: tuple[str, str] | None = None) -> str:
+    """Features for each row from the events that it is joined with.
+
+    known: two names: of the column of rows that holds an array with the highest offset that the row knew of each
+    sequence (by number); and of the column that is to say how many other events there were as of t, within reach. They
+    do not count.
+    """
+    sql = GroupSql(group, events, size=size)
+    columns, reach = sql.columns(), group.reach
+    on = [f"r.{k} = e.{k}" for k in sql.place] + ["e.ts <= r._t"]
+    if reach is not None:
+        on.append(f"e.ts >= r._t - {reach}L")
+    knew = f"coalesce(e._offset <= try_element_at(r._s.{known[0]}, e._sequence + 1), FALSE)" if known else "TRUE"
+    placed = f"SELECT *, {sql.row_bucket()} AS _bucket FROM {rows}"
+    mine = ", ".join(f"r.{c} AS {c}" for c in [*sql.place, "_row", "_t", "_s"])
+    pairs = (
+        f"SELECT {mine}, {knew} AS _known, {', '.join(f'e.{c} AS {c}' for c in columns)} "
+        f"FROM ({placed}) AS r LEFT JOIN ({sql.events()}) AS e ON {' AND '.join(on)}"
+    )
+    group_by = ", ".join([*sql.place, "_row"])
+    ranked = f"SELECT *{copy_ranks(sql.firsts(), f'{group_by}, _known')} FROM ({pairs})"
+    lanes = [f"{_joined_lane(sql, lane, known=known is not None)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
+    if known is not None:
+        lanes.append(f"count(CASE WHEN NOT _known THEN ev END) AS {known[1]}")
+    folded = f"SELECT any_value(_t) AS _t, any_value(_s) AS _s, {', '.join(lanes)} FROM ({ranked}) GROUP BY {group_by}"
+    return sql.finish(folded, extra=[known[1]] if known is not None else [])
+
+
+def _joined_lane(sql: GroupSql, lane: Lane, *, known: bool) -> str:
+    inside = [f"ts <= _t - {lane.window.upper}L", *(["_known"] if known else [])]
+    if lane.window.lower is not None:
+        inside.append(f"ts >= _t - {lane.window.lower}L")
+    found = sql.aggregate(lane.running, *inside)
+    return f"coalesce({found}, 0L)" if lane.running.kind == Kind.ADDS else found
+
+
+def rows_sql(group: Group, relation: str) -> str:
+    """The rows of a group, from a relation of `_row`, `_t`, spine columns and what earlier groups have found."""
+    keys = "".join(f", {quote(f.name)} AS _k{i}" for i, f in enumerate(group.layout.key_fields))
+    return f"SELECT _row, _t{keys}, struct(*) AS _s FROM {relation}"
+
+
+def output_sql(plan: ServicePlan, relation: str, *, late: Sequence[str] | None = None) -> str:
+    """`_row` and the service's features, from the relation that the last group gave.
+
+    late: the columns that count what a row did not know; a last column `_late` adds them up.
+    """
+    columns = {f.ref: quote(f.ref) for g in plan.groups for f in g.features}
+    columns |= {f"request.{f.name}": quote(f.name) for f in plan.request}
+    columns["event_timestamp"] = "timestamp_micros(_t)"
+    outputs = [f"{scalar(e, columns)} AS {quote(f.name)}" for f, e in zip(plan.features, plan.outputs, strict=True)]
+    if late is not None:
+        outputs.append(f"{' + '.join(late) or '0L'} AS _late")
+    return f"SELECT _row, {', '.join(outputs)} FROM {relation}"
