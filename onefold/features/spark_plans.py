@@ -1,8 +1,8 @@
 """Spark compiler, plans: the SQL that gives a group's features for each row of a spine. Both are equal in value.
 
 - `framed_plan`: events and rows meet in one relation, which is shuffled once by the keys and a bucket of time, and
-  sorted once by time. What adds up runs over growing frames, whose difference a window is: each event is added once for
-  each end of a window, however long it is. What does not add up (min, max, first) runs over the window itself.
+  sorted once by time. What adds up runs over growing frames, whose difference a window is: an event is added once
+  for each end of a window, however long it is. What does not add up (min, max, first) runs over the window itself.
 - `joined_plan`: rows meet their events in a join, within a bucket. For rows that each know of other events, as served
   vectors do.
 
@@ -42,35 +42,66 @@ def framed_plan(group: Group, *, events: str, rows: str, size: int | None) -> st
         f"SELECT {', '.join(sql.keys)}{', ' if sql.keys else ''}{sql.row_bucket()}, {nothing}, _row, _t, _s FROM {rows}"
     )
     both = f"SELECT * FROM ({of_events} UNION ALL {of_rows}) DISTRIBUTE BY {place}"
-    ranked = f"SELECT *{copy_ranks(sql.firsts(), place)} FROM ({both})"
+    ranked = _placed(sql, f"SELECT *{copy_ranks(sql.firsts(), place)} FROM ({both})")
     frames = _Frames(sql)
     lanes = [f"{frames.lane(lane)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
     found = f"SELECT _row, _t, _s, {', '.join(frames.items())} FROM ({ranked}) WINDOW {frames.windows()}"
     return sql.finish(f"SELECT _t, _s, {', '.join(lanes)} FROM ({found}) WHERE _row IS NOT NULL")
 
 
+def _placed(sql: GroupSql, both: str) -> str:
+    """Events with their places among those that frames of rows count, and rows with that of the newest one they see."""
+    place, orders = ", ".join(sql.place), rank_orders(sql)
+    if not orders:
+        return both
+    counted = {passes: f"n{i}" for i, passes in enumerate(dict.fromkeys(passes for _, passes in orders))}
+    numbers = [
+        f", CASE WHEN ev IS NOT NULL AND {passes} THEN row_number() OVER "
+        f"(PARTITION BY {place}, ev IS NOT NULL AND {passes} ORDER BY ts, _sequence, _offset) END AS {name}"
+        for passes, name in counted.items()
+    ]
+    ranks = [
+        f", CASE WHEN _row IS NULL THEN {counted[passes]} ELSE count({counted[passes]}) OVER "
+        f"(PARTITION BY {place} ORDER BY ts {_frame(None, upper)}) END AS {name}"
+        for (upper, passes), name in orders.items()
+    ]
+    return f"SELECT *{''.join(ranks)} FROM (SELECT *{''.join(numbers)} FROM ({both}))"
+
+
+def rank_orders(sql: GroupSql) -> dict[tuple[int, str], str]:
+    """The columns of the places that frames of rows go by: per upper bound and condition."""
+    lanes = [lane for lane in sql.lanes.all if lane.window.rows is not None]
+    pairs = dict.fromkeys((lane.window.upper, sql.passes(lane.running.slot_where)) for lane in lanes)
+    return {pair: f"k{i}" for i, pair in enumerate(pairs)}
+
+
 class _Frames:
     """The frames of a group's lanes, and the lanes over them: each end of a window and each window once."""
 
     def __init__(self, sql: GroupSql) -> None:
-        self._sql = sql
+        self._sql, self._orders = sql, rank_orders(sql)
         self._names: dict[str, str] = {}
         self._items: dict[str, str] = {}
 
     def lane(self, lane: Lane) -> str:
         """The value of a lane over its window, from columns that `items` gives."""
         running, window = lane.running, lane.window
-        if running.kind == Kind.WITHIN:
-            return self._over(running, _frame(window.lower, window.upper))
-        end = self._over(running, _frame(None, window.upper))
+        lower, upper, order = window.lower, window.upper, "ts"
+        if window.rows is not None:
+            upper, count = window.rows
+            lower = None if count is None else upper + count - 1
+            order = self._orders[window.upper, self._sql.passes(running.slot_where)]
+        if running.kind == Kind.WITHIN or (running.kind == Kind.NEWEST and window.rows is not None):
+            return self._over(running, order, lower, upper)
+        end = self._over(running, order, None, upper)
         if running.kind == Kind.NEWEST:
-            return end if window.lower is None else f"CASE WHEN {end}.t >= _t - {window.lower}L THEN {end} END"
-        if window.lower is None:
+            return end if lower is None else f"CASE WHEN {end}.t >= _t - {lower}L THEN {end} END"
+        if lower is None:
             return f"coalesce({end}, 0L)"
-        start = self._over(running, _frame(None, window.lower + 1))
-        return f"(coalesce({end}, 0L) - coalesce({start}, 0L))"
+        return f"(coalesce({end}, 0L) - coalesce({self._over(running, order, None, lower + 1)}, 0L))"
 
-    def _over(self, running: Running, frame: str) -> str:
+    def _over(self, running: Running, order: str, lower: int | None, upper: int) -> str:
+        frame = f"ORDER BY {order} {_frame(lower, upper)}"
         name = self._names.setdefault(frame, f"w{len(self._names)}")
         return self._items.setdefault(f"{self._sql.aggregate(running)} OVER {name}", f"r{len(self._items)}")
 
@@ -79,11 +110,11 @@ class _Frames:
 
     def windows(self) -> str:
         place = ", ".join(self._sql.place)
-        return ", ".join(f"{n} AS (PARTITION BY {place} ORDER BY ts {frame})" for frame, n in self._names.items())
+        return ", ".join(f"{name} AS (PARTITION BY {place} {frame})" for frame, name in self._names.items())
 
 
 def _frame(lower: int | None, upper: int) -> str:
-    start = "UNBOUNDED PRECEDING" if lower is None else f"{lower}L PRECEDING"
+    start = "UNBOUNDED PRECEDING" if lower is None else "CURRENT ROW" if lower == 0 else f"{lower}L PRECEDING"
     return f"RANGE BETWEEN {start} AND {'CURRENT ROW' if upper == 0 else f'{upper}L PRECEDING'}"
 
 
@@ -108,6 +139,13 @@ def joined_plan(group: Group, *, events: str, rows: str, size: int | None, known
     )
     group_by = ", ".join([*sql.place, "_row"])
     ranked = f"SELECT *{copy_ranks(sql.firsts(), f'{group_by}, _known')} FROM ({pairs})"
+    newest = [
+        f", row_number() OVER (PARTITION BY {group_by}, _known, {passes}, ts <= _t - {upper}L "
+        f"ORDER BY ts DESC, _sequence DESC, _offset DESC) AS {name}"
+        for (upper, passes), name in rank_orders(sql).items()
+    ]
+    if newest:
+        ranked = f"SELECT *{''.join(newest)} FROM ({ranked})"
     lanes = [f"{_joined_lane(sql, lane, known=known is not None)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
     if known is not None:
         lanes.append(f"count(CASE WHEN NOT _known THEN ev END) AS {known[1]}")
@@ -119,6 +157,10 @@ def _joined_lane(sql: GroupSql, lane: Lane, *, known: bool) -> str:
     inside = [f"ts <= _t - {lane.window.upper}L", *(["_known"] if known else [])]
     if lane.window.lower is not None:
         inside.append(f"ts >= _t - {lane.window.lower}L")
+    if lane.window.rows is not None:
+        skip, count = lane.window.rows
+        place = rank_orders(sql)[lane.window.upper, sql.passes(lane.running.slot_where)]
+        inside.append(f"{place} > {skip}" if count is None else f"{place} BETWEEN {skip + 1} AND {skip + count}")
     found = sql.aggregate(lane.running, *inside)
     return f"coalesce({found}, 0L)" if lane.running.kind == Kind.ADDS else found
 
