@@ -3,10 +3,10 @@
 - `framed_plan`: events and rows meet in one relation, which is shuffled once by the keys and a bucket of time, and
   sorted once by time. What adds up runs over growing frames, whose difference a window is: an event is added once
   for each end of a window, however long it is. What does not add up (min, max, first) runs over the window itself.
-- `joined_plan`: rows meet their events in a join, within a bucket. For rows that each know of other events, as served
-  vectors do.
+- `joined_plan`: rows meet their events in a join, within a bucket. For rows that each know of other events, as those
+  of served vectors do.
 
-Rows come as a relation with `_row`, `_t` (BIGINT, microseconds), the keys `_k0`, `_k1`, .. and `_s`, a struct of what is
+Rows come as a relation with `_row`, `_t` (BIGINT, microseconds), the keys `_k0`, `_k1`, .. and a struct `_s` of what is
 carried along; plans give the fields of `_s` and the features.
 """
 
