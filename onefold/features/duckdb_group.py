@@ -5,10 +5,21 @@ Events come as a relation with the source's columns, `_sequence` and `_offset`; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from onefold.features import ir
-from onefold.features.duckdb_lanes import FLAGS, ORDERED, RANKED, SQUARE_COLUMNS, SUM_COLUMNS, Lanes, Running, prepared
+from onefold.features.duckdb_lanes import (
+    FLAGS,
+    ORDERED,
+    RANKED,
+    SQUARE_COLUMNS,
+    SUM_COLUMNS,
+    WIDE,
+    Lanes,
+    Running,
+    prepared,
+)
 from onefold.features.duckdb_scalar import double, quote, scalar
 from onefold.features.layout import TIME, Layout
 from onefold.features.plans import Group
@@ -39,15 +50,40 @@ LAST_SEQUENCE = 2**31 - 1
 """A row that is an event of its own stands behind all others at its time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the prepared events, and makes lanes or sorts unneeded; it never changes a value.
+
+    plain: columns that `Lanes` may take as plain. unique: no two events of a key have one time.
+    """
+
+    plain: frozenset[int] = frozenset()
+    unique: bool = False
+
+
+UNKNOWN = Facts()
+
+
 class GroupSql:
     """What all plans of a group share: its lanes, the events with lane columns, and the finish."""
 
-    def __init__(self, group: Group, events: str, *, spine: str | None = None) -> None:
-        self.group, self.layout = group, group.layout
+    def __init__(
+        self,
+        group: Group,
+        events: str,
+        *,
+        spine: str | None = None,
+        facts: Facts = UNKNOWN,
+        newest: Collection[int] = (),
+    ) -> None:
+        """spine: where rows may be events of their own. newest: slots whose values come with the lanes, as `v*`."""
+        self.group, self.layout, self.facts = group, group.layout, facts
         self.program = Program(double)
-        self.lanes = Lanes(self.program)
-        self.slots = [self.lanes.finish(s) for s in group.slots]
-        self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED]
+        self.lanes = Lanes(self.program, facts.plain)
+        self.slots = [
+            self.program.column(f"v{i}") if i in newest else self.lanes.finish(s) for i, s in enumerate(group.slots)
+        ]
+        self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED and i not in newest]
         self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields) or 1)]
         self.with_rows = group.request_row and spine is not None
         self._events = _with_rows(group, events, str(spine)) if self.with_rows else events
@@ -65,11 +101,13 @@ class GroupSql:
             query = f"SELECT *, {RANKED[form].format(c=column)} AS {column}_{form} FROM ({query})"
         for arg in sorted(self.lanes.sums):
             query = _lane_columns(query, arg, squares=arg in self.lanes.squares)
+        for arg in sorted(self.lanes.sums & self.facts.plain):
+            query = f"SELECT *, {WIDE.format(c=prepared(arg))} AS {prepared(arg)}_t FROM ({query})"
         return query
 
-    def columns(self) -> list[str]:
-        """The columns of `events` that lanes and filters use."""
-        running = [lane.running for lane in self.lanes.all]
+    def columns(self, running: Iterable[Running] | None = None) -> list[str]:
+        """The columns of `events` that lanes and filters use; of all lanes, or of some."""
+        running = [lane.running for lane in self.lanes.all] if running is None else list(running)
         used = [r.column for r in running]
         filters = [f"c{i}" for r in running for i in (r.slot_filter, r.slot_where) if i is not None]
         return list(dict.fromkeys([*used, *filters]))
@@ -79,6 +117,12 @@ class GroupSql:
         return (
             sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w)) if self.layout.has_ids else []
         )
+
+    def carried(self, running: Iterable[Running]) -> list[str]:
+        """What these lanes need of `events`, marks of first copies included, without `ev`."""
+        some = list(running)
+        marks = [first(r.slot_where) for r in some] if self.layout.has_ids else []
+        return [c for c in dict.fromkeys([*self.columns(some), *marks]) if c != "ev"]
 
     def passes(self, where: int | None) -> str:
         """The condition that an event passes a WHERE, and is the first of its copies that does."""

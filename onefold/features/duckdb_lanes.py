@@ -56,6 +56,12 @@ FLAGS = (
 """What keeps a value off the grid, as counters of 31 bits in one HUGEINT that add up: too large, NaN, inf, -inf."""
 
 
+WIDE = f"CAST(trunc({{c}} * {double(2.0**exact.GRID_BITS)}) AS HUGEINT)"
+"""A DOUBLE on the grid as one integer, where the greatest of them and their number leave it room."""
+ROOM = 2.0**54
+"""What the number of values times the greatest magnitude stays below for that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """What a lane adds up, apart from its window: an aggregate, as `sum({})`, of a column, filter and WHERE."""
@@ -85,10 +91,13 @@ class Lane:
 
 
 class Lanes:
-    """The lanes that a group of slots needs, each once; `names[i]` is the column of lane i."""
+    """The lanes that a group of slots needs, each once; `names[i]` is the column of lane i.
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    plain: columns without NULL and, if DOUBLE, with nothing off the grid and room for their sum in one integer.
+    """
+
+    def __init__(self, program: Program, plain: frozenset[int] = frozenset()) -> None:
+        self.program, self.plain = program, plain
         self._known: dict[Lane, int] = {}
         self.sums: set[int] = set()
         self.squares: set[int] = set()
@@ -122,6 +131,8 @@ def _count_star(lanes: Lanes, slot: Slot) -> Number:
 
 
 def _count(lanes: Lanes, slot: Slot) -> Number:
+    if slot.arg in lanes.plain:
+        return _count_star(lanes, slot)
     return lanes.add(slot, "count({})", _column(slot))
 
 
@@ -208,12 +219,21 @@ def _quantile_sketch(lanes: Lanes, slot: Slot) -> Number:
 
 def _total(lanes: Lanes, slot: Slot) -> Number:
     """The sum of DOUBLEs as a DOUBLE, rounded once; NULL over nothing."""
+    high, low = _grid(lanes, slot)
+    value = to_double(lanes.program, high, low, grid_bits=exact.GRID_BITS)
+    if slot.arg in lanes.plain:
+        return lanes.program.let("CASE WHEN {1} > 0 THEN {0} END", value, _count(lanes, slot))
+    return _special(lanes, slot, lanes.add(slot, "sum({})", f"{_column(slot)}_f"), value)
+
+
+def _grid(lanes: Lanes, slot: Slot) -> tuple[Number, Number]:
+    """The exact sum of DOUBLEs on the grid, as high * 2^62 + low."""
     assert slot.arg is not None
     lanes.sums.add(slot.arg)
-    high = lanes.add(slot, "sum({})", f"{_column(slot)}_h")
-    low = lanes.add(slot, "sum({})", f"{_column(slot)}_l")
-    flags = lanes.add(slot, "sum({})", f"{_column(slot)}_f")
-    return _special(lanes, slot, flags, to_double(lanes.program, high, low, grid_bits=exact.GRID_BITS))
+    if slot.arg in lanes.plain:
+        total = lanes.add(slot, "sum({})", f"{_column(slot)}_t")
+        return lanes.program.let(f"({{0}} >> {LANE_BITS})", total), lanes.program.let(f"({{0}} & {_MASK})", total)
+    return lanes.add(slot, "sum({})", f"{_column(slot)}_h"), lanes.add(slot, "sum({})", f"{_column(slot)}_l")
 
 
 def _special(lanes: Lanes, slot: Slot, flags: Number, value: Number) -> Number:
@@ -280,7 +300,7 @@ def _sum(lanes: Lanes, slot: Slot) -> Number:
 
 def _avg(lanes: Lanes, slot: Slot) -> Number:
     total = _bigint_total(lanes, slot) if slot.arg_type == BIGINT else _total(lanes, slot)
-    count = lanes.add(slot, "count({})", _column(slot))
+    count = _count(lanes, slot)
     return lanes.program.let("({0} / CAST(NULLIF({1}, 0) AS DOUBLE) + 0.0::DOUBLE)", total, count)
 
 
@@ -298,26 +318,29 @@ def _digits(program: Program, lanes: tuple[Number, ...]) -> list[Number]:
     return [*digits, program.let(f"CAST({{0}} >> {LANE_BITS} AS DOUBLE)", carry)]
 
 
+_VARIANCE = "CASE WHEN {{0}} < {smallest}{off} THEN NULL {nan}WHEN {{0}} = 1 THEN 0.0::DOUBLE ELSE {{1}} END"
+_NAN = "WHEN {2} <> 0 THEN 'nan'::DOUBLE "
+
+
 def _variance(*, sample: bool, root: bool) -> Callable[[Lanes, Slot], Number]:
     def finish(lanes: Lanes, slot: Slot) -> Number:
         assert slot.arg is not None
         program, column = lanes.program, _column(slot)
-        lanes.sums.add(slot.arg)
         lanes.squares.add(slot.arg)
-        low, high = (lanes.add(slot, "sum({})", f"{column}_{lane}") for lane in ("l", "h"))
+        high, low = _grid(lanes, slot)
         squares = tuple(lanes.add(slot, "sum({})", f"{column}_{lane}") for lane in ("ql", "qh", "qt"))
-        count = lanes.add(slot, "count({})", column)
+        count = _count(lanes, slot)
         n = program.let("CAST({0} AS DOUBLE)", count)
         value = exact.variance(
             n, _digits(program, (low, high)), _digits(program, squares), sample=sample, where=program.where
         )
-        flags = lanes.add(slot, "sum({})", f"{column}_f")
         smallest = 2 if sample else 1
-        found = program.let(
-            f"CASE WHEN {{0}} < {smallest} OR {{1}} & {(1 << 31) - 1} <> 0 THEN NULL "
-            "WHEN {1} <> 0 THEN 'nan'::DOUBLE WHEN {0} = 1 THEN 0.0::DOUBLE ELSE {2} END",
-            count, flags, value,
-        )  # fmt: skip
+        if slot.arg in lanes.plain:
+            found = program.let(_VARIANCE.format(smallest=smallest, off="", nan=""), count, value)
+        else:
+            flags = lanes.add(slot, "sum({})", f"{column}_f")
+            off = f" OR {{2}} & {(1 << 31) - 1} <> 0"
+            found = program.let(_VARIANCE.format(smallest=smallest, off=off, nan=_NAN), count, value, flags)
         return program.let("sqrt({0})", found) if root else found
 
     return finish

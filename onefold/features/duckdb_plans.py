@@ -12,17 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onefold.features.duckdb_group import GroupSql, copy_ranks, first
-from onefold.features.duckdb_lanes import Lane, Running
+from onefold.features import ir
+from onefold.features.duckdb_choice import Needs
+from onefold.features.duckdb_group import UNKNOWN, Facts, GroupSql, copy_ranks, first
+from onefold.features.duckdb_lanes import Lane
+from onefold.features.duckdb_newest import newest_slots, newest_values
+from onefold.features.duckdb_prefix import Points, prefix_lanes
 from onefold.features.duckdb_scalar import quote, scalar
 from onefold.features.ir import Window
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.types import TIMESTAMP_MIN
 
 
-def sorted_plan(group: Group, *, events: str, spine: str) -> str:
+def sorted_plan(group: Group, *, events: str, spine: str, facts: Facts = UNKNOWN) -> str:
     """Features as of t for each spine row, by one sort of events and spine together."""
-    sql = GroupSql(group, events)
+    sql = GroupSql(group, events, facts=facts)
     lanes = _sorted_lanes(sql, list(enumerate(sql.lanes.all)), spine)
     return f"WITH events AS MATERIALIZED ({_ranked_events(sql)})\n{sql.finish(lanes)}"
 
@@ -65,7 +69,8 @@ def _sorted_lanes(sql: GroupSql, lanes: Sequence[tuple[int, Lane]], spine: str) 
     items = []
     for i, lane in lanes:
         order = "ts" if lane.window.rows is None else orders[lane.window.upper, sql.passes(lane.running.slot_where)]
-        name = frames.setdefault(f"PARTITION BY {keys} ORDER BY {order} {_frame(lane.window)}", f"w{len(frames)}")
+        frame = f"PARTITION BY {keys} ORDER BY {order} {_frame(lane.window, order)}"
+        name = frames.setdefault(frame, f"w{len(frames)}")
         items.append(f"{sql.aggregate(lane.running)} OVER {name} AS a{i}")
     named = ", ".join(f"{name} AS ({frame})" for frame, name in frames.items())
     return f"SELECT _row, ts AS _t, {', '.join(items)} FROM ({both}) WINDOW {named} QUALIFY _row IS NOT NULL"
@@ -79,84 +84,74 @@ def _rank_orders(sql: GroupSql, lanes: Sequence[tuple[int, Lane]]) -> list[tuple
     return [(upper, passes, f"r{i}") for i, (upper, passes) in enumerate(pairs)]
 
 
-def _frame(window: Window) -> str:
+def _frame(window: Window, order: str = "ts") -> str:
+    """The frame of a row of the spine; an event's own, which nobody asks for, is made as short as can be."""
     if window.rows is not None:
         skip, count = window.rows
-        lower = "UNBOUNDED" if count is None else str(skip + count - 1)
-        return f"RANGE BETWEEN {lower} PRECEDING AND {skip} PRECEDING"
-    lower = "UNBOUNDED PRECEDING" if window.lower is None else f"{window.lower} PRECEDING"
-    upper = "CURRENT ROW" if window.upper == 0 else f"{window.upper} PRECEDING"
-    return f"RANGE BETWEEN {lower} AND {upper}"
+        lower, upper = f"{order} + 1" if count is None else str(skip + count - 1), skip
+    else:
+        lower = f"ts - ({TIMESTAMP_MIN})" if window.lower is None else str(window.lower)
+        upper = window.upper
+    end = f"{upper} PRECEDING" if upper else "CURRENT ROW"
+    return f"RANGE BETWEEN (CASE WHEN _row IS NULL THEN {upper} ELSE {lower} END)::BIGINT PRECEDING AND {end}"
 
 
-def prefix_plan(group: Group, *, events: str, spine: str) -> str:
-    """Features as of t for each spine row, from running totals where a lane has them, else over frames."""
-    sql = GroupSql(group, events)
+def prefix_plan(group: Group, *, events: str, spine: str, facts: Facts = UNKNOWN) -> str:
+    """Features as of t for each spine row: running totals where a lane has a difference, ASOF joins for the newest
+    events, frames for the others."""
+    newest = newest_slots(group)
+    sql = GroupSql(group, events, facts=facts, newest=newest)
     lanes = list(enumerate(sql.lanes.all))
-    running = {r: f"p{i}" for i, r in enumerate(dict.fromkeys(n.running for _, n in lanes if _has_difference(n)))}
-    others = [(i, lane) for i, lane in lanes if not _has_difference(lane)]
-    if not running:
-        return sorted_plan(group, events=events, spine=spine)
-    points = _Points(running)
-    items = [f"{points.lane(lane)} AS a{i}" for i, lane in lanes if _has_difference(lane)]
-    keys = ", ".join(sql.keys)
-    totals = [f"{sql.aggregate(r)} OVER so_far AS {name}" for r, name in running.items()]
-    prefix = (
-        f"SELECT {keys}, ts, {', '.join(totals)} FROM events "
-        f"WINDOW so_far AS (PARTITION BY {keys} ORDER BY ts RANGE UNBOUNDED PRECEDING)"
-    )
-    joins = []
-    for back, name in points.names.items():
-        on = [*(f"s.{k} = {name}.{k}" for k in sql.keys), f"s._t - {back} >= {name}.ts"]
-        joins.append(f"ASOF LEFT JOIN totals AS {name} ON {' AND '.join(on)}")
-    query = f"SELECT s._row, s._t, {', '.join(items)} FROM {spine} AS s {' '.join(joins)}"
-    if others:
-        query = f"SELECT * FROM ({query}) JOIN ({_sorted_lanes(sql, others, spine)}) USING (_row, _t)"
-    return (
-        f"WITH events AS MATERIALIZED ({_ranked_events(sql)}),\ntotals AS MATERIALIZED ({prefix})\n{sql.finish(query)}"
-    )
+    totals = [(i, lane) for i, lane in lanes if has_difference(lane)]
+    others = [(i, lane) for i, lane in lanes if not has_difference(lane)]
+    parts = [prefix_lanes(sql, totals, spine)] if totals else []
+    parts += [_sorted_lanes(sql, others, spine)] if others else []
+    parts += [newest_values(sql, newest, spine)] if newest else []
+    query = sql.finish(_by_row(parts))
+    kept = "MATERIALIZED " if query.count(" FROM events") + query.count(" JOIN events") > 1 else ""
+    return f"WITH events AS {kept}({_ranked_events(sql)})\n{query}"
 
 
-def _has_difference(lane: Lane) -> bool:
+def needs_of(group: Group) -> Needs:
+    """What the lanes of a group ask of a plan."""
+    newest = newest_slots(group)
+    lanes = GroupSql(group, "events", newest=newest).lanes.all
+    totals = [lane for lane in lanes if has_difference(lane)]
+    points = Points(list(enumerate(totals)))
+    only_newest = len(newest) == len(group.slots)
+    return Needs(len(points.totals), len(lanes) - len(totals), len(points.backs), newest=only_newest)
+
+
+def _by_row(parts: Sequence[str]) -> str:
+    """Parts that have `_row`, `_t` and columns of their own, side by side."""
+    if len(parts) == 1:
+        return parts[0]
+    first_, *rest = (f"({part}) AS part{i}" for i, part in enumerate(parts))
+    items = ["part0.*", *(f"part{i}.* EXCLUDE (_row, _t)" for i in range(1, len(parts)))]
+    joins = [f"JOIN {part} ON part{i}._row = part0._row" for i, part in enumerate(rest, 1)]
+    return f"SELECT {', '.join(items)} FROM {first_} {' '.join(joins)}"
+
+
+def has_difference(lane: Lane) -> bool:
     """Whether the lane over its window is found from running values at its ends."""
-    return lane.window.rows is None and (lane.running.adds or lane.running.ranks)
+    return lane.window.rows is None and lane.running.adds
 
 
-class _Points:
-    """The times before t at which running totals are read: the ends of the windows, each once."""
-
-    def __init__(self, running: dict[Running, str]) -> None:
-        self._running = running
-        self.names: dict[int, str] = {}
-
-    def _at(self, back: int, running: Running) -> str:
-        return f"{self.names.setdefault(back, f'j{len(self.names)}')}.{self._running[running]}"
-
-    def lane(self, lane: Lane) -> str:
-        """The lane over its window: the running value at its end, less that before its start."""
-        end = self._at(lane.window.upper, lane.running)
-        if lane.window.lower is None:
-            return f"coalesce({end}, 0)" if lane.running.adds else end
-        start = self._at(lane.window.lower + 1, lane.running)
-        if lane.running.adds:
-            return f"coalesce({end}, 0) - coalesce({start}, 0)"
-        return f"CASE WHEN {end} IS DISTINCT FROM {start} THEN {end} END"
-
-
-def joined_plan(group: Group, *, events: str, spine: str, known: bool = False) -> str:
-    """Features for each spine row from events that it is joined with, within a bucket as long as the longest window.
+def joined_plan(group: Group, *, events: str, spine: str, known: bool = False, facts: Facts = UNKNOWN) -> str:
+    """Features for each spine row from the events that it is joined with, in buckets half as long as its reach.
 
     The group's views may include each row as an event of its own: the spine then has `_f*`, its `row_fields`.
     known: the spine has `_highest`, a list with the highest offset that the row knew of each sequence (by number);
     other events do not count, and `_late` says how many there were as of t.
     """
-    sql = GroupSql(group, events, spine=spine)
+    sql = GroupSql(group, events, spine=spine, facts=facts)
     firsts, columns, reach = sql.firsts(), sql.columns(), group.reach
     rows, prepared = f"SELECT * FROM {spine}", sql.events()
     on = [*(f"s.{k} = e.{k}" for k in sql.keys), "e.ts <= s._t", *(["e._only IS NULL"] if sql.with_rows else [])]
     if reach is not None:
-        size = max(reach, 1)
-        rows = f"SELECT *, unnest([{_bucket('_t', size)}, {_bucket('_t', size)} - 1]) AS _bucket FROM {spine}"
+        size = reach // 2 + 1
+        own = _bucket("_t", size)
+        rows = f"SELECT *, unnest([{own}, {own} - 1, {own} - 2]) AS _bucket FROM {spine}"
         prepared = f"SELECT *, {_bucket('ts', size)} AS _bucket FROM ({prepared})"
         on += ["e._bucket = s._bucket", f"e.ts >= s._t - {reach}"]
     knew = "coalesce(e._offset <= s._highest[e._sequence + 1], FALSE)" if known else "TRUE"
@@ -208,16 +203,20 @@ def _bucket(time: str, size: int) -> str:
 def output_sql(plan: ServicePlan, *, spine: str, groups: Sequence[str], late: bool = False) -> str:
     """The service's features in the spine's order, from the group results and the spine.
 
-    `spine` has `_row`, `_t` and the request columns; each of `groups` has `_row` and its refs. With `late`, a last
-    column `_late` adds theirs up.
+    `spine` has `_row`, `_t` and the request columns; each of `groups` is a relation with `_row` and its refs. With
+    `late`, a last column `_late` adds theirs up.
     """
     columns = {f.ref: quote(f.ref) for g in plan.groups for f in g.features}
-    columns |= {f"request.{f.name}": f"spine.{quote(f.name)}" for f in plan.request}
-    columns["event_timestamp"] = "make_timestamp(spine._t)"
+    own = {f"request.{f.name}": f"spine.{quote(f.name)}" for f in plan.request}
+    own["event_timestamp"] = "make_timestamp(spine._t)"
     outputs = ", ".join(
-        f"{scalar(e, columns)} AS {quote(f.name)}" for f, e in zip(plan.features, plan.outputs, strict=True)
+        f"{scalar(e, columns | own)} AS {quote(f.name)}" for f, e in zip(plan.features, plan.outputs, strict=True)
     )
     if late:
         outputs += f", {' + '.join(f'g{i}._late' for i in range(len(groups))) or '0'} AS _late"
-    joins = " ".join(f"JOIN {g} AS g{i} ON g{i}._row = spine._row" for i, g in enumerate(groups))
-    return f"SELECT {outputs} FROM {spine} AS spine {joins} ORDER BY spine._row"
+    named = [f"{g} AS g{i}" for i, g in enumerate(groups)]
+    if not groups or any(c.name in own for e in plan.outputs for c in ir.columns(e)):
+        named.append(f"{spine} AS spine")
+    rows = f"{named[0].rsplit(' AS ', 1)[1]}._row"
+    joins = " ".join(f"JOIN {n} ON {n.rsplit(' AS ', 1)[1]}._row = {rows}" for n in named[1:])
+    return f"SELECT {outputs} FROM {named[0]} {joins} ORDER BY {rows}"

@@ -1,40 +1,48 @@
 """The DuckDB engine: a service's features for a spine, point in time.
 
-A group of features (one source, one entity) is one query; its result is kept as a table by row, and the groups meet
-in the last query, which evaluates on-demand features and puts all in the spine's order.
+A group of features (one source, one entity) is one query, by the plan that the shape of its work asks for, and in parts
+where the memory is small. The groups meet in the last query, which evaluates on-demand features and puts all in the
+spine's order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from onefold.features.definitions import EventSource
-from onefold.features.duckdb_plans import joined_plan, output_sql, prefix_plan
+from onefold.features.duckdb_plans import output_sql
 from onefold.features.duckdb_scalar import quote, text
 from onefold.features.errors import InputError
-from onefold.features.plans import Group, ServicePlan
+from onefold.features.plans import ServicePlan
 from onefold.features.types import TIMESTAMP, DataType, Field
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline.arrow import arrow_type, conform, type_of
+from onefold.offline.group_run import GroupRun, known_table
 
 Events: TypeAlias = "pa.Table | Sequence[str]"
 """Events of a source: a table, or Parquet files, with the schema's columns, `_sequence` and `_offset`."""
 Known = Mapping[tuple[str, str], Sequence[Mapping[int, int]]]
 """Per (source, entity) and row which events it knew: the highest offset of each sequence."""
 LATE = "_late"
+BATCH = 100_000
+"""Rows of a batch of the result."""
 Advance = Callable[[int], None]
 
 
-def connect(*, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own, in memory; what does not fit spills to disk."""
+def connect(*, memory_limit: str | None = None, temp_directory: str | Path | None = None) -> duckdb.DuckDBPyConnection:
+    """A DuckDB of its own, in memory; what does not fit spills to the temporary directory (`.tmp` by default)."""
     config: dict[str, Any] = {"preserve_insertion_order": False}
     if memory_limit is not None:
         config["memory_limit"] = memory_limit
+    if temp_directory is not None:
+        config["temp_directory"] = str(temp_directory)
     return duckdb.connect(config=config)
 
 
@@ -59,8 +67,9 @@ def point_in_time(
     spine: pa.Table,
     *,
     known: Known | None = None,
-    few: bool = False,
+    using: str | None = None,
     memory_limit: str | None = None,
+    temp_directory: str | Path | None = None,
     advance: Advance | None = None,
 ) -> pa.Table:
     """The service's features for each row of the spine, in the spine's order.
@@ -68,23 +77,48 @@ def point_in_time(
     spine: keys, `event_timestamp` (timestamp in UTC), request columns; others are passed over.
     known: limits what each row knew of each state; without it, all events with ts <= t count. The result then has a
     last column `_late`: how many events, as of t and within a window's reach, the row did not know.
-    few: the rows are few beside the events; they are joined instead of sorted together.
+    using: a plan ("joined", "prefix" or "sorted") for all groups, in place of the one that fits each; the values are
+    the same. memory_limit: of DuckDB, as "4GB"; what is larger is cut into parts. temp_directory: where it spills.
     advance: called with 1 after each group, for progress. Raises InputError.
     """
+    with stream(
+        plan, events, spine, known=known, using=using, memory_limit=memory_limit, temp_directory=temp_directory,
+        advance=advance,
+    ) as batches:  # fmt: skip
+        schema = pa.schema([(f.name, arrow_type(f.type)) for f in plan.features])
+        return pa.Table.from_batches(batches, schema if known is None else schema.append(pa.field(LATE, pa.int64())))
+
+
+@contextmanager
+def stream(
+    plan: ServicePlan,
+    events: Mapping[str, Events],
+    spine: pa.Table,
+    *,
+    known: Known | None = None,
+    using: str | None = None,
+    memory_limit: str | None = None,
+    temp_directory: str | Path | None = None,
+    advance: Advance | None = None,
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """`point_in_time` in batches of rows, in order, for a result that need not be in memory at once."""
     rows = conform_spine(plan, spine)
-    with closing(connect(memory_limit=memory_limit)) as db:
+    with closing(connect(memory_limit=memory_limit, temp_directory=temp_directory)) as db, ExitStack() as scratch:
         _register_spine(db, rows)
         for name in plan.sources:
             _register_events(db, _source(plan, name), events[name])
+        run = GroupRun(db, rows.num_rows, scratch, using=using, temp_directory=temp_directory)
         results = []
-        for i, group in enumerate(plan.groups):
-            results.append(_run_group(db, group, i, known, few))
-            if advance is not None:
+        for group in plan.groups:
+            knew = None if known is None else known_table(known[group.source, group.entity])
+            only = len(plan.groups) == 1
+            results.append(run(group, _events_name(group.source), knew, whole=only))
+            if advance is not None and not only:
                 advance(1)
         query = output_sql(plan, spine="spine", groups=results, late=known is not None)
-        found = db.sql(query).to_arrow_table()
-    typed = _typed(plan, found)
-    return typed if known is None else typed.append_column(LATE, found.column(LATE).cast(pa.int64()))
+        yield _typed(plan, db.sql(query).to_arrow_reader(BATCH), late=known is not None)
+        if advance is not None and len(plan.groups) == 1:
+            advance(1)
 
 
 def _source(plan: ServicePlan, name: str) -> EventSource:
@@ -92,12 +126,11 @@ def _source(plan: ServicePlan, name: str) -> EventSource:
 
 
 def _register_spine(db: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
-    numbers = pa.array(range(rows.num_rows), pa.int64())
+    numbers = pa.array(np.arange(rows.num_rows, dtype=np.int64))
     db.register("spine_rows", rows.append_column("_row", numbers))
     items = [f"{naive(quote(f.name), type_of(f.type))} AS {quote(f.name)}" for f in rows.schema]
     items += ["_row", f"epoch_us({quote(EVENT_TIMESTAMP)}) AS _t"]
-    db.execute(f"CREATE TABLE spine AS SELECT {', '.join(items)} FROM spine_rows")
-    db.unregister("spine_rows")
+    db.execute(f"CREATE VIEW spine AS SELECT {', '.join(items)} FROM spine_rows")
 
 
 def events_relation(source: EventSource, events: str) -> str:
@@ -139,32 +172,9 @@ def _events_name(source: str) -> str:
     return quote(f"source {source}")
 
 
-def _run_group(db: duckdb.DuckDBPyConnection, group: Group, number: int, known: Known | None, few: bool) -> str:
-    """Run one group's query into a table of its own; its name."""
-    keys = ", ".join(f"{quote(f.name)} AS _k{i}" for i, f in enumerate(group.layout.key_fields)) or "0 AS _k0"
-    keys += "".join(f", {quote(f.name)} AS _f{i}" for i, f in enumerate(group.row_fields))
-    rows = "spine"
-    if known is not None:
-        db.register("known", _known_table(known[group.source, group.entity]))
-        rows, keys = "spine JOIN known USING (_row)", f"{keys}, _highest"
-    db.execute(f"CREATE OR REPLACE TEMP TABLE group_spine AS SELECT _row, _t, {keys} FROM {rows}")
-    events = _events_name(group.source)
-    if few or known is not None or group.request_row:
-        query = joined_plan(group, events=events, spine="group_spine", known=known is not None)
-    else:
-        query = prefix_plan(group, events=events, spine="group_spine")
-    db.execute(f"CREATE TABLE g{number} AS {query}")
-    return f"g{number}"
-
-
-def _known_table(rows: Sequence[Mapping[int, int]]) -> pa.Table:
-    """`_row` and `_highest`: a list by sequence number, -1 for a sequence of which nothing was known."""
-    longest = 1 + max((max(r, default=-1) for r in rows), default=-1)
-    lists = [[r.get(s, -1) for s in range(longest)] for r in rows]
-    return pa.table({"_row": pa.array(range(len(rows)), pa.int64()), "_highest": pa.array(lists, pa.list_(pa.int64()))})
-
-
-def _typed(plan: ServicePlan, found: pa.Table) -> pa.Table:
+def _typed(plan: ServicePlan, found: pa.RecordBatchReader, *, late: bool) -> Iterator[pa.RecordBatch]:
     """The result in Onefold's Arrow types: naive times are UTC."""
-    columns = [found.column(f.name).cast(arrow_type(f.type)) for f in plan.features]
-    return pa.table(columns, names=[f.name for f in plan.features])
+    types = {f.name: arrow_type(f.type) for f in plan.features} | ({LATE: pa.int64()} if late else {})
+    for batch in found:
+        columns = [batch.column(i).cast(kind) for i, kind in enumerate(types.values())]
+        yield pa.RecordBatch.from_arrays(columns, names=list(types))

@@ -159,7 +159,7 @@ class Piece:
         if not len(rows):
             return
         take = pa.array(rows, pa.int64())
-        whole = point_in_time(self._plan, self._files, self._rows.spine.take(take), few=True)
+        whole = point_in_time(self._plan, self._files, self._rows.spine.take(take))
         for feature in self._plan.features:
             changed = int(differing(expected.column(feature.name).take(take), whole.column(feature.name)).sum())
             if changed:

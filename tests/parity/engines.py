@@ -5,21 +5,17 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
-from unittest import mock
 
 import pyarrow as pa
 
 from onefold.features import oracle
-from onefold.features.duckdb_plans import sorted_plan
 from onefold.features.fold import StateFold
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.state import StateCodec
 from onefold.features.types import Field
 from onefold.features.views import EVENT_TIMESTAMP
-from onefold.offline import engine as duckdb_engine
 from onefold.offline.arrow import from_internal, to_internal
 from onefold.offline.engine import point_in_time, spine_fields
 from tests.spark import SPARK
@@ -77,9 +73,7 @@ def by_oracle(case: Case) -> list[Row]:
 def by_duckdb(case: Case, plan: str) -> list[Row]:
     """plan: "prefix" (which takes frames for what has no difference), "sorted" or "joined"."""
     tables = {name: e.table() for name, e in case.events.items()}
-    frames = mock.patch.object(duckdb_engine, "prefix_plan", sorted_plan) if plan == "sorted" else nullcontext()
-    with frames:
-        found = point_in_time(case.plan, tables, case.spine(), few=plan == "joined")
+    found = point_in_time(case.plan, tables, case.spine(), using=plan)
     columns = [to_internal(found.column(f.name)) for f in case.plan.features]
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
 

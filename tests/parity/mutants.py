@@ -26,6 +26,7 @@ from onefold.features import (
     duckdb_group,
     duckdb_lanes,
     duckdb_plans,
+    duckdb_prefix,
     duckdb_scalar,
     exact,
     fold,
@@ -66,19 +67,13 @@ def spelling(name: str, op: str, form: int, duckdb: str) -> None:
     entry("duckdb-joined", name, functions.FUNCTIONS, op, dataclasses.replace(function, overloads=tuple(forms)))
 
 
-def _open_frame(window: Any) -> str:
-    lower = "UNBOUNDED PRECEDING" if window.lower is None else f"{max(window.lower - 1, window.upper)} PRECEDING"
-    return f"RANGE BETWEEN {lower} AND {'CURRENT ROW' if window.upper == 0 else f'{window.upper} PRECEDING'}"
+def _open_frame(window: Any, order: str = "ts") -> str:
+    shorter = dataclasses.replace(window, lower=None if window.lower is None else max(window.lower - 1, window.upper))
+    return _FRAME(shorter, order)
 
 
-def _short_lane(self: Any, lane: Any) -> str:
-    end = self._at(lane.window.upper, lane.running)
-    if lane.window.lower is None:
-        return f"coalesce({end}, 0)" if lane.running.adds else str(end)
-    start = self._at(lane.window.lower, lane.running)
-    if lane.running.adds:
-        return f"coalesce({end}, 0) - coalesce({start}, 0)"
-    return f"CASE WHEN {end} IS DISTINCT FROM {start} THEN {end} END"
+def _short_start(lane: Any) -> Any:
+    return lane.window.lower
 
 
 def _wide_joined_lane(sql: Any, lane: Any, known: bool) -> str:
@@ -96,11 +91,12 @@ def _unfiltered(self: Any, running: Any, *also: str) -> str:
     return str(_AGGREGATE(self, dataclasses.replace(running, slot_filter=None), *also))
 
 
+_FRAME = duckdb_plans._frame
 _AGGREGATE = duckdb_group.GroupSql.aggregate
 _VALUES, _READ = fold._View.values, columns._read_values
 
 swap("duckdb-sorted", "frames are open at the lower end", duckdb_plans, "_frame", _open_frame)
-swap("duckdb-prefix", "running totals leave out the lower end", duckdb_plans._Points, "lane", _short_lane)
+swap("duckdb-prefix", "running totals leave out the lower end", duckdb_prefix, "_start", _short_start)
 swap("duckdb-joined", "joined windows have no lower end", duckdb_plans, "_joined_lane", _wide_joined_lane)
 swap("duckdb-joined", "filters are ignored", duckdb_group.GroupSql, "aggregate", _unfiltered)
 swap("duckdb-joined", "copies are judged before WHERE", duckdb_plans, "copy_ranks", _ranks_of_all)
@@ -123,7 +119,7 @@ entry(
     "trunc(({y} - {h}) * 1024) * 2.0**52",
 )
 entry("duckdb-prefix", "bool_and is bool_or", duckdb_lanes._FINISH, "bool_and", duckdb_lanes._FINISH["bool_or"])
-entry("duckdb-prefix", "the last value is the first", duckdb_lanes._FINISH, "last_value", duckdb_lanes._rank("min"))
+entry("duckdb-joined", "the last value is the first", duckdb_lanes._FINISH, "last_value", duckdb_lanes._rank("min"))
 entry(
     "duckdb-joined",
     "a cast rounds half away",
