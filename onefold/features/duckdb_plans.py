@@ -1,9 +1,12 @@
 """DuckDB compiler, plans: the SQL that gives a group's features for each row of a spine. All are equal in value.
 
-- `prefix_plan`: running totals of the events; a window is the difference of two, found by ASOF joins. For many rows.
-- `sorted_plan`: events and spine in one table, each lane over its frame. For what has no difference: min, max, first.
-- `joined_plan`: rows meet their events in a join bucketed by time. For few rows, and for rows that each know of other
-  events, as served vectors do.
+- `prefix_plan`: running totals; what a window holds is the difference of two (`duckdb_prefix`). The newest event's
+  values come by ASOF joins (`duckdb_newest`), and what has no difference (min, max, first) over frames, as in
+- `sorted_plan`: events and spine in one table, each lane over its frame.
+- `joined_plan`: rows meet their events in a join bucketed by time. For few events a row, and for rows that each know
+  of other events, as served vectors do.
+
+`duckdb_choice` says which is taken.
 
 The spine comes as a relation with `_row` (BIGINT), `_t` (BIGINT, microseconds) and the keys `_k0`, `_k1`, ...
 """
@@ -51,7 +54,7 @@ def _places(sql: GroupSql) -> dict[str, str]:
 def _sorted_lanes(sql: GroupSql, lanes: Sequence[tuple[int, Lane]], spine: str) -> str:
     """Lanes `a*` by row, each over its frame; a frame of rows is a range of ranks."""
     keys, places = ", ".join(sql.keys), _places(sql)
-    wanted = [*sql.columns(), *map(first, sql.firsts()), *places.values()]
+    wanted = [*sql.columns(lane.running for _, lane in lanes), *map(first, sql.firsts()), *places.values()]
     carried = ", ".join(dict.fromkeys(wanted))
     both = (
         f"SELECT {keys}, ts, NULL::BIGINT AS _row, {carried} FROM events UNION ALL BY NAME "
