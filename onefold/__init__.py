@@ -4,6 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onefold.features.authoring import col, fn, lit, when
+from onefold.features.authoring_aggregates import (
+    approx_count_distinct,
+    approx_quantile,
+    array_agg,
+    avg,
+    bool_and,
+    bool_or,
+    count,
+    count_distinct,
+    first_value,
+    lag,
+    last_distinct,
+    last_n,
+    last_value,
+    max_,
+    max_by,
+    min_,
+    min_by,
+    quantile_disc,
+    stddev_pop,
+    stddev_samp,
+    sum_,
+    time_since_last,
+    var_pop,
+    var_samp,
+)
 from onefold.features.definitions import Branch, Entity, EventSource, FeatureService, FeatureView, OnDemandView
 from onefold.features.errors import OnefoldError
 
@@ -21,7 +48,35 @@ __all__ = [
     "OnDemandView",
     "OnefoldError",
     "__version__",
+    "approx_count_distinct",
+    "approx_quantile",
+    "array_agg",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "col",
     "compute",
+    "count",
+    "count_distinct",
+    "first_value",
+    "fn",
+    "lag",
+    "last_distinct",
+    "last_n",
+    "last_value",
+    "lit",
+    "max_",
+    "max_by",
+    "min_",
+    "min_by",
+    "quantile_disc",
+    "stddev_pop",
+    "stddev_samp",
+    "sum_",
+    "time_since_last",
+    "var_pop",
+    "var_samp",
+    "when",
 ]
 
 

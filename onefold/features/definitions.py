@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import get_args
 
+from onefold.features.authoring import AuthoredFeature, Expr, Features, Node, listed, node_of
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.types import DOUBLE, TIMESTAMP, DataType, Field, fields
 from onefold.features.values import parse_json
@@ -38,6 +39,25 @@ def _check_columns(what: str, columns: Iterable[str]) -> None:
         if seen.setdefault(column.lower(), column) != column:
             before = seen[column.lower()]
             raise DefinitionError(f"{what}: columns {before!r} and {column!r} have one name in SQL; rename one")
+
+
+def _keep_authored(view: FeatureView | OnDemandView, what: str) -> None:
+    """Judge and keep what a view says in Python, as plain nodes that can be compared."""
+    if (view.sql is None) == (view.features is None):
+        both = "neither" if view.sql is None else "both"
+        raise DefinitionError(f"{what} has {both} of sql= and features=; give exactly one")
+    if view.features is not None:
+        try:
+            object.__setattr__(view, "features", listed(view.features))
+        except DefinitionError as error:
+            raise error.of(what) from None
+
+
+def _kept(where: object, what: str) -> Node:
+    try:
+        return where if isinstance(where, Node) else node_of(where)
+    except DefinitionError as error:
+        raise error.of(what) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +194,11 @@ def _check_branches(source: EventSource) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
-    """One SELECT over one event source, grouped by an entity's keys; without an entity, over all events together.
+    """One SELECT over one event source, in SQL or in Python, grouped by an entity's keys; without an entity, over all
+    events together.
 
+    sql: the SELECT. features: in its place, expressions by name (see `features.authoring`), over the events that
+    `where` lets through.
     freshness: how old its newest state may be before a value is called stale (as "1 hour"); a status, never a change
     of value. request_row: "include" folds the request's own columns in as one more event at t, behind all others; where
     an event of its id is there already, that one counts. So it makes no difference whether a row is scored before or
@@ -185,7 +208,9 @@ class FeatureView:
     name: str
     source: EventSource
     entity: Entity = field(default_factory=lambda: NO_ENTITY)
-    sql: str
+    sql: str | None = None
+    features: Features | None = None
+    where: Expr | None = None
     freshness: str | None = None
     request_row: str = "exclude"
     description: str = ""
@@ -200,6 +225,20 @@ class FeatureView:
             )
         _check_kind(f"view {self.name!r}: source", self.source, EventSource)
         _check_kind(f"view {self.name!r}: entity", self.entity, Entity)
+        _keep_authored(self, f"view {self.name!r}")
+        if self.where is not None:
+            if self.sql is not None:
+                raise DefinitionError(f"view {self.name!r}: where= goes with features=; write WHERE in the SQL")
+            object.__setattr__(self, "where", _kept(self.where, f"view {self.name!r}"))
+
+    @property
+    def authored(self) -> tuple[AuthoredFeature, ...]:
+        """Its features as they were written in Python; none where it is SQL."""
+        return tuple(self.features or ())  # type: ignore[arg-type]
+
+    @property
+    def authored_where(self) -> Node | None:
+        return self.where  # type: ignore[return-value]
 
     def __getitem__(self, features: str | Sequence[str]) -> FeatureSelection:
         names = (features,) if isinstance(features, str) else tuple(features)
@@ -210,14 +249,17 @@ class FeatureView:
 class OnDemandView:
     """One SELECT over features and request columns, evaluated per row of a request or a training set.
 
-    In its SQL a column is a feature of `views` (bare, or `view.feature`), a request column (bare, or
+    sql: the SELECT. features: in its place, expressions by name (see `features.authoring`).
+
+    A column is a feature of `views` (bare, or `view.feature`), a request column (bare, or
     `request.column`), or `event_timestamp`, the time t of the row. It has no FROM and no windows.
     """
 
     name: str
     views: Sequence[FeatureView] = ()
     request: Mapping[str, str | DataType] = field(default_factory=dict)
-    sql: str
+    sql: str | None = None
+    features: Features | None = None
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -231,6 +273,12 @@ class OnDemandView:
             raise DefinitionError(
                 f"on-demand view {self.name!r}: event_timestamp is the row's time; it is always there"
             )
+        _keep_authored(self, f"on-demand view {self.name!r}")
+
+    @property
+    def authored(self) -> tuple[AuthoredFeature, ...]:
+        """Its features as they were written in Python; none where it is SQL."""
+        return tuple(self.features or ())  # type: ignore[arg-type]
 
     def __getitem__(self, features: str | Sequence[str]) -> FeatureSelection:
         names = (features,) if isinstance(features, str) else tuple(features)

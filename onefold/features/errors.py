@@ -20,6 +20,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onefold.features.places import Place
 
 _EXCERPT = 110
 
@@ -31,18 +35,42 @@ class OnefoldError(Exception):
 
 
 class DefinitionError(OnefoldError):
-    """A definition is refused. `line` and `column` (from 1) point into `sql` where it is SQL."""
+    """A definition is refused.
+
+    `line` and `column` (from 1) point into `sql`; where the definition is Python, that is the text of `file`.
+    near: words of the SQL, at the first of which it stands, for whoever knows where to look for them.
+    """
 
     code = "definition"
 
-    def __init__(self, message: str, *, sql: str = "", line: int | None = None, column: int | None = None) -> None:
-        self.message, self.sql, self.line, self.column = message, sql, line, column
+    def __init__(
+        self,
+        message: str,
+        *,
+        sql: str = "",
+        line: int | None = None,
+        column: int | None = None,
+        file: str = "",
+        near: tuple[str, ...] = (),
+    ) -> None:
+        self.message, self.sql, self.line, self.column, self.file = message, sql, line, column, file
+        self.near = near
         super().__init__(self._render())
+
+    @classmethod
+    def at(cls, place: Place, message: str) -> DefinitionError:
+        """An error in a definition that is written in Python."""
+        return cls(message, sql=place.text, line=place.line, column=place.column, file=place.shown)
+
+    def of(self, what: str) -> DefinitionError:
+        """The same error, that says in which definition it is."""
+        return type(self)(f"{what}: {self.message}", sql=self.sql, line=self.line, column=self.column, file=self.file)
 
     def _render(self) -> str:
         if self.line is None or self.column is None:
             return self.message
-        text = f"{self.message} (line {self.line}, column {self.column})"
+        where = f"{self.file}, line" if self.file else "line"
+        text = f"{self.message} ({where} {self.line}, column {self.column})"
         lines = self.sql.splitlines()
         if 0 < self.line <= len(lines):
             start = max(0, self.column - 1 - _EXCERPT // 2)

@@ -16,6 +16,7 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, TokenError
 from sqlglot.parsers.duckdb import DuckDBParser
 
+from onefold.features import habits, tokens
 from onefold.features.errors import DefinitionError, UnsupportedSQL
 from onefold.features.functions import ALIASES, CALLED
 
@@ -71,16 +72,26 @@ def parse(sql: str) -> exp.Select:
         raise _too_deep(sql) from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Select):
         found = trees[0].key.upper() if len(trees) == 1 else f"{len(trees)} statements" if trees else "nothing"
-        raise UnsupportedSQL(f"a view is one SELECT, found {found}", sql=sql, line=1, column=1)
+        raise _other_statement(trees, found, sql)
     _check_read(trees[0], sql)
     return trees[0]
+
+
+def _other_statement(trees: list[exp.Expr], found: str, sql: str) -> UnsupportedSQL:
+    line, column, advice = 1, 1, ""
+    if len(trees) == 1 and isinstance(trees[0], exp.SetOperation):
+        at = tokens.find(sql, ("UNION", "EXCEPT", "INTERSECT"), flat=True)
+        line, column = tokens.line_and_column(sql, at or 0)
+        advice = "; a source of several is EventSource(branches=(Branch(..), ..))" if found == "UNION" else ""
+    return UnsupportedSQL(f"a view is one SELECT, found {found}{advice}", sql=sql, line=line, column=column)
 
 
 def _parse_error(error: ParseError, sql: str) -> DefinitionError:
     first = error.errors[0]
     column = max(1, first["col"] - len(first["highlight"]) + 1)
     what = re.sub(r" for <class '[^']*'>", "", first["description"]).rstrip(".")
-    message = f"SQL cannot be parsed: {what} at {first['highlight']!r}"
+    offset = sum(len(row) for row in sql.splitlines(keepends=True)[: first["line"] - 1]) + column - 1
+    message = f"SQL cannot be parsed: {what} at {first['highlight']!r}{habits.parse_error(sql, offset, what)}"
     return DefinitionError(message, sql=sql, line=first["line"], column=column)
 
 
@@ -108,7 +119,7 @@ def _check_read(tree: exp.Select, sql: str) -> None:
             if unread:
                 line, column = place(node, sql)
                 what = f"{unread.rstrip('_').upper()} in {node.sql(dialect='duckdb')!r}"
-                message = f"{what} is outside the portable subset; see docs/sql.md"
+                message = f"{what} is outside the portable subset; {habits.node(node)}"
                 raise UnsupportedSQL(message, sql=sql, line=line, column=column)
         level = [child for node in level for child in node.iter_expressions()]
         if not level:
@@ -123,11 +134,11 @@ def _unread(node: exp.Expr) -> str | None:
 
 def place(node: exp.Expr, sql: str) -> tuple[int, int] | tuple[None, None]:
     """Line and column (from 1) of the first token that the node covers, or else of what it stands in."""
-    starts = [n.meta["start"] for n in node.walk() if "start" in n.meta]
-    if not starts:
-        return (None, None) if node.parent is None else place(node.parent, sql)
-    before = sql[: min(starts)]
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
+    start = tokens.start(node, sql)
+    while start is None and node.parent is not None:
+        node = node.parent
+        start = tokens.start(node, sql)
+    return (None, None) if start is None else tokens.line_and_column(sql, start)
 
 
 def table_name(tree: exp.Select) -> str | None:

@@ -83,14 +83,23 @@ def call(op: str, *args: ir.Expr) -> ir.Expr:
     args = _beside_decimal(args)
     found = find_overload(op, [a.type for a in args])
     if found is None:
-        raise DefinitionError(
-            f"{op!r} is not defined for ({', '.join(a.type.name for a in args)}); it takes {_signatures(op)}"
-        )
+        kinds = ", ".join(a.type.name for a in args)
+        raise DefinitionError(f"{op!r} is not defined for ({kinds}); it takes {_signatures(op)}{_hint(op, args)}")
     coerced = tuple(coerce(a, k) for a, k in zip(args, found.args, strict=True))
     if op == "neg" and isinstance(coerced[0], ir.Literal) and coerced[0].value is not None:
         value = found.python(coerced[0].value)
         return ir.Literal(value, found.result)  # type: ignore[arg-type]
     return ir.Call(op, coerced, found.result, found.may_null or any(a.nullable for a in coerced))
+
+
+def _hint(op: str, args: Sequence[ir.Expr]) -> str:
+    """What else may have been meant."""
+    kinds = {a.type for a in args}
+    if op == "+" and VARCHAR in kinds:
+        return "; texts are joined with ||"
+    if op == "-" and TIMESTAMP in kinds:
+        return "; write date_diff('second', b, a) or x - INTERVAL 1 HOUR"
+    return ""
 
 
 def _signatures(op: str) -> str:

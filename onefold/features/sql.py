@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
-from onefold.features import forms, ir, rules
+from onefold.features import forms, habits, ir, readers, rules, tokens
 from onefold.features.aggregates import AGGREGATES, ALIASES
 from onefold.features.catalogue.decimal_casts import of_text, type_of_text
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
 from onefold.features.functions import ALIASES as RENAMED
 from onefold.features.functions import CALLED, FUNCTIONS, PARTS
 from onefold.features.parsing import parse, place
+from onefold.features.readers import Scope
 from onefold.features.types import DATE, TIMESTAMP, DataType, parse_type
-from onefold.features.values import parse_json
 from onefold.features.windows import EXAMPLE, WindowReader
-
-Scope = Mapping[str, ir.Expr]
 
 _BINARY: dict[type[exp.Expr], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.IntDiv: "//", exp.Mod: "%", exp.EQ: "=",
@@ -30,7 +28,6 @@ _BINARY: dict[type[exp.Expr], str] = {
 }  # fmt: skip
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "neg", exp.Not: "not", exp.BitwiseNot: "~"}
 _CLAUSES = {"expressions", "from_", "where", "windows"}
-_ZONE = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 _AGGREGATE_NAMES = {*AGGREGATES, *ALIASES, "lag", "time_since_last", "approx_quantile"} - {
     "count_star",
     "count_distinct",
@@ -117,9 +114,9 @@ class Reader:
             case exp.Interval():
                 return self._interval(node)
             case exp.Between():
-                low, high = node.args["low"], node.args["high"]
-                return self._all_of(rules.call(">=", self.read(node.this), self.read(low)),
-                                    rules.call("<=", self.read(node.this), self.read(high)))  # fmt: skip
+                return readers.between(*(self.read(node.args[part]) for part in ("this", "low", "high")))
+        if isinstance(node, exp.EQ | exp.NEQ) and isinstance(node.expression, exp.Null):
+            raise DefinitionError(readers.NULL_TEST)
         if type(node) in _BINARY:
             return rules.call(_BINARY[type(node)], self.read(node.this), self.read(node.expression))
         if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
@@ -130,7 +127,7 @@ class Reader:
             raise _no_window(function_name(node.this) if isinstance(node.this, exp.Func) else node.this.key)
         if isinstance(node, exp.Func):
             return self._function(node)
-        raise UnsupportedSQL(f"{node.sql(dialect='duckdb')!r} is outside the portable subset; see docs/sql.md")
+        raise UnsupportedSQL(f"{node.sql(dialect='duckdb')!r} is outside the portable subset; {habits.node(node)}")
 
     def _like(self, node: exp.Expr) -> ir.Expr:
         escape = self.read(node.expression) if isinstance(node, exp.Escape) else None
@@ -154,23 +151,13 @@ class Reader:
         micros = self._interval(by)
         return forms.date_add(self.read(time), rules.call("neg", micros) if back else micros)
 
-    @staticmethod
-    def _all_of(a: ir.Expr, b: ir.Expr) -> ir.Expr:
-        return rules.call("and", a, b)
-
     def _column(self, node: exp.Column) -> ir.Expr:
-        name = f"{node.table}.{node.name}" if node.table else node.name
-        found = self.scope.get(name)
-        if found is None:
-            folded = {known.lower(): known for known in self.scope}
-            found = self.scope.get(folded.get(name.lower(), ""))
-        if found is None:
-            many = sorted(n for n in self.scope if n.lower().endswith(f".{name.lower()}"))
-            if len(many) > 1:
-                raise DefinitionError(f"column {name!r} is {' or '.join(many)}; write which")
-            known = [n for n in self.scope if ("." in n) == ("." in name)]
-            raise DefinitionError(f"column {name!r} is not known here{nearest(name, known)}")
-        return found
+        try:
+            return readers.column(self.scope, f"{node.table}.{node.name}" if node.table else node.name)
+        except DefinitionError as error:
+            if isinstance(node.this, exp.Identifier) and node.this.quoted:
+                raise DefinitionError(f"{error.message}; a text stands in single quotes, '{node.name}'") from None
+            raise
 
     def _window(self, node: exp.Window) -> ir.Expr:
         if self.windows is None:
@@ -179,13 +166,23 @@ class Reader:
         if isinstance(inner, exp.Filter):
             where = Reader(self.sql, self.scope).condition(inner.expression.this, what="FILTER")
             inner = inner.this
+        if isinstance(inner, exp.IgnoreNulls) and "IGNORE" not in {t.text for t in tokens.tokens(self.sql)}:
+            inner = inner.this  # sqlglot's reading of any_value(x)
         if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls):
             raise UnsupportedSQL("IGNORE NULLS is not supported; write FILTER (WHERE x IS NOT NULL)")
         name = function_name(inner) if isinstance(inner, exp.Func) else inner.key
+        self._check_aggregate(ALIASES.get(name, name), inner)
         args = arguments(inner) if isinstance(inner, exp.Func) else []
         if name == "lag":
             return self._lag(node, args, where)
         return self._aggregate(ALIASES.get(name, name), args, where, self.windows.read(node))
+
+    def _check_aggregate(self, name: str, node: exp.Expr) -> None:
+        if name in AGGREGATES or name in ("lag", "time_since_last", "approx_quantile"):
+            return
+        said = tokens.called(node, self.sql, name)
+        advice = habits.aggregate(said) or habits.aggregate(name) or nearest(said, _AGGREGATE_NAMES)
+        raise self.located(DefinitionError(f"{said}() is no aggregate{advice}"), node)
 
     def _lag(self, node: exp.Window, args: Sequence[exp.Expr], where: ir.Expr | None) -> ir.Expr:
         assert self.windows is not None
@@ -203,8 +200,6 @@ class Reader:
         assert self.windows is not None
         if name == "time_since_last" and not args:
             return rules.time_since_last(self.windows.event_time, where, window)
-        if name not in AGGREGATES and name != "approx_quantile":
-            raise DefinitionError(f"{name}() is no aggregate{nearest(name, _AGGREGATE_NAMES)}")
         if any(isinstance(a, exp.Distinct) for a in args):
             if name != "count":
                 raise UnsupportedSQL(f"{name}(DISTINCT ..) is not supported; count(DISTINCT x) is")
@@ -228,9 +223,9 @@ class Reader:
         text = _number_text(node.this)
         if text is not None and node.to.is_type(exp.DType.DECIMAL):
             return _decimal_literal(text, node.to)
-        kind = parse_type(node.to.sql(dialect="duckdb"))
+        kind = _type(node.to.sql(dialect="duckdb"))
         if isinstance(node.this, exp.Literal) and node.this.is_string and kind in (TIMESTAMP, DATE):
-            return ir.Literal(_time_literal(node.this.name, kind), kind)
+            return readers.time_literal(node.this.name, kind)
         return rules.cast(self.read(node.this), kind)
 
     def _is(self, node: exp.Expr) -> ir.Expr:
@@ -243,8 +238,7 @@ class Reader:
     def _in(self, node: exp.In) -> ir.Expr:
         if not node.expressions:
             raise UnsupportedSQL("IN takes a list of values, as x IN (1, 2)")
-        subject = self.read(node.this)
-        return _any_of([rules.call("=", subject, self.read(e)) for e in node.expressions])
+        return readers.among(self.read(node.this), [self.read(e) for e in node.expressions])
 
     def _function(self, node: exp.Func) -> ir.Expr:
         name = function_name(node)
@@ -260,7 +254,9 @@ class Reader:
         if name in forms.BY_NAME:
             return forms.called(name, [self.read(a) for a in args])
         if name not in FUNCTIONS or not (name in CALLED or (isinstance(node, exp.Anonymous) and node.name in RENAMED)):
-            raise UnsupportedSQL(f"function {name}() is not in the catalogue{nearest(name, CALLED)}")
+            said = tokens.called(node, self.sql, name)
+            advice = habits.function(said) or habits.function(name) or nearest(name, CALLED)
+            raise UnsupportedSQL(f"function {said}() is not in the catalogue{advice}")
         return rules.call(name, *map(self.read, args))
 
     def _part(self, part: str, node: exp.Expr) -> ir.Expr:
@@ -277,16 +273,16 @@ class Reader:
         return forms.by_unit(name.removeprefix("date_"), unit, [self.read(a) for a in args[1:]])
 
 
+def _type(name: str) -> DataType:
+    try:
+        return parse_type(name)
+    except DefinitionError as error:
+        advice = habits.type_(name)
+        raise DefinitionError(f"type {name!r} is not known{advice}" if advice else error.message) from None
+
+
 def _no_window(name: str) -> DefinitionError:
     return DefinitionError(f"{name}() has no window; write {name}(..) OVER ({EXAMPLE})")
-
-
-def _any_of(tests: Sequence[ir.Expr]) -> ir.Expr:
-    """The tests joined by OR, as a tree of little depth."""
-    if len(tests) == 1:
-        return tests[0]
-    middle = len(tests) // 2
-    return rules.call("or", _any_of(tests[:middle]), _any_of(tests[middle:]))
 
 
 def _literal_value(node: exp.Literal) -> ir.Value:
@@ -319,20 +315,6 @@ def _decimal_literal(text: str, to: exp.DataType) -> ir.Literal:
     return ir.Literal(value, kind)
 
 
-def _time_literal(text: str, kind: DataType) -> int:
-    """A TIMESTAMP or DATE literal; a time without a zone is UTC, as all of SQL here."""
-    zoned = text
-    if kind == TIMESTAMP:
-        zoned = text.replace(" ", "T") if len(text) > 10 else f"{text}T00:00:00"
-        zoned += "" if _ZONE.search(zoned) else "Z"
-    try:
-        value = parse_json(zoned, kind)
-    except ValueError as error:
-        raise DefinitionError(f"{text!r} is no {kind}: {error}") from None
-    assert isinstance(value, int)
-    return value
-
-
 def read_view(sql: str, scope: Scope, *, keys: tuple[str, ...], event_time: str) -> ir.Select:
     """A feature view's SELECT: features over windows, an optional WHERE, a row-level subquery in FROM."""
     tree = parse(sql)
@@ -341,7 +323,7 @@ def read_view(sql: str, scope: Scope, *, keys: tuple[str, ...], event_time: str)
     scope, inner = _rows(tree, sql, scope, fixed)
     rows = Reader(sql, scope)
     try:
-        windows = WindowReader.of(tree, keys=keys, event_time=event_time)
+        windows = WindowReader.of(tree, keys=keys, event_time=event_time, sql=sql)
     except DefinitionError as error:
         raise rows.located(error, tree.args["windows"][-1]) from None
     reader = Reader(sql, scope, windows)
@@ -373,12 +355,14 @@ def read_on_demand(sql: str, scope: Scope) -> ir.Select:
 def _check_clauses(tree: exp.Select, sql: str) -> None:
     for name, value in tree.args.items():
         if value and name not in _CLAUSES and name not in ("kind", "operation_modifiers"):
-            node = value[0] if isinstance(value, list) else value
-            line, column = place(node, sql) if isinstance(node, exp.Expr) else (None, None)
-            line, column = line or 1, column or 1
-            clause = name.rstrip("_").upper()
-            raise UnsupportedSQL(f"{clause} has no place in a feature view; windows group by the entity's keys",
-                                 sql=sql, line=line, column=column)  # fmt: skip
+            words, message = habits.clause(name)
+            first = 0 if name == "with_" or tree.parent is None else tokens.start(tree, sql) or 0
+            after = (
+                first if name in ("with_", "distinct") else tokens.find(sql, ("FROM",), after=first, flat=True) or first
+            )
+            at = tokens.find(sql, words, after=after, flat=True)
+            line, column = tokens.line_and_column(sql, after if at is None else at)
+            raise UnsupportedSQL(message, sql=sql, line=line, column=column)
 
 
 def _rows(tree: exp.Select, sql: str, scope: Scope, fixed: Scope) -> tuple[Scope, ir.Expr | None]:

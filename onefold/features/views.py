@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onefold.features import ir, rules
+from onefold.features import authored, ir, print_sql, rules
 from onefold.features.definitions import Entity, EventSource, FeatureView, OnDemandView
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.parsing import parse, place, table_name
+from onefold.features.readers import Scope
 from onefold.features.sql import read_on_demand, read_view
 from onefold.features.types import TIMESTAMP, DataType
+from onefold.features.windows import duration
 
 EVENT_TIMESTAMP = "event_timestamp"
 """The column of a spine or request that holds t."""
@@ -51,6 +53,19 @@ class TypedView:
     def fingerprint(self) -> str:
         return ir.fingerprint([[f.name, f.fingerprint] for f in self.features])
 
+    @property
+    def sql(self) -> str:
+        """Its SELECT: as it was written, or as the same in SQL where it was written in Python."""
+        return self.portable_sql if self.definition.sql is None else self.definition.sql
+
+    @property
+    def portable_sql(self) -> str:
+        """The SELECT that its IR says."""
+        d = self.definition
+        return print_sql.select(
+            self.select, source=d.source.name, keys=d.entity.key_names, event_time=d.source.event_time
+        )
+
     def feature(self, name: str) -> TypedFeature:
         return _named(self.features, name, self.name)
 
@@ -70,6 +85,16 @@ class TypedOnDemand:
     def fingerprint(self) -> str:
         return ir.fingerprint([[f.name, f.fingerprint] for f in self.features])
 
+    @property
+    def sql(self) -> str:
+        """Its SELECT: as it was written, or as the same in SQL where it was written in Python."""
+        return self.portable_sql if self.definition.sql is None else self.definition.sql
+
+    @property
+    def portable_sql(self) -> str:
+        """The SELECT that its IR says."""
+        return print_sql.select_on_demand([ir.Feature(f.name, f.expr) for f in self.features])
+
     def feature(self, name: str) -> TypedFeature:
         return _named(self.features, name, self.name)
 
@@ -85,17 +110,13 @@ def type_view(view: FeatureView) -> TypedView:
     """Read and type a feature view; DefinitionError, with the view's name, where it is wrong."""
     source, entity = view.source, view.entity
     _check_keys(view, source, entity)
+    _check_length(f"view {view.name!r}: freshness", view.freshness)
+    _check_length(f"source {source.name!r}: skew", source.skew)
     scope = {f.name: ir.Column(f.name, f.type, f.name != source.event_time) for f in source.fields}
     try:
-        tree = parse(view.sql)
-        table = table_name(tree)
-        if table is not None and table != source.name:
-            line, column = place(tree.args["from_"], view.sql)
-            message = f"the SELECT reads {table!r}, but its source is {source.name!r}"
-            raise DefinitionError(message, sql=view.sql, line=line, column=column)
-        select = read_view(view.sql, scope, keys=entity.key_names, event_time=source.event_time)
+        select = _read_view(view, scope)
     except DefinitionError as error:
-        raise _named_error(error, f"view {view.name!r}") from None
+        raise error.of(f"view {view.name!r}") from None
     _check_request_row(view, select)
     own = (REQUEST_ROW,) if view.request_row == "include" else ()
     base = (source.name, source.event_time, source.event_id, _keys(entity), select.where, *own)
@@ -120,8 +141,28 @@ def _check_request_row(view: FeatureView, select: ir.Select) -> None:
         raise DefinitionError(f"view {view.name!r}: EXCLUDE GROUP leaves out the very event that request_row includes")
 
 
+def _read_view(view: FeatureView, scope: Scope) -> ir.Select:
+    source = view.source
+    if view.sql is None:
+        return authored.read_view(view.authored, view.authored_where, scope, event_time=source.event_time)
+    tree = parse(view.sql)
+    table = table_name(tree)
+    if table is not None and table != source.name and not tree.args.get("with_"):
+        line, column = place(tree.args["from_"], view.sql)
+        message = f"the SELECT reads {table!r}, but its source is {source.name!r}"
+        raise DefinitionError(message, sql=view.sql, line=line, column=column)
+    return read_view(view.sql, scope, keys=view.entity.key_names, event_time=source.event_time)
+
+
 def _keys(entity: Entity) -> list[list[str]]:
     return [[f.name, f.type.name] for f in entity.key_fields]
+
+
+def _check_length(what: str, length: str | None) -> None:
+    try:
+        duration(length or "1s")
+    except DefinitionError as error:
+        raise error.of(what) from None
 
 
 def _check_keys(view: FeatureView, source: EventSource, entity: Entity) -> None:
@@ -157,11 +198,11 @@ def type_on_demand(view: OnDemandView, views: Mapping[str, TypedView]) -> TypedO
     scope |= {name: found[0] for name, found in bare.items() if len(found) == 1}
     scope[EVENT_TIMESTAMP] = ir.Column(EVENT_TIMESTAMP, TIMESTAMP, nullable=False)
     try:
-        select = read_on_demand(view.sql, scope)
+        select = authored.read_on_demand(view.authored, scope) if view.sql is None else read_on_demand(view.sql, scope)
         for made in select.features:
             _check_inexact_inputs(made, views, view)
     except DefinitionError as error:
-        raise _named_error(error, f"on-demand view {view.name!r}") from None
+        raise error.of(f"on-demand view {view.name!r}") from None
     features = tuple(
         TypedFeature(
             f"{view.name}.{f.name}", f.name, f.expr,
@@ -178,7 +219,3 @@ def _check_inexact_inputs(made: ir.Feature, views: Mapping[str, TypedView], view
     for column in ir.columns(made.expr):
         if column.name in inexact and made.expr != column:
             raise DefinitionError(f"{column.name!r} is exact to 1 ulp only; it cannot feed {made.name!r}")
-
-
-def _named_error(error: DefinitionError, what: str) -> DefinitionError:
-    return type(error)(f"{what}: {error.message}", sql=error.sql, line=error.line, column=error.column)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlglot import exp
 
-from onefold.features import ir
+from onefold.features import ir, tokens
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
 from onefold.features.rules import MOST
 from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
@@ -18,6 +19,7 @@ UNITS = {
     "HOUR": 3_600_000_000, "DAY": 86_400_000_000, "WEEK": 604_800_000_000,
 }  # fmt: skip
 EXAMPLE = "RANGE BETWEEN INTERVAL 7 DAYS PRECEDING AND CURRENT ROW"
+Found = TypeVar("Found")
 LONGEST = TIMESTAMP_MAX - TIMESTAMP_MIN
 """Every event lies within it of every t."""
 _DURATION = re.compile(r"\s*(\d+)\s*([A-Za-z]+)\s*")
@@ -59,31 +61,43 @@ class WindowReader:
     keys: tuple[str, ...]
     event_time: str
     named: Mapping[str, exp.Window]
+    sql: str
 
     @classmethod
-    def of(cls, tree: exp.Select, *, keys: Sequence[str], event_time: str) -> WindowReader:
-        return cls(tuple(keys), event_time, named_windows(tree))
+    def of(cls, tree: exp.Select, *, keys: Sequence[str], event_time: str, sql: str) -> WindowReader:
+        return cls(tuple(keys), event_time, named_windows(tree), sql)
 
     def read(self, node: exp.Window, *, default: ir.Window | None = None) -> ir.Window:
         """The window of an OVER clause; `default` stands where it has no frame."""
         chain = self._chain(node)
         for part in chain:
-            self._check_grouping(part)
-        specs = [part.args["spec"] for part in chain if part.args.get("spec") is not None]
+            self._located(part, lambda part=part: self._check_grouping(part))  # type: ignore[misc]
+        framed = [part for part in chain if part.args.get("spec") is not None]
+        specs = [part.args["spec"] for part in framed]
         if not specs and default is not None:
             return default
         if not specs:
-            raise DefinitionError(
-                f"the window has no bound; write {EXAMPLE}, or RANGE UNBOUNDED PRECEDING for a lifetime"
-            )
+            message = f"the window has no bound; write {EXAMPLE}, or RANGE UNBOUNDED PRECEDING for a lifetime"
+            raise self._at(DefinitionError(message, near=("(",)), node)
         if len(specs) > 1:
-            raise DefinitionError("the window has two frames; a window that builds on a named one brings the frame")
-        kind = str(specs[0].args["kind"]).upper()
-        if kind == "ROWS":
-            return _rows_frame(specs[0])
-        if kind != "RANGE":
-            raise UnsupportedSQL(f"{kind} frames are not supported; write {EXAMPLE}")
-        return _frame(specs[0])
+            message = "the window has two frames; a window that builds on a named one brings the frame"
+            raise self._at(DefinitionError(message), framed[0])
+        return self._located(framed[0], lambda: _framed(specs[0]))
+
+    def _located(self, part: exp.Window, read: Callable[[], Found]) -> Found:
+        try:
+            return read()
+        except DefinitionError as error:
+            raise self._at(error, part) from None
+
+    def _at(self, error: DefinitionError, part: exp.Window) -> DefinitionError:
+        """The error, where its words stand in the text of a window: behind OVER, or behind the window's name."""
+        after = tokens.start(part, self.sql) or 0
+        if part.args.get("over"):
+            after = tokens.find(self.sql, ("OVER",), after=after, flat=True) or after
+        at = tokens.find(self.sql, error.near or ("RANGE", "ROWS", "GROUPS"), after=after + 1)
+        line, column = tokens.line_and_column(self.sql, after if at is None else at)
+        return type(error)(error.message, sql=self.sql, line=line, column=column)
 
     def _chain(self, node: exp.Window) -> list[exp.Window]:
         """The window and the named ones that it builds on (`OVER d7`, `OVER (d7 RANGE ..)`)."""
@@ -91,7 +105,11 @@ class WindowReader:
         while (alias := chain[-1].args.get("alias")) is not None:
             found = self.named.get(alias.name.lower())
             if found is None:
-                raise DefinitionError(f"window {alias.name!r} is not defined{nearest(alias.name, self.named)}")
+                message = f"window {alias.name!r} is not defined{nearest(alias.name, self.named)}"
+                message = message.replace(
+                    "; none is known", f"; write WINDOW {alias.name} AS (RANGE INTERVAL 7 DAYS ..)"
+                )
+                raise self._at(DefinitionError(message, near=(alias.name.upper(),)), chain[-1])
             if any(found is part for part in chain):
                 raise DefinitionError(f"window {alias.name!r} is defined by itself")
             chain.append(found)
@@ -101,7 +119,8 @@ class WindowReader:
         partition = _names(node.args.get("partition_by") or ())
         if partition and {p.lower() for p in partition} != {k.lower() for k in self.keys}:
             raise DefinitionError(
-                f"PARTITION BY {', '.join(partition)} is not the entity's keys ({', '.join(self.keys)}); leave it out"
+                f"PARTITION BY {', '.join(partition)} is not the entity's keys ({', '.join(self.keys)}); leave it out",
+                near=("PARTITION BY",),
             )
         order = node.args.get("order")
         if order is None:
@@ -110,7 +129,8 @@ class WindowReader:
         backward = any(o.args.get("desc") for o in order.expressions)
         if [n.lower() for n in names] != [self.event_time.lower()] or backward:
             found = f"ORDER BY {', '.join(names)}{' DESC' if backward else ''}"
-            raise DefinitionError(f"{found} is not the event time {self.event_time!r}; leave it out")
+            message = f"{found} is not the event time {self.event_time!r}; leave it out"
+            raise DefinitionError(message, near=("ORDER BY",))
 
 
 def _names(columns: Iterable[exp.Expr]) -> list[str]:
@@ -137,6 +157,15 @@ def grouping(tree: exp.Select) -> tuple[tuple[str, ...], str | None]:
     return keys, time
 
 
+def _framed(spec: exp.WindowSpec) -> ir.Window:
+    kind = str(spec.args["kind"]).upper()
+    if kind == "ROWS":
+        return _rows_frame(spec)
+    if kind != "RANGE":
+        raise UnsupportedSQL(f"{kind} frames are not supported; write {EXAMPLE}")
+    return _frame(spec)
+
+
 def _frame(spec: exp.WindowSpec) -> ir.Window:
     start, end = (_word(spec.args.get(side)) for side in ("start", "end"))
     if _word(spec.args.get("start_side")) != "PRECEDING":
@@ -146,11 +175,12 @@ def _frame(spec: exp.WindowSpec) -> ir.Window:
     if isinstance(end, exp.Expr):
         if _word(spec.args.get("end_side")) != "PRECEDING":
             raise UnsupportedSQL(
-                "a window that looks past t would leak; end it at CURRENT ROW or INTERVAL .. PRECEDING"
+                "a window that looks past t would leak; end it at CURRENT ROW or INTERVAL .. PRECEDING",
+                near=("FOLLOWING",),
             )
         upper = _micros(end)
     elif end == "UNBOUNDED":
-        raise UnsupportedSQL("a window that looks past t would leak; end it at CURRENT ROW")
+        raise UnsupportedSQL("a window that looks past t would leak; end it at CURRENT ROW", near=("FOLLOWING",))
     if _excludes_ties(spec):
         upper = max(upper, 1)
     if lower is not None and lower < upper:
@@ -161,7 +191,8 @@ def _frame(spec: exp.WindowSpec) -> ir.Window:
 def _excludes_ties(spec: exp.WindowSpec) -> bool:
     exclude = str(spec.args.get("exclude") or "NO OTHERS").upper()
     if exclude not in ("GROUP", "NO OTHERS"):
-        raise UnsupportedSQL(f"EXCLUDE {exclude} is not supported; EXCLUDE GROUP leaves out events at t")
+        message = f"EXCLUDE {exclude} is not supported; EXCLUDE GROUP leaves out events at t"
+        raise UnsupportedSQL(message, near=("EXCLUDE",))
     return exclude == "GROUP"
 
 
@@ -170,7 +201,8 @@ def _rows_frame(spec: exp.WindowSpec) -> ir.Window:
     start, end = (_word(spec.args.get(side)) for side in ("start", "end"))
     sides = {_word(spec.args.get(side)) for side in ("start_side", "end_side")} - {None}
     if sides - {"PRECEDING"} or end == "UNBOUNDED":
-        raise UnsupportedSQL("a frame that looks past t would leak; write ROWS 5 PRECEDING for the newest 5 events")
+        message = "a frame that looks past t would leak; write ROWS 5 PRECEDING for the newest 5 events"
+        raise UnsupportedSQL(message, near=("FOLLOWING", "CURRENT"))
     first = None if start == "UNBOUNDED" else _count(start)
     last = 1 if end in (None, "CURRENT ROW") else _count(end)
     if first is not None and first < last:
@@ -198,7 +230,15 @@ def _micros(bound: object) -> int:
         raise UnsupportedSQL(f"a bound of a window is an INTERVAL, found {bound}; write {EXAMPLE}")
     unit = bound.args.get("unit")
     text = bound.this.name if unit is None else f"{bound.this.name} {unit.name}"
-    micros = duration(text)
+    if unit is not None and unit.name.upper().rstrip("S") in ("MONTH", "QUARTER", "YEAR"):
+        days = {"M": 30, "Q": 91, "Y": 365}[unit.name[0].upper()]
+        raise UnsupportedSQL(
+            f"INTERVAL {text}: months and years differ in length; write INTERVAL {days} DAYS", near=(unit.name.upper(),)
+        )
+    try:
+        micros = duration(text)
+    except DefinitionError as error:
+        raise DefinitionError(error.message, near=("INTERVAL",)) from None
     if micros > LONGEST:
         raise DefinitionError(f"INTERVAL {text} is longer than time itself; write RANGE UNBOUNDED PRECEDING")
     return micros

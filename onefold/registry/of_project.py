@@ -63,7 +63,7 @@ def _view(view: TypedView) -> Record:
     body = {
         "source": definition.source.name,
         "entity": definition.entity.name if definition.entity.keys else None,
-        "sql": definition.sql,
+        "sql": view.sql,
         "windows_us": sorted(([w.lower, w.upper, *(w.rows or ())] for w in windows), key=json.dumps),
         "freshness": definition.freshness,
         "features": _features(view.features),
@@ -77,7 +77,7 @@ def _on_demand(view: TypedOnDemand) -> Record:
     body = {
         "views": [v.name for v in definition.views],
         "request": _columns(definition.request_fields),
-        "sql": definition.sql,
+        "sql": view.sql,
         "features": _features(view.features),
         "fingerprint": view.fingerprint,
     }
