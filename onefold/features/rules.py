@@ -303,11 +303,16 @@ def refuse_inexact(expr: ir.Expr | None, *, what: str) -> None:
         )
 
 
+def _decides(call: ir.Call) -> bool:
+    if call.op in ("and", "or", "not", "is_null", "coalesce"):
+        return False
+    return call.type != DOUBLE or call.op in ("floor", "ceil", "trunc", "round", "sign", "least", "greatest")
+
+
 def check_exactness(expr: ir.Expr) -> None:
-    """Refuse inexact values where their last bit could decide: comparisons, casts, roundings, conditions."""
-    deciding = ("=", "<>", "<", "<=", ">", ">=", "is_distinct", "floor", "ceil", "trunc", "least", "greatest")
+    """Refuse inexact values where their last bit could decide: comparisons, casts, roundings, conditions, hashes."""
     for node in ir.walk(expr):
-        if isinstance(node, ir.Call) and node.op in deciding:
+        if isinstance(node, ir.Call) and _decides(node):
             for arg in node.args:
                 refuse_inexact(arg, what=repr(node.op))
         elif isinstance(node, ir.Cast):

@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from onefold.features import ir
+from onefold.features.errors import DefinitionError
 from onefold.features.functions import find_overload
 from onefold.features.types import DataType
+
+LONGEST = 4_000_000
+"""Characters of SQL that one expression may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,16 @@ class Dialect:
     variadic: tuple[str, ...] = ("coalesce", "least", "greatest")
 
     def scalar(self, expr: ir.Expr, columns: Mapping[str, str]) -> str:
-        """The SQL of an expression; `columns` gives the SQL of each of its columns."""
+        """The SQL of an expression, `columns` giving that of its columns; DefinitionError where it is too long."""
+        text = self._scalar(expr, columns)
+        if len(text) > LONGEST:
+            raise DefinitionError(
+                f"an expression is over {LONGEST:,} characters long as SQL of {self.name}: functions in functions "
+                "repeat their arguments; compute a part of it in a view of its own"
+            )
+        return text
+
+    def _scalar(self, expr: ir.Expr, columns: Mapping[str, str]) -> str:
         match expr:
             case ir.Column(name=name):
                 return columns[name]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -35,18 +34,3 @@ def user() -> Entity:
 def read() -> Read:
     """A view over `orders` by user, typed, from its SQL."""
     return lambda sql: Project.of(FeatureView(name="v", source=ORDERS, entity=USER, sql=sql)).views["v"]
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
-    """A Spark of its own on this machine, for all tests of a run."""
-    pyspark = pytest.importorskip("pyspark.sql")
-    session = (
-        pyspark.SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.session.timeZone", "UTC")
-        .getOrCreate()
-    )
-    yield session
-    session.stop()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
 import struct
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import pytest
 
 from onefold.features import ir, rules
 from onefold.features.casts import CASTS
+from onefold.features.errors import DefinitionError
 from onefold.features.functions import FUNCTIONS, GROUPS, Overload
 from onefold.features.types import (
     BIGINT,
@@ -186,7 +189,8 @@ def test_nasty_values_are_worth_what_they_are_in_python(
     if engine == "duckdb":
         found = by_duckdb(exprs, held, given)
     else:
-        session = request.getfixturevalue("spark")
+        session = request.getfixturevalue("spark").newSession()
+        session.conf.set("spark.sql.session.timeZone", "UTC")
         session.conf.set("spark.sql.ansi.enabled", str(engine == "spark").lower())
         found = by_spark(session, exprs, held, given)
     wrong = [
@@ -199,3 +203,69 @@ def test_nasty_values_are_worth_what_they_are_in_python(
     assert not wrong, f"{len(wrong)} differ:\n" + "\n".join(
         line for _, lines in itertools.groupby(shown, lambda line: line.split("(")[0]) for line in list(lines)[:4]
     )
+
+
+def constants(kinds: tuple[DataType, ...], many: int) -> list[ir.Expr]:
+    """The typed forms over literals, which engines work out before they run a query."""
+    drawn = random.Random(5).sample(rows(kinds), min(many, len(rows(kinds))))
+    return [_filled(expr, dict(zip("abcdef", row, strict=False))) for row in drawn for _, expr, _ in FORMS[kinds]]
+
+
+def _filled(expr: ir.Expr, values: dict[str, Any]) -> ir.Expr:
+    match expr:
+        case ir.Column(name=name, type=kind):
+            return ir.Literal(values[name.removeprefix("request.")], kind)
+        case ir.Cast(arg=arg):
+            return dataclasses.replace(expr, arg=_filled(arg, values))
+        case ir.Call(args=args):
+            return dataclasses.replace(expr, args=tuple(_filled(a, values) for a in args))
+    raise AssertionError(expr)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "spark"])
+def test_constants_are_worth_the_same(engine: str, request: pytest.FixtureRequest) -> None:
+    exprs = [e for kinds in FORMS for e in constants(kinds, 4)]
+    run = by_duckdb if engine == "duckdb" else partial(by_spark, request.getfixturevalue("spark"))
+    wrong = [
+        f"{expr}: found {found[0]!r}, expected {expected[0]!r}"
+        for expr, found, expected in zip(exprs, run(exprs, {}, [()]), by_python(exprs, {}, [()]), strict=True)
+        if not same(found[0], expected[0], rules.inexact(expr))
+    ]
+    assert not wrong, "\n".join(wrong[:5])
+
+
+def test_every_value_is_written_as_a_literal_that_reads_back() -> None:
+    for kind, values in VALUES.items():
+        literals = [ir.Literal(v, kind) for v in values]
+        assert [bits(v[0]) for v in by_duckdb(literals, {}, [()])] == [bits(v) for v in values]
+
+
+def test_every_value_is_written_as_a_literal_of_spark_that_reads_back(spark: Any) -> None:
+    for kind, values in VALUES.items():
+        literals = [ir.Literal(v, kind) for v in values]
+        assert [bits(v[0]) for v in by_spark(spark, literals, {}, [()])] == [bits(v) for v in values]
+
+
+@pytest.mark.parametrize(("sql", "text", "value"), [
+    ("a LIKE '50!%' ESCAPE '!'", "50%", True), ("a LIKE '50!%' ESCAPE '!'", "501", False),
+    ("a LIKE '%.(x)' ESCAPE '#'", "\n.(x)", True), ("a LIKE '.' ESCAPE '#'", "x", False),
+    ("a LIKE '#_🛫_' ESCAPE '#'", "_🛫é", True), ("a ILIKE 'A#%B' ESCAPE '#'", "a%b", True),
+    ("a LIKE '\\_' ESCAPE '\\'", "_", True), ("a LIKE '\\_'", "_", False), ("a LIKE '$1^%' ESCAPE '#'", "$1^", True),
+])  # fmt: skip
+def test_escaped_patterns_mean_the_same(sql: str, text: str, value: bool, spark: Any) -> None:
+    expr = expression(sql, {"a": VARCHAR})
+    asked: Any = ([expr], {"a": VARCHAR}, [(text,)])
+    assert [by_python(*asked), by_duckdb(*asked), by_spark(spark, *asked)] == [[[value]]] * 3
+
+
+@pytest.mark.parametrize("sql", ["floor(ln(a))", "ln(a) > 1", "hash64(exp(a))", "to_timestamp(ln(a))"])
+def test_no_last_bit_decides(sql: str) -> None:
+    with pytest.raises(DefinitionError, match="exact to 1 ulp only"):
+        expression(sql, {"a": DOUBLE})
+    assert expression("CASE WHEN ln(a) IS NULL THEN 0.0 ELSE ln(a) END", {"a": DOUBLE}).type == DOUBLE
+
+
+def test_an_expression_that_grows_too_long_is_refused() -> None:
+    deep = expression("sqrt(" * 30 + "a" + ")" * 30, {"a": DOUBLE})
+    with pytest.raises(DefinitionError, match="characters long as SQL of duckdb"):
+        by_duckdb([deep], {"a": DOUBLE}, [(1.0,)])

@@ -33,19 +33,23 @@ FORMS: dict[DataType, list[Form]] = {
         ("({} IS DISTINCT FROM {})", (F, F)), ("({} IN ({}, {}, {}))", (I, I, I, I)),
         ("({} NOT IN ({}, {}))", (S, S, S)),
         ("({} BETWEEN {} AND {})", (F, F, F)), ("({} NOT BETWEEN {} AND {})", (T, T, T)), ("({} IS TRUE)", (B,)),
-        ("CAST({} AS BOOLEAN)", (I,)),
+        ("CAST({} AS BOOLEAN)", (I,)), ("CAST({} AS BOOLEAN)", (S,)), ("({} LIKE 'a!%_' ESCAPE '!')", (S,)),
+        ("({} NOT ILIKE {})", (S, S)),
     ],
     I: [
         ("CAST({} AS BIGINT)", (F,)), ("CAST({} AS BIGINT)", (B,)), ("TRY_CAST({} AS BIGINT)", (S,)),
-        ("extract(minute FROM {})", (T,)),
+        ("extract(minute FROM {})", (T,)), ("bucket({}, 7)", (F,)), ("bucket({}, {})", (S, I)),
     ],
     F: [
-        ("({} * {})", (I, F)), ("CAST({} AS DOUBLE)", (I,)), ("CAST({} AS DOUBLE)", (B,)),
+        ("({} * {})", (I, F)), ("CAST({} AS DOUBLE)", (S,)), ("CAST({} AS DOUBLE)", (I,)), ("CAST({} AS DOUBLE)", (B,)),
         ("CASE {} WHEN {} THEN {} END", (I, I, F)), ("({} / {})", (I, I)),
     ],
-    S: [("CAST({} AS VARCHAR)", (I,))],
-    T: [("CAST({} AS TIMESTAMP)", (D,))],
-    D: [("CAST({} AS DATE)", (T,))],
+    S: [*[("CAST({} AS VARCHAR)", (k,)) for k in (I, B, D, T)], ("concat({}, {})", (S, S))],
+    T: [
+        ("CAST({} AS TIMESTAMP)", (D,)), ("CAST({} AS TIMESTAMP)", (S,)), ("({} + INTERVAL ({}) DAYS)", (T, I)),
+        ("({} - INTERVAL 90 MINUTES)", (T,)),
+    ],
+    D: [("CAST({} AS DATE)", (T,)), ("CAST({} AS DATE)", (S,))],
 }  # fmt: skip
 for _kind in SCALARS:
     FORMS[_kind] += [("COALESCE({}, {})", (_kind, _kind)), ("CASE WHEN {} THEN {} ELSE {} END", (B, _kind, _kind))]

@@ -6,7 +6,7 @@ counted. A logarithm says which power is taken; where it is off by a little, ano
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 LEAST = -960
@@ -17,12 +17,15 @@ _BASES = range(LEAST, 1024, _STEP)
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How an engine spells the steps: SQL in, SQL out; all of them give NULL of NULL, and none raises."""
+    """How an engine spells the steps: SQL in, SQL out; all of them give NULL of NULL, and none raises.
+
+    pick: of powers of two, by their exponents, the one at an index.
+    """
 
     whole: Callable[[str], str]
     left: Callable[[str, str], str]
     right: Callable[[str, str], str]
-    pick: Callable[[str, str], str]
+    pick: Callable[[Iterable[int], str], str]
     divide: str
 
     def _base(self, magnitude: str) -> str:
@@ -31,8 +34,7 @@ class Steps:
         return f"least(greatest({place}, 0), {len(_BASES) - 1})"
 
     def _scaled(self, magnitude: str) -> str:
-        powers = ", ".join(double(2.0 ** (_UP - base)) for base in _BASES)
-        return f"(({magnitude}) * {self.pick(powers, self._base(magnitude))})"
+        return f"(({magnitude}) * {self.pick((_UP - base for base in _BASES), self._base(magnitude))})"
 
     def _width(self, magnitude: str) -> str:
         return f"length(bin({self.whole(f'floor({self._scaled(magnitude)})')}))"
@@ -53,9 +55,9 @@ class Steps:
     def times_power(self, whole: str, exponent: str) -> str:
         """DOUBLE whole * 2^exponent, exact, for a BIGINT below 2^20 and -967 <= exponent."""
         low = LEAST - 7
-        powers = ", ".join(double(2.0**e) for e in range(low, 1024, _STEP))
+        place = f"(({exponent} + {-low}) {self.divide} {_STEP})"
         moved = self.left(whole, f"(({exponent} + {-low}) % {_STEP})")
-        return f"CAST({moved} AS DOUBLE) * {self.pick(powers, f'(({exponent} + {-low}) {self.divide} {_STEP})')}"
+        return f"CAST({moved} AS DOUBLE) * {self.pick(range(low, 1024, _STEP), place)}"
 
 
 def double(value: float) -> str:
@@ -66,13 +68,13 @@ DUCKDB = Steps(
     whole=lambda x: f"TRY_CAST({x} AS BIGINT)",
     left=lambda x, n: f"({x} << {n})",
     right=lambda x, n: f"({x} >> {n})",
-    pick=lambda items, at: f"([{items}])[{at} + 1]",
+    pick=lambda powers, at: f"([{', '.join(f'{2.0**e!r}' for e in powers)}])[{at} + 1]",
     divide="//",
 )
 SPARK = Steps(
     whole=lambda x: f"try_cast({x} AS BIGINT)",
     left=lambda x, n: f"shiftleft({x}, try_cast({n} AS INT))",
     right=lambda x, n: f"shiftright({x}, try_cast({n} AS INT))",
-    pick=lambda items, at: f"get(array({items}), try_cast({at} AS INT))",
+    pick=lambda powers, at: f"get(array({', '.join(f'{2.0**e!r}D' for e in powers)}), try_cast({at} AS INT))",
     divide="div",
 )

@@ -20,8 +20,10 @@ def _moved(sign: str, spark: str) -> tuple[str, str]:
     )
 
 
-AFTER = Overload((DATE, BIGINT), DATE, lambda d, n: _day(d + n), *_moved("+", "try_add"), may_null=True)
-BEFORE = Overload((DATE, BIGINT), DATE, lambda d, n: _day(d - n), *_moved("-", "try_subtract"), may_null=True)
+AFTER = Overload((DATE, BIGINT), DATE, lambda d, n: _day(d + n), *_moved("+", "try_add"), may_null=True, overflows=True)
+BEFORE = Overload(
+    (DATE, BIGINT), DATE, lambda d, n: _day(d - n), *_moved("-", "try_subtract"), may_null=True, overflows=True
+)
 BETWEEN = Overload(
     (DATE, DATE), BIGINT, lambda a, b: a - b, "CAST(({0}) - ({1}) AS BIGINT)", "bigint(datediff({0}, {1}))"
 )

@@ -254,7 +254,7 @@ SHIFTING = (
                 (TIMESTAMP, BIGINT), TIMESTAMP, lambda t, us: timestamp(t + us),
                 f"(CASE WHEN {_ADD_US} BETWEEN {TIMESTAMP_MIN} AND {TIMESTAMP_MAX}"
                 f" THEN make_timestamp(CAST({_ADD_US} AS BIGINT)) END)",
-                spark_timestamp("try_add(unix_micros({0}), {1})"), may_null=True,
+                spark_timestamp("try_add(unix_micros({0}), {1})"), may_null=True, overflows=True,
             ),
         ),
         (("add_us(TIMESTAMP '1970-01-01 00:00:00', -1)", "1969-12-31T23:59:59.999999Z"),),
