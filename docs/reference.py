@@ -72,7 +72,8 @@ def aggregates() -> Iterator[str]:
 
 
 def _takes(spec: AggregateSpec) -> str:
-    kinds = ["any type" if k is None else " or ".join(t.name for t in k) for k in spec.args]
+    also = ["DECIMAL"] if spec.takes_decimals else []
+    kinds = ["any type" if k is None else " or ".join([*(t.name for t in k), *also]) for k in spec.args]
     return ", ".join(kinds) or "rows"
 
 
@@ -81,7 +82,7 @@ def _over_nothing(spec: AggregateSpec) -> str:
 
 
 def _gives(spec: AggregateSpec) -> str:
-    kind = spec.gives.name if spec.gives else "as x"
+    kind = spec.gives.name if spec.gives else "as x; of DECIMAL(p,s) DECIMAL(38,s)" if spec.name == "sum" else "as x"
     return kind if not spec.many else "a LIST of x" if spec.gives is None else f"{kind}[]"
 
 

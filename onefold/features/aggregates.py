@@ -17,7 +17,18 @@ from typing import Any
 
 from onefold.features import exact
 from onefold.features.functions import less
-from onefold.features.types import BIGINT, BIGINT_MAX, BIGINT_MIN, BOOLEAN, DOUBLE, DataType, list_of
+from onefold.features.types import (
+    BIGINT,
+    BIGINT_MAX,
+    BIGINT_MIN,
+    BOOLEAN,
+    DOUBLE,
+    MAX_PRECISION,
+    DataType,
+    decimal,
+    list_of,
+)
+from onefold.features.values import decimal_double
 
 Acc = Any
 
@@ -37,7 +48,8 @@ class AggregateSpec:
     """An aggregate: what it takes and gives.
 
     args: per argument the types that it takes, None for any. gives: its type; None means that of the first argument.
-    many: it gives a LIST of that type. constant: the constant that stands behind its arguments, "count" or "share".
+    takes_decimals: a DECIMAL too, as it is. many: it gives a LIST of that type.
+    constant: the constant that stands behind its arguments, "count" or "share".
     fold: from the type of its first argument and the constant; with two arguments it sees pairs.
     enough: over how many values a NULL can only be a value error: a total that is too large.
     quick: the same value, sooner, of DOUBLEs that are all coarse (see `exact.are_coarse`), at least one.
@@ -54,6 +66,7 @@ class AggregateSpec:
     invertible: bool = False
     ordered: bool = False
     many: bool = False
+    takes_decimals: bool = False
     takes_lists: bool = False
     constant: str | None = None
 
@@ -72,6 +85,8 @@ class AggregateSpec:
     def result(self, first: DataType) -> DataType:
         """Its type, over a first argument of that type."""
         kind = self.gives or first
+        if self.name == "sum" and kind.is_decimal:
+            kind = decimal(MAX_PRECISION, kind.scale)
         return list_of(kind) if self.many else kind
 
 
@@ -92,13 +107,23 @@ def _finish_int_sum(acc: tuple[int, int]) -> int | None:
     return total if n and BIGINT_MIN <= total <= BIGINT_MAX else None
 
 
+def _finish_decimal_sum(acc: tuple[int, int]) -> int | None:
+    total, n = acc
+    return total if n and abs(total) < 10**MAX_PRECISION else None
+
+
 def _sum(kind: DataType | None) -> Fold:
+    if kind is not None and kind.is_decimal:
+        return Fold((0, 0), _int_sum, _merge_int_sums, _finish_decimal_sum)
     if kind == BIGINT:
         return Fold((0, 0), _int_sum, _merge_int_sums, _finish_int_sum)
     return Fold(exact.EMPTY_SUM, exact.add, exact.merge, exact.total)
 
 
 def _avg(kind: DataType | None) -> Fold:
+    if kind is not None and kind.is_decimal:
+        scale = kind.scale
+        return Fold((0, 0), _int_sum, _merge_int_sums, lambda a: decimal_double(a[0], scale) / a[1] if a[1] else None)
     if kind == BIGINT:
         return Fold((0, 0), _int_sum, _merge_int_sums, lambda a: exact.to_double(a[0]) / a[1] if a[1] else None)
     return Fold(exact.EMPTY_SUM, exact.add, exact.merge, exact.mean)
@@ -253,8 +278,10 @@ AGGREGATES: dict[str, AggregateSpec] = {
     for spec in (
         AggregateSpec("count_star", _count, (), BIGINT, nullable=False, takes_nulls=True, invertible=True),
         AggregateSpec("count", _count, (None,), BIGINT, nullable=False, invertible=True, takes_lists=True),
-        AggregateSpec("sum", _sum, _NUMBER, invertible=True, quick=exact.quick_total, enough=1),
-        AggregateSpec("avg", _avg, _NUMBER, DOUBLE, invertible=True, quick=exact.quick_mean, enough=1),
+        AggregateSpec("sum", _sum, _NUMBER, invertible=True, quick=exact.quick_total, enough=1, takes_decimals=True),
+        AggregateSpec(
+            "avg", _avg, _NUMBER, DOUBLE, invertible=True, quick=exact.quick_mean, enough=1, takes_decimals=True
+        ),
         AggregateSpec("var_pop", _moments(exact.var_pop), _DOUBLE, DOUBLE, invertible=True, enough=1),
         AggregateSpec("var_samp", _moments(exact.var_samp), _DOUBLE, DOUBLE, invertible=True, enough=2),
         AggregateSpec("stddev_pop", _moments(exact.stddev_pop), _DOUBLE, DOUBLE, invertible=True, enough=1),

@@ -14,7 +14,7 @@ from onefold.features.aggregates import MILLION, SKETCH
 from onefold.features.duckdb_scalar import double
 from onefold.features.layout import TIME, Slot
 from onefold.features.steps import Number, Program
-from onefold.features.types import BIGINT
+from onefold.features.types import BIGINT, DataType
 
 LANE_BITS = 62
 _MASK = f"{(1 << LANE_BITS) - 1}::HUGEINT"
@@ -292,14 +292,49 @@ def _bigint_total(lanes: Lanes, slot: Slot) -> Number:
     return to_double(lanes.program, high, low, grid_bits=0)
 
 
+def _decimal_total(lanes: Lanes, slot: Slot, kind: DataType) -> tuple[Number, Number]:
+    """(whether it has at most 38 digits, its text) of the exact sum of DECIMALs, of any size; NULL over nothing.
+
+    The digits of up to 18 fit BIGINT; wider ones are cut into two lanes of 19. The text holds all of the total.
+    """
+    let, half, column = lanes.program.let, f"{10**19}::HUGEINT", _column(slot)
+    if kind.precision <= 18:
+        digits = f"CAST({{}} * '{10**kind.scale}'::DECIMAL(19,0) AS BIGINT)"
+        total = lanes.add(slot, f"sum({digits})", column)
+        high, low = let(f"{{0}} // {half}", total), let(f"{{0}} % {half}", total)
+    else:
+        digits = "CAST(replace(CAST({} AS VARCHAR), '.', '') AS HUGEINT)"
+        tops, rests = (lanes.add(slot, f"sum({digits} {sign} {half})", column) for sign in ("//", "%"))
+        high, low = let(f"({{0}} + {{1}} // {half})", tops, rests), let(f"{{0}} % {half}", rests)
+    high, low = (
+        let("({0} + CASE WHEN {0} > 0 AND {1} < 0 THEN -1 WHEN {0} < 0 AND {1} > 0 THEN 1 ELSE 0 END)", high, low),
+        let(f"({{1}} + CASE WHEN {{0}} > 0 AND {{1}} < 0 THEN {half} WHEN {{0}} < 0 AND {{1}} > 0 THEN -{half} "
+            "ELSE 0::HUGEINT END)", high, low),
+    )  # fmt: skip
+    top = let("abs({0})::VARCHAR", high)
+    written = let("lpad({0}, greatest(length({0}), 20)::INTEGER, '0') || lpad(abs({1})::VARCHAR, 19, '0')", top, low)
+    sign = let("CASE WHEN {0} < 0 OR {1} < 0 THEN '-' ELSE '' END", high, low)
+    text = let(
+        f"{{0}} || left({{1}}, length({{1}}) - {kind.scale}) || '.' || right({{1}}, {kind.scale})", sign, written
+    )
+    some = let("CASE WHEN {1} > 0 THEN {0} END", text, _count(lanes, slot))
+    return let(f"abs({{0}}) < {half}", high), some
+
+
 def _sum(lanes: Lanes, slot: Slot) -> Number:
+    if slot.arg_type is not None and slot.arg_type.is_decimal:
+        fits, total = _decimal_total(lanes, slot, slot.arg_type)
+        return lanes.program.let(f"CASE WHEN {{0}} THEN TRY_CAST({{1}} AS {slot.type}) END", fits, total)
     if slot.arg_type == BIGINT:
         return lanes.program.let("TRY_CAST({0} AS BIGINT)", _bigint_sum(lanes, slot))
     return _total(lanes, slot)
 
 
 def _avg(lanes: Lanes, slot: Slot) -> Number:
-    total = _bigint_total(lanes, slot) if slot.arg_type == BIGINT else _total(lanes, slot)
+    if slot.arg_type is not None and slot.arg_type.is_decimal:
+        total = lanes.program.let("TRY_CAST({0} AS DOUBLE)", _decimal_total(lanes, slot, slot.arg_type)[1])
+    else:
+        total = _bigint_total(lanes, slot) if slot.arg_type == BIGINT else _total(lanes, slot)
     count = _count(lanes, slot)
     return lanes.program.let("({0} / CAST(NULLIF({1}, 0) AS DOUBLE) + 0.0::DOUBLE)", total, count)
 

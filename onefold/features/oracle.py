@@ -134,6 +134,10 @@ def aggregate(slot: Slot, xs: Sequence[Any]) -> Any:
         case "min" | "max":
             ordered = sorted(present, key=_nan_last)
             return ordered[0] if slot.fn == "min" else ordered[-1]
+        case "sum" if slot.type.is_decimal:
+            return sum(present) if abs(sum(present)) < 10**38 else None
+        case "avg" if slot.arg_type is not None and slot.arg_type.is_decimal:
+            return float(Fraction(sum(present), 10**slot.arg_type.scale)) / len(present)
         case "sum" if slot.arg_type == BIGINT:
             return sum(present) if BIGINT_MIN <= sum(present) <= BIGINT_MAX else None
         case "avg" if slot.arg_type == BIGINT:

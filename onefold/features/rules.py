@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onefold.features import ir
-from onefold.features.aggregates import AGGREGATES, MILLION
+from onefold.features.aggregates import AGGREGATES, MILLION, AggregateSpec
 from onefold.features.casts import CASTS
 from onefold.features.catalogue import decimal_casts
 from onefold.features.catalogue.decimals import common
@@ -194,7 +194,7 @@ def aggregate(
         refuse_inexact(part, what=f"{fn}()")
     if len(args) != spec.arity:
         raise DefinitionError(f"{fn}() takes {_counted(spec.arity)}, found {len(args)}")
-    taken = tuple(_argument(fn, arg, kinds) for arg, kinds in zip(args, spec.args, strict=True))
+    taken = tuple(_argument(spec, arg, kinds) for arg, kinds in zip(args, spec.args, strict=True))
     if any(a.type.is_list for a in taken) and not spec.takes_lists:
         raise DefinitionError(
             f"{fn}() takes no LIST, found {' and '.join(a.type.name for a in taken)}; take an item of it"
@@ -208,14 +208,15 @@ def _counted(arity: int) -> str:
     return {0: "no argument", 1: "one argument"}.get(arity, f"{arity} arguments")
 
 
-def _argument(fn: str, arg: ir.Expr, kinds: tuple[DataType, ...] | None) -> ir.Expr:
+def _argument(spec: AggregateSpec, arg: ir.Expr, kinds: tuple[DataType, ...] | None) -> ir.Expr:
     """The argument as a type that the aggregate takes (None: any)."""
     arg = typed(arg)
-    if kinds is None or arg.type in kinds:
+    if kinds is None or arg.type in kinds or (arg.type.is_decimal and spec.takes_decimals):
         return arg
     want = next((k for k in kinds if coercible(arg.type, k)), None)
     if want is None:
-        raise DefinitionError(f"{fn}() takes {' or '.join(k.name for k in kinds)}, found {arg.type}; CAST it")
+        names = [k.name for k in kinds] + ["DECIMAL"] * spec.takes_decimals
+        raise DefinitionError(f"{spec.name}() takes {' or '.join(names)}, found {arg.type}; CAST it")
     return coerce(arg, want)
 
 

@@ -17,7 +17,7 @@ from onefold.features.aggregates import MILLION, SKETCH
 from onefold.features.layout import Slot
 from onefold.features.spark_scalar import double
 from onefold.features.steps import Number, Program
-from onefold.features.types import BIGINT
+from onefold.features.types import BIGINT, MAX_PRECISION, DataType
 
 _M31, _M32, _M62 = f"{(1 << 31) - 1}L", f"{(1 << 32) - 1}L", f"{(1 << 62) - 1}L"
 _FINITE = f"abs({{c}}) < {double(exact.LIMIT)}"
@@ -73,6 +73,21 @@ SQUARE_LANES = {
 }
 BIGINT_LANES = {"i0": f"({{c}} & {_M32})", "i1": "shiftright({c}, 32)"}
 """The lanes of a sum of BIGINTs: the lower 32 bits, and the upper with the sign."""
+
+_NINE = f"{10**9}L"
+
+
+def decimal_lanes(kind: DataType) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """(lanes, steps) of a sum of DECIMALs: the digits without the point in groups of nine, lowest first."""
+    if kind.precision <= 18:
+        unit = f"CAST('{10**kind.scale}' AS DECIMAL({kind.scale + 1},0))"
+        lanes = {"d0": f"({{u}} % {_NINE})", "d1": f"({{u}} div {_NINE})"}
+        return lanes, {"u": f"CAST({{c}} * {unit} AS BIGINT)"}
+    steps = {
+        "s": "CASE WHEN {c} < 0 THEN -1L WHEN {c} IS NOT NULL THEN 1L END",
+        "d": "lpad(replace(replace(try_cast({c} AS STRING), '-', ''), '.', ''), 45, '0')",
+    }
+    return {f"d{i}": f"({{s}} * CAST(substring({{d}}, {37 - 9 * i}, 9) AS BIGINT))" for i in range(5)}, steps
 
 
 class Kind(Enum):
@@ -329,7 +344,39 @@ def _bigint_limbs(lanes: Lanes, slot: Slot) -> list[Number]:
     )
 
 
+def _carried(program: Program, sums: Sequence[Number]) -> list[Number]:
+    """Floor digits in base 10^9, lowest first; the last one has the sign."""
+    digits: list[Number] = []
+    carry: Number | None = None
+    for one in sums[:-1]:
+        value = one if carry is None else program.let("({0} + {1})", one, carry)
+        digits.append(program.let(f"pmod({{0}}, {_NINE})", value))
+        carry = program.let(f"(({{0}} - {{1}}) div {_NINE})", value, digits[-1])
+    assert carry is not None
+    return [*digits, program.let("({0} + {1})", sums[-1], carry)]
+
+
+def _decimal_total(lanes: Lanes, slot: Slot, kind: DataType) -> tuple[Number, Number]:
+    """(whether it has at most 38 digits, its text) of the exact sum of DECIMALs; NULL over nothing."""
+    let, (made, steps) = lanes.program.let, decimal_lanes(kind)
+    lanes.need(slot, made, steps)
+    sums = [lanes.add(slot, "sum({})", f"{_column(slot)}_{name}") for name in made]
+    sign = let("CASE WHEN {0} < 0L THEN -1L ELSE 1L END", _carried(lanes.program, sums)[-1])
+    *low, top = _carried(lanes.program, [let("({0} * {1})", sign, one) for one in sums])
+    room = MAX_PRECISION - 9 * len(low)
+    first = let(f"lpad(CAST({{0}} AS STRING), greatest(length(CAST({{0}} AS STRING)), {room + 1}), '0')", top)
+    groups = [let("lpad(CAST({0} AS STRING), 9, '0')", digit) for digit in reversed(low)]
+    digits = let(f"concat({', '.join(f'{{{i}}}' for i in range(len(groups) + 1))})", first, *groups)
+    point = f"concat(left({{0}}, length({{0}}) - {kind.scale}), '.', right({{0}}, {kind.scale}))"
+    minus, number = "CASE WHEN {1} < 0L THEN '-' ELSE '' END", point if kind.scale else "{0}"
+    text = let(f"CASE WHEN {{2}} > 0 THEN concat({minus}, {number}) END", digits, sign, _count(lanes, slot))
+    return let(f"({{0}} < {10**room}L)" if room <= 18 else "TRUE", top), text
+
+
 def _sum(lanes: Lanes, slot: Slot) -> Number:
+    if slot.arg_type is not None and slot.arg_type.is_decimal:
+        fits, text = _decimal_total(lanes, slot, slot.arg_type)
+        return lanes.program.let(f"CASE WHEN {{0}} THEN try_cast({{1}} AS {slot.type}) END", fits, text)
     if slot.arg_type != BIGINT:
         return _total(lanes, slot)
     low, high = _bigint_limbs(lanes, slot)
@@ -340,7 +387,9 @@ def _sum(lanes: Lanes, slot: Slot) -> Number:
 
 
 def _avg(lanes: Lanes, slot: Slot) -> Number:
-    if slot.arg_type == BIGINT:
+    if slot.arg_type is not None and slot.arg_type.is_decimal:
+        total = lanes.program.let("try_cast({0} AS DOUBLE)", _decimal_total(lanes, slot, slot.arg_type)[1])
+    elif slot.arg_type == BIGINT:
         low, high = _bigint_limbs(lanes, slot)
         # Nothing lies below: the grid begins 62 bits higher.
         total = to_double(lanes.program, high, low, None, 62)

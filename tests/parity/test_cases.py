@@ -14,6 +14,7 @@ SELECT ..
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ import pytest
 from onefold.features.definitions import Entity, EventSource, FeatureView
 from onefold.features.project import Project
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, DataType
+from onefold.features.values import parse_json
 from tests.parity.engines import ENGINES, Case, Events, assert_same_rows, bits, by_oracle
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.sql"))
@@ -74,13 +76,15 @@ def value(text: str, kind: DataType) -> Any:
         return (date.fromisoformat(text) - _EPOCH.date()).days
     if kind == BOOLEAN:
         return {"TRUE": True, "FALSE": False}[text]
+    if kind.is_decimal or kind.is_list:
+        return parse_json(json.loads(text) if kind.is_list else text, kind)
     return int(text) if kind == BIGINT else float(text) if kind == DOUBLE else text
 
 
 def case_of(path: Path) -> tuple[Case, list[tuple[Any, ...]]]:
     written = read(path)
-    name, columns = written.said["source"].rstrip(")").split(" (")
-    schema = dict(column.strip().split(" ") for column in columns.split(","))
+    name, columns = written.said["source"].removesuffix(")").split(" (")
+    schema = dict(column.strip().split(" ") for column in re.split(r",(?![^(]*\))", columns))
     source = EventSource(name=name, schema=schema, event_time=written.said["time"], event_id=written.said.get("id"))
     keys = [key.strip() for key in written.said["key"].split(",")]
     entity = Entity(name="entity", keys={key: schema[key] for key in keys})

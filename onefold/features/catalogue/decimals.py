@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from onefold.features.catalogue import hashing
 from onefold.features.catalogue.decimal_casts import BIGINT_AS_DECIMAL, rescaled
-from onefold.features.catalogue.entry import Made, Maker, Overload
+from onefold.features.catalogue.entry import V1, Made, Maker, Overload
 from onefold.features.errors import DefinitionError
 from onefold.features.types import BIGINT, BOOLEAN, MAX_PRECISION, NULL, DataType, decimal
 
@@ -129,6 +130,13 @@ def _sign(types: Types) -> Overload | None:
     return _one(types, BIGINT, lambda x: (x > 0) - (x < 0), duckdb, spark)
 
 
+def _hashed(types: Types) -> Overload | None:
+    """The hash of its text, which `rules` casts it to."""
+    if len(types) != 1 or not types[0].is_decimal:
+        return None
+    return next(o for f in hashing.FUNCTIONS if f.name == "hash64" for o in f.listed if o.args == V1)
+
+
 def _compared(name: str, python: Callable[[int, int], bool]) -> Made:
     def make(types: Types) -> Overload | None:
         pair = _pair(types)
@@ -169,6 +177,7 @@ MAKERS: dict[str, Made] = {
         (("round(DECIMAL '-2.5')", "-3"),),
     ),
     "sign": Made(_sign, "(DECIMAL) → BIGINT", (("sign(DECIMAL '-2.5')", -1),)),
+    "hash64": Made(_hashed, "(DECIMAL) → BIGINT", (("hash64(DECIMAL '1.50') = hash64('1.50')", True),)),
     "=": _compared("=", lambda a, b: a == b),
     "<>": _compared("<>", lambda a, b: a != b),
     "<": _compared("<", lambda a, b: a < b),
