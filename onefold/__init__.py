@@ -36,6 +36,7 @@ from onefold.features.errors import OnefoldError
 
 if TYPE_CHECKING:
     from onefold.computing import compute
+    from onefold.explaining import explain
 
 __version__ = "0.1.0"
 
@@ -58,6 +59,7 @@ __all__ = [
     "compute",
     "count",
     "count_distinct",
+    "explain",
     "first_value",
     "fn",
     "lag",
@@ -81,9 +83,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`compute` needs DuckDB and Arrow; it is loaded when first asked for."""
+    """`compute` needs DuckDB and Arrow, `explain` the compilers; they are loaded when first asked for."""
     if name == "compute":
         from onefold.computing import compute
 
         return compute
+    if name == "explain":
+        from onefold.explaining import explain
+
+        return explain
     raise AttributeError(f"module 'onefold' has no attribute {name!r}")

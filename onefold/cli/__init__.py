@@ -12,6 +12,7 @@ import typer
 from onefold.cli import console
 from onefold.cli.demo import demo
 from onefold.cli.events import materialize, stream
+from onefold.cli.explain import explain
 from onefold.cli.inspect import describe, list_
 from onefold.cli.models import serve, train, training_set
 from onefold.cli.project import apply, init, plan
@@ -54,6 +55,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "apply": apply,
     "list": list_,
     "describe": describe,
+    "explain": explain,
     "materialize": materialize,
     "stream": stream,
     "get": get,

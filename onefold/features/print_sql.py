@@ -87,7 +87,12 @@ class _Printer:
             case ir.Literal():
                 return literal(expr)
             case ir.Cast(arg=arg, type=kind):
-                return f"CAST({self.text(arg)[0]} AS {kind.name})", _ATOM
+                text = self.text(arg)[0]
+                if isinstance(arg, ir.Literal) and (kind in (DATE, TIMESTAMP) or kind.is_decimal):
+                    text = f"({text})"  # bare, it would be read as a constant of that type
+                return f"CAST({text} AS {kind.name})", _ATOM
+            case ir.Case(((ir.Call("=", (x, y)), ir.Literal(None)),), default) if x == default and y.type == x.type:
+                return f"nullif({self.text(x)[0]}, {self.text(y)[0]})", _ATOM
             case ir.Case(branches=branches, default=default):
                 whens = " ".join(f"WHEN {self.text(c)[0]} THEN {self.text(v)[0]}" for c, v in branches)
                 return f"CASE {whens} ELSE {self.text(default)[0]} END", _ATOM

@@ -88,6 +88,24 @@ def test_the_view_of_the_sql_page_is_one() -> None:
     assert [f.name for f in view(sql).views["v"].features] == ["orders_7d", "toys_7d", "spread_7d"]
 
 
+def authored_pairs() -> Iterator[Any]:
+    for sql, python in pairwise(blocks(DOCS / "authoring.md")):
+        if (sql.language, python.language) == ("sql", "python"):
+            yield pytest.param(sql.text, python.text, id=sql.heading)
+
+
+@pytest.mark.parametrize(("sql", "python"), list(authored_pairs()))
+def test_python_of_the_authoring_page_is_the_sql_beside_it(sql: str, python: str, tmp_path: Path) -> None:
+    first, *_ = [b.text for b in blocks(DOCS / "authoring.md") if b.language == "python"]
+    (tmp_path / "page.py").write_text(f"from onefold import *\n{first.partition('print(')[0]}{python}")
+    page = script(tmp_path / "page.py")
+    more = {"source": page.orders, "entity": page.customer}
+    written = FeatureView(name="v", features=page.features, where=getattr(page, "where", None), **more)
+    wanted = Project.of(FeatureView(name="v", sql=sql, **more)).views["v"]
+    found = Project.of(written).views["v"]
+    assert [(f.name, f.fingerprint) for f in found.features] == [(f.name, f.fingerprint) for f in wanted.features]
+
+
 def refusals() -> list[tuple[str, str]]:
     table = (DOCS / "sql.md").read_text().partition("| refused | instead |")[2]
     return re.findall(r"^\| `(.+?)` \| `(.+?)` \|$", table, re.MULTILINE)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from onefold.features import ir
 from onefold.features.definitions import Entity, EventSource, FeatureView, OnDemandView
+from onefold.features.errors import DefinitionError
 from onefold.features.print_sql import scalar
 from onefold.features.project import Project
 from onefold.features.types import BIGINT
@@ -36,7 +37,10 @@ def definitions(draw: st.DrawFn) -> tuple[FeatureView, OnDemandView]:
 @given(definitions())
 def test_what_is_printed_is_read_as_the_same(drawn: tuple[FeatureView, OnDemandView]) -> None:
     view, made = drawn
-    before = Project.of(view, made)
+    try:
+        before = Project.of(view, made)
+    except DefinitionError:
+        reject()  # a constant is drawn at times that is no value of its type
     again = replace(view, sql=before.views["v"].portable_sql)
     after = Project.of(again, replace(made, views=[again], sql=before.on_demand["made"].portable_sql))
     assert after.views["v"].select == before.views["v"].select
@@ -64,6 +68,8 @@ D = "OVER (RANGE INTERVAL 7 DAYS PRECEDING)"
         (f"approx_count_distinct(city) {D}", "approx_count_distinct(city) OVER d7"),
         (f"last_n(city, 3) {D}", "last_n(city, 3) OVER d7"),
         (f"count(*) FILTER (WHERE CAST(n AS DECIMAL(9, 2)) > DECIMAL '-0.05') {D}", "> CAST('-0.05' AS DECIMAL(9,2))"),
+        (f"max(CAST(('') AS DATE)) {D}", "max(CAST(('') AS DATE))"),
+        (f"max(nullif(n, 0)) {D}", "max(nullif(n, 0))"),
         (f"count(DISTINCT city) {D}", "count(DISTINCT city) OVER d7"),
         (f"time_since_last() FILTER (WHERE ok) {D}", "time_since_last() FILTER (WHERE ok) OVER d7"),
         ("lag(n, 3) OVER ()", "last_value(n) OVER rows1_behind_2"),

@@ -28,7 +28,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "an unknown column": (row("amout"), "amout", "column 'amout' is not known here; did you mean 'amount'?"),
     "an unknown qualified column": (row("orders.amout"), "orders", "did you mean 'orders.amount'?"),
     "a column of another table": (row("other.amount"), "other", "column 'other.amount' is not known"),
-    "a sum of text": (f"SELECT sum(city) {DAY} AS f FROM orders", "sum", "takes BIGINT or DOUBLE, found VARCHAR"),
+    "a sum of text": (
+        f"SELECT sum(city) {DAY} AS f FROM orders",
+        "sum",
+        "takes BIGINT or DOUBLE or DECIMAL, found VARCHAR",
+    ),
     "numbers and text compared": (row("n = city"), "n =", "'=' is not defined for (BIGINT, VARCHAR)"),
     "numbers and text added": (row("n + city"), "n +", "it takes (BIGINT, BIGINT) or (DOUBLE, DOUBLE)"),
     "branches of two types": (row("CASE WHEN ok THEN 1 ELSE 'a' END"), "CASE", "CASE mixes BIGINT and VARCHAR"),
