@@ -1,8 +1,7 @@
 """Random cases over all engines, for as long as it is told; what differs is shrunk, and how to repeat it is said.
 
     make parity MINUTES=60 [WORKERS=2] [ENGINES=state,spark]
-    make parity SEED=123456789          one round again
-    make parity SEED=123456789:4        one draw of it
+    make parity SEED=123456789          one draw again; several with commas between
 
 Exits with 1 on any difference. docs/parity.md says more.
 """
@@ -110,19 +109,16 @@ def run(engines: list[str], *, minutes: float, workers: int, first: int) -> int:
     return 1 if tally.found or died or not tally.cases else 0
 
 
-def repeat(text: str, engines: list[str]) -> int:
-    """One round again, or one draw of it, with everything shrunk."""
-    number, _, at = text.partition(":")
-    cases = draw(int(number))
+def repeat(numbers: list[int], engines: list[str]) -> int:
+    """Some draws again, with everything shrunk."""
+    cases = [draw(number) for number in numbers]
     expected = [by_oracle(case) for case in cases]
     differ = 0
     for engine in engines:
-        for found in judge(engine, int(number), cases, expected):
-            if not at or found.at == int(at):
-                differ += 1
-                print(report(shrink(found, seconds=SHRINK), found), flush=True)
-    asked = [c for i, c in enumerate(cases) if not at or i == int(at)]
-    print(f"parity: {sum(c.count for c in asked)} cases, {len(engines)} engines, {differ} differences")
+        for found in judge(engine, numbers, cases, expected):
+            differ += 1
+            print(report(shrink(found, seconds=SHRINK), found), flush=True)
+    print(f"parity: {sum(c.count for c in cases)} cases, {len(engines)} engines, {differ} differences")
     return 1 if differ else 0
 
 
@@ -131,15 +127,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0, help="how long (1)")
     parser.add_argument("--workers", type=int, default=1, help="processes (1)")
     parser.add_argument("--engines", default="", help="names, with commas between; all without")
-    parser.add_argument("--seed", default="", help="repeat the round of this number, or NUMBER:DRAW of it")
-    parser.add_argument("--first", type=int, default=None, help="what the rounds' numbers are drawn from")
+    parser.add_argument("--seed", default="", help="repeat the draws of these numbers")
+    parser.add_argument("--first", type=int, default=None, help="what the numbers are drawn from")
     asked = parser.parse_args()
     engines = [e for e in asked.engines.split(",") if e] or [*ENGINES]
     unknown = [e for e in engines if e not in ENGINES]
     if unknown:
         parser.error(f"engines {', '.join(unknown)} are not known; there are {', '.join(ENGINES)}")
     if asked.seed:
-        return repeat(asked.seed, engines)
+        return repeat([int(n) for n in asked.seed.split(",")], engines)
     first = int.from_bytes(os.urandom(4), "big") if asked.first is None else asked.first
     print(f"parity: {', '.join(engines)}; {asked.minutes:g} min, {asked.workers} workers, --first {first}", flush=True)
     return run(engines, minutes=asked.minutes, workers=asked.workers, first=first)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
-from tests.parity.expressions import column, conditions, expressions
+from tests.parity.expressions import SCALARS, column, conditions, expressions
+from tests.parity.values import FLOATS, LONG, MONEY, NUMBERS, WORDS
 
 DAY = 86_400_000_000
 LENGTHS = {"1 MICROSECOND": 1, "1 SECOND": 1_000_000, "90 MINUTES": 5_400_000_000, "1 DAY": DAY, "2 WEEKS": 14 * DAY}
@@ -15,35 +16,54 @@ LENGTHS = {"1 MICROSECOND": 1, "1 SECOND": 1_000_000, "90 MINUTES": 5_400_000_00
 Form = tuple[str, tuple[DataType, ...]]
 """SQL of a call with {} for its arguments, and their types."""
 
+
+def _same(fns: str, kind: DataType) -> list[Form]:
+    """Aggregates that give the type that they take."""
+    return [(f"{fn}({{}})", (kind,)) for fn in fns.split()]
+
+
+def _by(kind: DataType, others: Sequence[DataType] = SCALARS) -> list[Form]:
+    """min_by and max_by: ties in what they go by are frequent."""
+    return [(f"{fn}({{}}, {{}})", (kind, other)) for fn in ("min_by", "max_by") for other in others]
+
+
 # Marked for those who add an aggregate: its forms by the type that it gives. One that stands twice is drawn more often.
-AGGREGATES: dict[DataType, tuple[Form, ...]] = {
-    BIGINT: (
-        *[(f"{fn}({{}})", (BIGINT,)) for fn in ("sum", "min", "max", "last_value", "first_value")],
-        *[("count(*)", ()), ("count({})", (DOUBLE,)), ("count({})", (BIGINT,)), ("count({})", (VARCHAR,))],
-    ),
-    DOUBLE: (
-        *[(f"{fn}({{}})", (DOUBLE,)) for fn in ("sum", "sum", "sum", "avg", "avg", "min", "max")],
-        *[(f"{fn}({{}})", (DOUBLE,)) for fn in ("var_pop", "var_samp", "stddev_pop", "stddev_samp")],
-        *[(f"{fn}({{}})", (DOUBLE,)) for fn in ("last_value", "first_value")],
-        *[(f"{fn}({{}})", (BIGINT,)) for fn in ("avg", "stddev")],
-    ),
-    BOOLEAN: tuple((f"{fn}({{}})", (BOOLEAN,)) for fn in ("bool_and", "bool_and", "bool_or", "max", "last_value")),
-    **{
-        kind: tuple((f"{fn}({{}})", (kind,)) for fn in ("min", "max", "first_value", "last_value"))
-        for kind in (VARCHAR, TIMESTAMP, DATE)
-    },
-}
+AGGREGATES: dict[DataType, list[Form]] = {
+    BIGINT: [
+        *_same("sum sum min max last_value first_value lag", BIGINT),
+        *[("count(*)", ()), ("time_since_last()", ())], *[("count({})", (kind,)) for kind in (DOUBLE, BIGINT, WORDS)],
+        *[("count(DISTINCT {})", (kind,)) for kind in (*SCALARS, DOUBLE)],
+    ],
+    DOUBLE: [
+        *_same("sum sum sum sum avg avg avg min max last_value first_value lag", DOUBLE),
+        *_same("var_pop var_samp stddev_pop stddev_samp", DOUBLE), *_by(DOUBLE, (DOUBLE, BIGINT)),
+        ("avg({})", (BIGINT,)), ("stddev({})", (BIGINT,)),
+    ],
+    BOOLEAN: [*_same("bool_and bool_and bool_or bool_or max last_value", BOOLEAN)],
+    VARCHAR: [*_same("min max first_value last_value lag", VARCHAR), *_by(VARCHAR)],
+    TIMESTAMP: [*_same("min max first_value last_value", TIMESTAMP), *_by(TIMESTAMP, (TIMESTAMP,))],
+    DATE: [*_same("min max first_value last_value", DATE), *_by(DATE, (BOOLEAN,))],
+    MONEY: [*_same("min max first_value last_value lag", MONEY)],
+    LONG: [*_same("min max first_value last_value", LONG)],
+    NUMBERS: [*_same("first_value last_value lag", NUMBERS)],
+    WORDS: [*_same("first_value last_value", WORDS), *_by(WORDS, (DOUBLE,))],
+    FLOATS: [*_same("first_value last_value", FLOATS)],
+}  # fmt: skip
 
 
 @st.composite
 def windows(draw: st.DrawFn, lengths: Sequence[str]) -> str:
-    """A frame with bounds of these lengths."""
+    """A frame with bounds of these lengths, or of rows."""
+    exclude = draw(st.sampled_from(["", "", "", " EXCLUDE GROUP"]))
+    if draw(st.integers(0, 4)) == 0:
+        first, last = draw(st.sampled_from([(1, 0), (2, 0), (3, 0), (2, 2), (4, 2), (100, 1), (0, 0), (0, 2)]))
+        start = f"{first} PRECEDING" if first else "UNBOUNDED PRECEDING"
+        return f"ROWS BETWEEN {start} AND {f'{last} PRECEDING' if last else 'CURRENT ROW'}{exclude}"
     lower = draw(st.sampled_from([*lengths, *lengths, None]))
     shorter = [None, None, None, *(n for n in lengths if lower is None or LENGTHS[n] <= LENGTHS[lower])]
     upper = draw(st.sampled_from(shorter))
     start = "UNBOUNDED" if lower is None else f"INTERVAL {lower}"
     end = "CURRENT ROW" if upper is None else f"INTERVAL {upper} PRECEDING"
-    exclude = draw(st.sampled_from(["", "", "", " EXCLUDE GROUP"]))
     return f"RANGE BETWEEN {start} PRECEDING AND {end}{exclude}"
 
 
@@ -51,6 +71,8 @@ def windows(draw: st.DrawFn, lengths: Sequence[str]) -> str:
 def aggregates(draw: st.DrawFn, kind: DataType, named: Sequence[str]) -> str:
     """SQL of an aggregate that gives the type, over one of the named windows."""
     text, kinds = draw(st.sampled_from(AGGREGATES[kind]))
-    call = text.format(*(draw(expressions(of, column, draw(st.sampled_from([0, 0, 0, 1, 2])))) for of in kinds))
+    call = text.format(*(draw(expressions(of, column, draw(st.sampled_from([0, 0, 1, 2])))) for of in kinds))
     condition = f" FILTER (WHERE {draw(conditions(1))})" if draw(st.integers(0, 3)) == 0 else ""
+    if text.startswith("lag("):
+        return f"{call.removesuffix(')')}, {draw(st.integers(1, 3))}){condition} OVER ()"
     return f"{call}{condition} OVER {draw(st.sampled_from(named))}"

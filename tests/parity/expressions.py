@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onefold.features.functions import FUNCTIONS, Function, Overload
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
-from tests.parity.values import LITERALS
+from tests.parity.values import FLOATS, LITERALS, LONG, MONEY, NUMBERS, WORDS
 
 Leaf = Callable[[DataType], st.SearchStrategy[str]]
 Form = tuple[str, tuple[DataType, ...]]
@@ -19,7 +19,7 @@ Form = tuple[str, tuple[DataType, ...]]
 
 COLUMNS = {
     BOOLEAN: ["ok"], BIGINT: ["n", "ts", "k2"], DOUBLE: ["x", "y"], VARCHAR: ["c0", "k"], TIMESTAMP: ["w", "at"],
-    DATE: ["d"],
+    DATE: ["d"], MONEY: ["m"], LONG: ["g"], NUMBERS: ["li"], WORDS: ["lw"], FLOATS: ["lx"],
 }  # fmt: skip
 """The columns of the source (`worlds.SCHEMA`) by type."""
 B, I, F, S, T, D = BOOLEAN, BIGINT, DOUBLE, VARCHAR, TIMESTAMP, DATE  # noqa: E741
@@ -29,7 +29,7 @@ SCALARS = (I, F, S, T, D, B)
 FORMS: dict[DataType, list[Form]] = {
     B: [
         ("({} = {})", (I, F)), ("({} AND {})", (B, B)), ("({} OR {})", (B, B)),
-        *[("({} IS NULL)", (k,)) for k in SCALARS], *[("({} IS NOT DISTINCT FROM {})", (k, k)) for k in SCALARS],
+        *[("({} IS NULL)", (k,)) for k in COLUMNS], *[("({} IS NOT DISTINCT FROM {})", (k, k)) for k in SCALARS],
         ("({} IS DISTINCT FROM {})", (F, F)), ("({} IN ({}, {}, {}))", (I, I, I, I)),
         ("({} NOT IN ({}, {}))", (S, S, S)),
         ("({} BETWEEN {} AND {})", (F, F, F)), ("({} NOT BETWEEN {} AND {})", (T, T, T)), ("({} IS TRUE)", (B,)),
@@ -51,9 +51,10 @@ FORMS: dict[DataType, list[Form]] = {
     ],
     D: [("CAST({} AS DATE)", (T,)), ("CAST({} AS DATE)", (S,))],
 }  # fmt: skip
-for _kind in SCALARS:
+for _kind in COLUMNS:
+    FORMS.setdefault(_kind, [])
     FORMS[_kind] += [("COALESCE({}, {})", (_kind, _kind)), ("CASE WHEN {} THEN {} ELSE {} END", (B, _kind, _kind))]
-    if _kind != B:
+    if _kind in SCALARS and _kind != B:
         FORMS[_kind] += [
             ("NULLIF({}, {})", (_kind, _kind)), ("LEAST({}, {})", (_kind, _kind)),
             ("GREATEST({}, {}, {})", (_kind, _kind, _kind)),
@@ -92,7 +93,7 @@ def templates(kind: DataType, *, inexact: bool = False) -> list[Form]:
         for form in overloads(function)
         if form.result == kind and form.inexact == inexact and {*form.args} <= {*COLUMNS}
     ]
-    return found if inexact else found + FORMS.get(kind, [])
+    return found if inexact else found + FORMS[kind]
 
 
 def expressions(kind: DataType, leaf: Leaf, depth: int) -> st.SearchStrategy[str]:
@@ -100,7 +101,8 @@ def expressions(kind: DataType, leaf: Leaf, depth: int) -> st.SearchStrategy[str
     if depth == 0:
         return leaf(kind)
     ends = leaf(kind) | leaf(kind) | st.sampled_from(LITERALS[kind])
-    return ends | st.sampled_from(templates(kind)).flatmap(lambda form: _filled(form, leaf, depth - 1))
+    filled = st.sampled_from(templates(kind)).flatmap(lambda form: _filled(form, leaf, depth - 1))
+    return ends | filled | filled | filled
 
 
 def inexact(leaf: Leaf) -> st.SearchStrategy[str]:

@@ -59,7 +59,7 @@ def view_sql(draw: st.DrawFn, tag: str, lengths: Sequence[str]) -> tuple[str, Kn
     items, features = [], []
     leaf: Leaf = lambda kind: aggregates(kind, named)  # noqa: E731
     for i in range(draw(st.integers(2, 5))):
-        kind = draw(st.sampled_from([DOUBLE, DOUBLE, BIGINT, BOOLEAN, *LITERALS]))
+        kind = draw(st.sampled_from([DOUBLE, DOUBLE, DOUBLE, DOUBLE, BIGINT, BIGINT, BOOLEAN, *LITERALS]))
         top = draw(aggregates(kind, named))
         form = draw(st.integers(0, 7))
         if form in (0, 1):

@@ -11,33 +11,29 @@ import pytest
 
 from onefold.features import fold
 from tests.parity.__main__ import run
-from tests.parity.engines import Case, Row, by_oracle
+from tests.parity.engines import by_oracle
 from tests.parity.rounds import draw, judge, report, shrink, work
 
 
-def test_a_round_is_what_its_number_draws() -> None:
-    first, second, other = draw(11), draw(11), draw(12)
-    assert [repr(c) for c in first] == [repr(c) for c in second] != [repr(c) for c in other]
-    assert {c.count for c in draw(11) + draw(12)} == {1, 16}
+def test_a_case_is_what_its_number_draws() -> None:
+    assert repr(draw(11, count=2)) == repr(draw(11, count=2)) != repr(draw(12, count=2))
+    assert {draw(n, count=2).count for n in range(12)} == {1, 2}
 
 
 def test_a_fault_is_found_shrunk_and_can_be_repeated() -> None:
-    strict = mock.patch.object(fold._View, "bounds", lambda self, window: (0, self.timeline.index(self._t)))
-    with strict:
-        found = next(d for n in range(9) for c in [draw(n)] for d in judge("state", n, c, [by_oracle(x) for x in c]))
+    numbers = range(4)
+    cases = [draw(n) for n in numbers]
+    with mock.patch.object(fold._View, "bounds", lambda self, window: (0, self.timeline.index(self._t))):
+        found = next(judge("state", numbers, cases, [by_oracle(c) for c in cases]))
         small = shrink(found, seconds=20)
-        again = next(d for d in judge("state", found.seed, *_drawn(found.seed)) if d.at == found.at)
+        case = draw(found.seed)
+        (again,) = judge("state", [found.seed], [case], [by_oracle(case)])
     assert again.wrong == found.wrong
     assert small.case.count == 1
     assert sum(len(e.rows) for e in small.case.events.values()) <= 2
     said = report(small, found)
-    assert f"repeat: make parity SEED={found.seed}:{found.at} ENGINES=state" in said
+    assert f"repeat: make parity SEED={found.seed} ENGINES=state" in said
     assert "the oracle has" in said
-
-
-def _drawn(number: int) -> tuple[list[Case], list[list[Row]]]:
-    cases = draw(number)
-    return cases, [by_oracle(c) for c in cases]
 
 
 def test_a_worker_counts_what_each_engine_was_asked_and_what_differed() -> None:

@@ -15,12 +15,16 @@ from tests.parity.values import BIGINTS, DOUBLES, PALETTES
 SCHEMA = {
     "k": "VARCHAR", "k2": "BIGINT", "at": "TIMESTAMP", "x": "DOUBLE", "y": "DOUBLE", "n": "BIGINT", "ts": "BIGINT",
     "ok": "BOOLEAN", "c0": "VARCHAR", "d": "DATE", "w": "TIMESTAMP", "id": "VARCHAR",
+    "m": "DECIMAL(10,2)", "g": "DECIMAL(38,9)", "li": "BIGINT[]", "lw": "VARCHAR[]", "lx": "DOUBLE[]",
 }  # fmt: skip
 """Two columns bear names that engines use inside. Marked for those who add a type: a column of it."""
 REQUEST = {"r": "DOUBLE", "q": "BIGINT"}
 
 _HOUR = DAY // 24
-_BASES = (0, 1_362_096_000_000_000, TIMESTAMP_MIN + 15 * DAY, TIMESTAMP_MAX - 15 * DAY, -DAY * 400, -1)
+_BASES = (
+    0, 1_362_096_000_000_000, 1_362_096_000_000_000, -DAY * 400, -1,
+    TIMESTAMP_MIN + 14 * DAY, TIMESTAMP_MAX - 14 * DAY, TIMESTAMP_MIN, TIMESTAMP_MAX,
+)  # fmt: skip
 _K = (("a",), ("a",), ("a", "a", None), ("é", "e\u0301", ""), ("a", "b"), ("a", "A", "a "))
 _K2 = ((1,), (1,), (1, 1, None), (BIGINT_MIN, BIGINT_MAX), (-1, 0))
 _UNITS = (1, 1, 1, 1, _HOUR, DAY)
