@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
+from onefold.features.functions import FUNCTIONS
+from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType, list_of
 from tests.parity.expressions import SCALARS, column, conditions, expressions
 from tests.parity.values import FLOATS, LONG, MONEY, NUMBERS, WORDS
 
@@ -27,17 +29,24 @@ def _by(kind: DataType, others: Sequence[DataType] = SCALARS) -> list[Form]:
     return [(f"{fn}({{}}, {{}})", (kind, other)) for fn in ("min_by", "max_by") for other in others]
 
 
+def _listed(kind: DataType) -> list[Form]:
+    """Aggregates that give a LIST of the type."""
+    return [(text, (kind,)) for text in ("array_agg({})", "last_n({}, 1)", "last_n({}, 3)", "last_distinct({}, 2)")]
+
+
 # Marked for those who add an aggregate: its forms by the type that it gives. One that stands twice is drawn more often.
 AGGREGATES: dict[DataType, list[Form]] = {
     BIGINT: [
         *_same("sum sum min max last_value first_value lag", BIGINT),
         *[("count(*)", ()), ("time_since_last()", ())], *[("count({})", (kind,)) for kind in (DOUBLE, BIGINT, WORDS)],
-        *[("count(DISTINCT {})", (kind,)) for kind in (*SCALARS, DOUBLE)],
+        *[("count(DISTINCT {})", (kind,)) for kind in SCALARS],
+        *[("approx_count_distinct({})", (kind,)) for kind in SCALARS], ("quantile_disc({}, 0.5)", (BIGINT,)),
     ],
     DOUBLE: [
         *_same("sum sum sum sum avg avg avg min max last_value first_value lag", DOUBLE),
         *_same("var_pop var_samp stddev_pop stddev_samp", DOUBLE), *_by(DOUBLE, (DOUBLE, BIGINT)),
         ("avg({})", (BIGINT,)), ("stddev({})", (BIGINT,)),
+        *[(f"{fn}({{}}, {q})", (DOUBLE,)) for fn in ("approx_quantile", "quantile_disc") for q in (0, 0.5, 0.99, 1)],
     ],
     BOOLEAN: [*_same("bool_and bool_and bool_or bool_or max last_value", BOOLEAN)],
     VARCHAR: [*_same("min max first_value last_value lag", VARCHAR), *_by(VARCHAR)],
@@ -45,10 +54,16 @@ AGGREGATES: dict[DataType, list[Form]] = {
     DATE: [*_same("min max first_value last_value", DATE), *_by(DATE, (BOOLEAN,))],
     MONEY: [*_same("min max first_value last_value lag", MONEY)],
     LONG: [*_same("min max first_value last_value", LONG)],
-    NUMBERS: [*_same("first_value last_value lag", NUMBERS)],
-    WORDS: [*_same("first_value last_value", WORDS), *_by(WORDS, (DOUBLE,))],
-    FLOATS: [*_same("first_value last_value", FLOATS)],
+    NUMBERS: [
+        *_same("first_value last_value lag", NUMBERS), *_listed(BIGINT), ("quantile_sketch({})", (DOUBLE,)),
+        *[("distinct_sketch({})", (kind,)) for kind in SCALARS],
+    ],
+    WORDS: [*_same("first_value last_value", WORDS), *_listed(VARCHAR)],
+    FLOATS: [*_same("first_value last_value", FLOATS), *_listed(DOUBLE)],
+    **{list_of(kind): _listed(kind) for kind in (BOOLEAN, TIMESTAMP, DATE, MONEY)},
 }  # fmt: skip
+if "hash64" not in FUNCTIONS:  # until the catalogue has it
+    AGGREGATES = {k: [f for f in forms if not re.search("approx|sketch", f[0])] for k, forms in AGGREGATES.items()}
 
 
 @st.composite

@@ -129,14 +129,24 @@ def report(found: Difference, first: Difference) -> str:
     return f"DIFFERENCE: {found.engine}\n{said}\n{found.case!r}\nrepeat: {first.repeat}\n"
 
 
+def _asked(number: int, reports: list[str]) -> tuple[int, Case, list[Row]] | None:
+    """A draw with what the oracle says; a definition that is refused, or an error of the oracle, is a report."""
+    try:
+        case = draw(number)
+        return number, case, by_oracle(case)
+    except Exception as error:
+        reports.append(f"DIFFERENCE: no case, {type(error).__name__}: {error}\nrepeat: make parity SEED={number}\n")
+        return None
+
+
 def work(worker: int, engines: list[str], first: int, until: float, out: Any) -> None:
     """Rounds until the time is over, at least one. Sends (cases by engine, reports) behind each."""
     seeds, rounds, shrunk = random.Random(first + worker), 0, Counter[str]()
     while not rounds or time.time() < until:
-        numbers = [seeds.getrandbits(48) for _ in range(DRAWS)]
-        cases = [draw(number) for number in numbers]
-        expected = [by_oracle(case) for case in cases]
-        counts, reports = Counter(oracle=sum(c.count for c in cases)), []
+        reports: list[str] = []
+        asked = [a for a in (_asked(seeds.getrandbits(48), reports) for _ in range(DRAWS)) if a is not None]
+        numbers, cases, expected = [n for n, _, _ in asked], [c for _, c, _ in asked], [rows for _, _, rows in asked]
+        counts = Counter(oracle=sum(c.count for c in cases))
         for engine in engines:
             if (rounds + worker) % ENGINES[engine].share:
                 continue

@@ -17,7 +17,7 @@ from onefold.features.definitions import NO_ENTITY, Entity, EventSource, Feature
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.types import BIGINT, BOOLEAN, DOUBLE, TIMESTAMP, DataType, parse_type
-from tests.parity.aggregates import LENGTHS, aggregates, windows
+from tests.parity.aggregates import AGGREGATES, LENGTHS, aggregates, windows
 from tests.parity.engines import Case, Events
 from tests.parity.expressions import Leaf, conditions, expressions, inexact
 from tests.parity.values import LITERALS
@@ -62,15 +62,15 @@ def view_sql(draw: st.DrawFn, tag: str, lengths: Sequence[str]) -> tuple[str, Kn
     items, features = [], []
     leaf: Leaf = lambda kind: aggregates(kind, named)  # noqa: E731
     for i in range(draw(st.integers(2, 5))):
-        kind = draw(st.sampled_from([DOUBLE, DOUBLE, DOUBLE, DOUBLE, BIGINT, BIGINT, BOOLEAN, *LITERALS]))
+        kind = draw(st.sampled_from([DOUBLE, DOUBLE, DOUBLE, DOUBLE, BIGINT, BIGINT, BOOLEAN, *AGGREGATES]))
         top = draw(aggregates(kind, named))
         form = draw(st.integers(0, 7))
-        if form in (0, 1):
+        if form in (0, 1) and kind in LITERALS:
             top = f"COALESCE({draw(expressions(kind, leaf, 1))}, {top})"
         elif form == 2:
             top = draw(inexact(leaf))
         items.append(f"{top} AS {tag}{i}")
-        if form != 2:
+        if form != 2 and kind in LITERALS:
             features.append((f"{tag}{i}", kind))
     rows = "events"
     if draw(st.integers(0, 5)) == 0:
