@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from onefold.features.functions import FUNCTIONS
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType, list_of
 from tests.parity.expressions import SCALARS, column, conditions, expressions
 from tests.parity.values import FLOATS, LONG, MONEY, NUMBERS, WORDS
@@ -62,8 +60,6 @@ AGGREGATES: dict[DataType, list[Form]] = {
     FLOATS: [*_same("first_value last_value", FLOATS), *_listed(DOUBLE)],
     **{list_of(kind): _listed(kind) for kind in (BOOLEAN, TIMESTAMP, DATE, MONEY)},
 }  # fmt: skip
-if "hash64" not in FUNCTIONS:  # until the catalogue has it
-    AGGREGATES = {k: [f for f in forms if not re.search("approx|sketch", f[0])] for k, forms in AGGREGATES.items()}
 
 
 @st.composite

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from itertools import product
 
 from hypothesis import strategies as st
 
+from onefold.features.errors import DefinitionError
 from onefold.features.functions import FUNCTIONS, Function, Overload
+from onefold.features.rules import casts_to
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 from tests.parity.values import FLOATS, LITERALS, LONG, MONEY, NUMBERS, WORDS
 
@@ -33,23 +36,13 @@ FORMS: dict[DataType, list[Form]] = {
         ("({} IS DISTINCT FROM {})", (F, F)), ("({} IN ({}, {}, {}))", (I, I, I, I)),
         ("({} NOT IN ({}, {}))", (S, S, S)),
         ("({} BETWEEN {} AND {})", (F, F, F)), ("({} NOT BETWEEN {} AND {})", (T, T, T)), ("({} IS TRUE)", (B,)),
-        ("CAST({} AS BOOLEAN)", (I,)), ("CAST({} AS BOOLEAN)", (S,)), ("({} LIKE 'a!%_' ESCAPE '!')", (S,)),
-        ("({} NOT ILIKE {})", (S, S)),
+        ("({} LIKE 'a!%_' ESCAPE '!')", (S,)), ("({} LIKE '_%')", (S,)), ("({} NOT ILIKE {})", (S, S)),
     ],
-    I: [
-        ("CAST({} AS BIGINT)", (F,)), ("CAST({} AS BIGINT)", (B,)), ("TRY_CAST({} AS BIGINT)", (S,)),
-        ("extract(minute FROM {})", (T,)), ("bucket({}, 7)", (F,)), ("bucket({}, {})", (S, I)),
-    ],
-    F: [
-        ("({} * {})", (I, F)), ("CAST({} AS DOUBLE)", (S,)), ("CAST({} AS DOUBLE)", (I,)), ("CAST({} AS DOUBLE)", (B,)),
-        ("CASE {} WHEN {} THEN {} END", (I, I, F)), ("({} / {})", (I, I)),
-    ],
-    S: [*[("CAST({} AS VARCHAR)", (k,)) for k in (I, B, D, T)], ("concat({}, {})", (S, S))],
-    T: [
-        ("CAST({} AS TIMESTAMP)", (D,)), ("CAST({} AS TIMESTAMP)", (S,)), ("({} + INTERVAL ({}) DAYS)", (T, I)),
-        ("({} - INTERVAL 90 MINUTES)", (T,)),
-    ],
-    D: [("CAST({} AS DATE)", (T,)), ("CAST({} AS DATE)", (S,))],
+    I: [("extract(minute FROM {})", (T,)), ("bucket({}, 7)", (F,)), ("bucket({}, {})", (S, I))],
+    F: [("({} * {})", (I, F)), ("CASE {} WHEN {} THEN {} END", (I, I, F)), ("({} / {})", (I, I))],
+    S: [("concat({}, {})", (S, S))],
+    T: [("({} + INTERVAL ({}) DAYS)", (T, I)), ("({} - INTERVAL 90 MINUTES)", (T,))],
+    D: [],
 }  # fmt: skip
 for _kind in COLUMNS:
     FORMS.setdefault(_kind, [])
@@ -60,27 +53,35 @@ for _kind in COLUMNS:
             ("GREATEST({}, {}, {})", (_kind, _kind, _kind)),
         ]  # fmt: skip
 
+ODD = ("like_escaped",)
+"""Functions that `FORMS` spells out."""
 _ARGUMENT = re.compile(r"\b[xyz]\b")
 
 
-def spelling(function: Function, arity: int) -> str:
-    """How SQL writes a function of the catalogue, with {} for its arguments."""
-    if function.is_called and "'" not in function.written:
-        return f"{function.name}({', '.join(['{}'] * arity)})"
-    text = function.written.replace("-x", "- x")
-    assert "..." not in text, f"{function.name!r} takes any number of arguments: put its forms into FORMS"
-    spelled = _ARGUMENT.sub("{}", text)
-    return spelled if function.is_called else f"({spelled})"
+def spelling(function: Function, count: int) -> str:
+    """How SQL writes a function of the catalogue with {} for so many arguments."""
+    text = _ARGUMENT.sub("{}", function.written.replace("-x", "- x"))
+    if text.count("{}") == count:
+        return text if function.is_called else f"({text})"
+    assert function.is_called, f"{function.name!r} is written with other arguments than it takes: put it into FORMS"
+    return f"{function.name}({', '.join(['{}'] * count)})"
 
 
 @cache
 def overloads(function: Function) -> tuple[Overload, ...]:
     """The typed forms of a function over the types of columns, those included that are made for types."""
     found = dict.fromkeys(function.listed)
-    makers = [o for o in function.overloads if not isinstance(o, Overload)]
-    for kinds in product(COLUMNS, repeat=len(_ARGUMENT.findall(function.written)) if makers else 0):
-        found |= dict.fromkeys(made for maker in makers if (made := maker(kinds)) is not None)
+    for maker in (o for o in function.overloads if not isinstance(o, Overload)):
+        for kinds in product(COLUMNS, repeat=len(_ARGUMENT.findall(function.written))):
+            with suppress(DefinitionError):
+                made = maker(kinds)
+                found |= {} if made is None else {made: None}
     return tuple(found)
+
+
+def casts(kind: DataType) -> list[Form]:
+    """Every conversion to the type."""
+    return [(f"TRY_CAST({{}} AS {kind})", (have,)) for have in COLUMNS if have != kind and casts_to(have, kind)]
 
 
 @cache
@@ -93,7 +94,7 @@ def templates(kind: DataType, *, inexact: bool = False) -> list[Form]:
         for form in overloads(function)
         if form.result == kind and form.inexact == inexact and {*form.args} <= {*COLUMNS}
     ]
-    return found if inexact else found + FORMS[kind]
+    return found if inexact else found + FORMS[kind] + casts(kind)
 
 
 def expressions(kind: DataType, leaf: Leaf, depth: int) -> st.SearchStrategy[str]:
