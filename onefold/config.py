@@ -18,6 +18,12 @@
     batch = 1000               # events of a feed in a micro-batch, at most
     archive_every = 5000       # events between two commits to the archive, at most
 
+    [spark]                    # for `--engine spark`; docs/spark.md
+    master = "local[*]"        # where it runs, as "spark://host:7077", "yarn" or "k8s://https://host:443"
+    packages = ""              # Maven coordinates that it is to load, with commas between
+    conf = {}                  # its own settings, as {"spark.executor.memory" = "8g"}
+    scratch = ""               # folder that every executor reaches, for spines and results; "" is this machine's own
+
 An override has two underscores between section and key: `ONEFOLD_SERVE__PORT=9000`.
 """
 
@@ -95,6 +101,13 @@ class StreamSettings(_Section):
     archive_every: int = Field(default=5_000, ge=1)
 
 
+class SparkSettings(_Section):
+    master: str = "local[*]"
+    packages: str = ""
+    conf: dict[str, str] = Field(default_factory=dict)
+    scratch: str = ""
+
+
 class Settings(BaseSettings):
     """All settings of one project, with paths resolved against its folder.
 
@@ -108,6 +121,7 @@ class Settings(BaseSettings):
     online: OnlineSettings = OnlineSettings()
     serve: ServeSettings = ServeSettings()
     stream: StreamSettings = StreamSettings()
+    spark: SparkSettings = SparkSettings()
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
     @classmethod

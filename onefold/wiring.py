@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onefold.offline.archive import DeltaArchive
     from onefold.offline.dead_letters import DeadLetters
     from onefold.offline.served import ServedLog
+    from onefold.offline.spark_session import SparkSettings
     from onefold.online.lmdb_store import LmdbStore
     from onefold.registry import Registry
 
@@ -65,6 +66,18 @@ class Workspace:
         from onefold.registry import Registry
 
         return Registry(self.settings.registry, project=self.settings.project.name, archive=self.settings.archive)
+
+    def engine(self, name: str) -> SparkSettings | None:
+        """The settings of the batch engine of that name: None for "duckdb"; InputError for one that is not known."""
+        from onefold.features.errors import InputError, nearest
+        from onefold.offline.spark_session import SparkSettings
+
+        if name == "duckdb":
+            return None
+        if name != "spark":
+            raise InputError(f"engine {name!r} is not known{nearest(name, ('duckdb', 'spark'))}; say duckdb or spark")
+        given = self.settings.spark
+        return SparkSettings(given.master, given.packages, given.conf, given.scratch or None)
 
     @contextmanager
     def store(self, *, readonly: bool = False) -> Iterator[LmdbStore]:

@@ -27,6 +27,7 @@ ProjectOption = Annotated[
     typer.Option("--project", "-p", metavar="DIR", help="The project's folder. Default: found from here upwards."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, errors too.")]
+EngineOption = Annotated[str, typer.Option(help="What computes it: duckdb, or spark as [spark] says.")]
 
 
 _PIPE_WIDTH = 200

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onefold.cli.console import JsonOption, ProjectOption, note, say_done, say_json, say_next, say_table
+from onefold.cli.console import EngineOption, JsonOption, ProjectOption, note, say_done, say_json, say_next, say_table
 
 if TYPE_CHECKING:
     from onefold.features.definitions import EventSource
@@ -28,6 +28,7 @@ _PAUSE = 0.2
 
 def materialize(
     full: Annotated[bool, typer.Option("--full", help="Build every state again, also those that are whole.")] = False,
+    engine: EngineOption = "duckdb",
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -37,11 +38,12 @@ def materialize(
     from onefold.wiring import Workspace
 
     workspace = Workspace.find(project)
+    spark = workspace.engine(engine)
     rows = {source.name: _import(workspace, source) for source in workspace.project.sources.values()}
     with workspace.store() as store, counted(on_stderr(), "build state") as report:
         built = build(
             workspace.project, store=store, archive=workspace.archive, full=full, reach=workspace.settings.reach,
-            progress=report,
+            progress=report if spark is None else None, spark=spark, tasks=report,
         )  # fmt: skip
         store.flush()
     refused = {name: workspace.dead_letters.count(name) for name in rows}

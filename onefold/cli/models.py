@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onefold.cli.console import JsonOption, ProjectOption, out, say_done, say_json, say_next, say_table
+from onefold.cli.console import EngineOption, JsonOption, ProjectOption, out, say_done, say_json, say_next, say_table
 
 if TYPE_CHECKING:
     from onefold.training.dataset import TrainingSet
@@ -21,6 +21,7 @@ def training_set(
         str | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write it. Default: the spine's name.")
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="The spine's column to learn.")] = None,
+    engine: EngineOption = "duckdb",
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -33,8 +34,9 @@ def training_set(
     folder = Path(out_folder) if out_folder else Path(spine).with_suffix("")
     with stages(on_stderr(), "training set") as report:
         made = build(
-            workspace.project, service, spine, archive=workspace.archive, out=folder, label=label, progress=report
-        )
+            workspace.project, service, spine, archive=workspace.archive, out=folder, label=label, progress=report,
+            spark=workspace.engine(engine),
+        )  # fmt: skip
     if json:
         say_json(_set_json(made))
         return

@@ -99,17 +99,17 @@ class Job:
     ) -> DataFrame:
         """`_row` and the service's features, in no order; with `known`, also `_late`."""
         sources = {g.source: g.layout.source for g in plan.groups}
-        views = {name: _view(self.events(source, events[name])) for name, source in sources.items()}
-        found = _view(spine.selectExpr("*", f"unix_micros({quote(EVENT_TIMESTAMP)}) AS _t"))
+        views = {name: view(self.events(source, events[name])) for name, source in sources.items()}
+        found = view(spine.selectExpr("*", f"unix_micros({quote(EVENT_TIMESTAMP)}) AS _t"))
         for i, group in enumerate(plan.groups):
-            rows = _view(self._spark.sql(rows_sql(group, found)))
+            rows = view(self._spark.sql(rows_sql(group, found)))
             size = self._size(group)
             if joined or known:
                 knew = (f"_highest{i}", f"_late{i}") if known else None
                 query = joined_plan(group, events=views[group.source], rows=rows, size=size, known=knew)
             else:
                 query = framed_plan(group, events=views[group.source], rows=rows, size=size)
-            found = _view(self._spark.sql(query))
+            found = view(self._spark.sql(query))
         late = [f"_late{i}" for i in range(len(plan.groups))] if known else None
         return self._spark.sql(output_sql(plan, found, late=late))
 
@@ -123,7 +123,8 @@ class Job:
         return file
 
 
-def _view(frame: DataFrame) -> str:
+def view(frame: DataFrame) -> str:
+    """A name for a DataFrame in SQL."""
     name = f"onefold_{next(_NAMES)}"
     frame.createOrReplaceTempView(name)
     return name

@@ -1,6 +1,6 @@
 """Building state from the archive: bootstrap, backfill, repair and a new layout are this one operation.
 
-1. Pin one version of the archive. 2. DuckDB reads it, and heads are packed under a new epoch, where nobody
+1. Pin one version of the archive. 2. DuckDB (or Spark) reads it, and heads are packed under a new epoch, where nobody
 appends. 3. What the archive has taken since is appended. 4. Workers see the pointer move, and join at or below that
 position. 5. The pointers of a source flip together; until then the old state serves. The new state is equal to what
 the stream would have made, compacted at one floor.
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -25,6 +26,10 @@ from onefold.streaming.heads import HeadBuilder
 from onefold.streaming.live import FIRST_EPOCH, LiveState, read_live, trouble
 from onefold.streaming.replay import archived_rows, stream_time
 from onefold.streaming.state_writer import StateWriter
+
+if TYPE_CHECKING:
+    from onefold.offline.spark_heads import SparkHeadBuilder
+    from onefold.offline.spark_session import SparkSettings
 
 Progress = Callable[[int, int], None]
 
@@ -50,18 +55,21 @@ def materialize(
     full: bool = False,
     reach: int = 0,
     progress: Progress | None = None,
+    spark: SparkSettings | None = None,
+    tasks: Progress | None = None,
 ) -> list[BuiltState]:
     """Build every state that is missing, partial or of another layout; with `full`, every state.
 
     reach: microseconds before stream time at which values can still be asked for. progress: called with states
     built and states in all. One build runs at a time; workers and readers may go on meanwhile.
+    spark: have Spark prepare, sort and pack the events; `tasks` is called with its tasks done and tasks so far.
     """
     todo = [(source, layouts) for source, layouts in _by_source(project) if layouts]
     needed = [(source, [x for x in layouts if full or not _is_whole(store, archive, x)]) for source, layouts in todo]
     total, built = sum(len(layouts) for _, layouts in needed), list[BuiltState]()
     for source, layouts in needed:
         if layouts:
-            build = _Build(store, archive, source, layouts, reach=reach)
+            build = _Build(store, archive, source, layouts, reach=reach, spark=spark, tasks=tasks)
             for state in build.run():
                 built.append(state)
                 if progress is not None:
@@ -84,8 +92,17 @@ class _Build:
     """The build of some states of one source, from one pinned version of its table."""
 
     def __init__(
-        self, store: OnlineStore, archive: DeltaArchive, source: EventSource, layouts: Sequence[Layout], *, reach: int
+        self,
+        store: OnlineStore,
+        archive: DeltaArchive,
+        source: EventSource,
+        layouts: Sequence[Layout],
+        *,
+        reach: int,
+        spark: SparkSettings | None = None,
+        tasks: Progress | None = None,
     ) -> None:
+        self._spark, self._tasks = spark, tasks
         self._store, self._archive, self._source, self._reach = store, archive, source, reach
         self._layouts = list(layouts)
         self._old = read_live(store, layouts)
@@ -111,10 +128,16 @@ class _Build:
 
     def _heads(self, db: duckdb.DuckDBPyConnection, writer: StateWriter, now: int | None) -> BuiltState:
         layout, pinned = writer.layout, self._pinned
-        builder = HeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now))
-        if pinned.files:
-            events = events_relation(self._source, parquet_relation(pinned.files))
-            self._store.put(builder.heads(db, events))
+        builder: HeadBuilder | SparkHeadBuilder
+        if self._spark is not None:
+            from onefold.offline.spark_heads import SparkHeadBuilder
+
+            builder = SparkHeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now), settings=self._spark)
+            self._store.put(builder.heads(pinned.files, tasks=self._tasks))
+        else:
+            builder = HeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now))
+            if pinned.files:
+                self._store.put(builder.heads(db, events_relation(self._source, parquet_relation(pinned.files))))
         self._mark([writer], pinned)
         return BuiltState(
             layout.source.name, layout.entity.name, writer.epoch, layout.fingerprint,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from onefold.features.errors import StateError
 from onefold.features.layout import Layout
 from onefold.features.protocols import OnlineStore
 from onefold.features.state import StateCodec
+from onefold.offline.packing import fresh_generation
 
 TAIL = 4096
 """Bytes of tail that are never worth a compaction."""
@@ -21,11 +21,6 @@ HOT = 1 << 20
 """Bytes from which on a state is a hot key."""
 
 Append = tuple[bytes, bytes]
-
-
-def fresh_generation() -> bytes:
-    """The 8 bytes that tell a head from every other head its string ever had."""
-    return os.urandom(8)
 
 
 @dataclass(slots=True)

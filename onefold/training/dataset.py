@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onefold.features.plans import ServicePlan
     from onefold.features.project import Project
     from onefold.offline.engine import Known
+    from onefold.offline.spark_session import SparkSettings
 
 TIME = "event_timestamp"
 AS_OF = ("event_time", "served")
@@ -101,6 +102,7 @@ def build(
     as_of: str = "event_time",
     known: Known | None = None,
     progress: Progress | None = None,
+    spark: SparkSettings | None = None,
 ) -> TrainingSet:
     """Compute a service's features for a spine and write them, with their manifest, to the folder `out`.
 
@@ -108,21 +110,39 @@ def build(
     or a Parquet file. label: the spine's column to learn, BOOLEAN or a number, NULL where it is not known.
     as_of: `event_time`, all events with ts <= t; or `served`, those of them that each row knew when it was served, as
     `known` says (see `offline.engine`). An older training set at `out` is replaced when all has been computed; any
-    other folder there is refused. Raises InputError.
+    other folder there is refused. spark: have Spark compute the features, in place of DuckDB. Raises InputError.
     """
-    from onefold.offline.engine import point_in_time
-
     plan, report, folder = project.service(service), progress or _silent, Path(out)
     table = read_spine(spine)
     _check(plan, table, label=label, as_of=as_of, known=known, folder=folder)
     report("events", 0, 1)
     sources = tuple(_source_version(archive, name) for name in plan.sources)
     events = {s.source: archive.files(s.source, version=s.version) if s.version >= 0 else [] for s in sources}
-    features = point_in_time(plan, events, table, known=known, advance=_by_group(plan, report))
+    features = _features(plan, events, table, known=known, report=report, spark=spark)
     rows = table
     for item in plan.inputs:
         rows = rows.append_column(item.name, features[item.name])
     return write(folder, rows, plan, label=label, as_of=as_of, sources=sources, progress=report)
+
+
+def _features(
+    plan: ServicePlan,
+    events: Mapping[str, Sequence[str]],
+    rows: pa.Table,
+    *,
+    known: Known | None,
+    report: Progress,
+    spark: SparkSettings | None,
+) -> pa.Table:
+    if spark is None:
+        from onefold.offline.engine import point_in_time
+
+        return point_in_time(plan, events, rows, known=known, advance=_by_group(plan, report))
+    from onefold.offline import spark as engine
+
+    return engine.point_in_time(
+        plan, events, rows, known=known, settings=spark, tasks=lambda done, total: report("features", done, total)
+    )
 
 
 def write(
