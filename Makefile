@@ -5,6 +5,7 @@
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.onefold-ready
+SPARK := $(VENV)/.onefold-spark
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 # Many commands start Python anew; without bytecode each would compile its libraries again.
@@ -20,6 +21,12 @@ $(READY): pyproject.toml uv.lock requirements.txt scripts/setup
 	@scripts/setup $(VENV)
 	@touch $@
 
+# Spark is large and needs Java: only what runs every engine waits for it.
+$(SPARK): $(READY) requirements-spark.txt scripts/java
+	@scripts/java
+	@scripts/setup $(VENV) spark
+	@touch $@
+
 demo: $(READY) ## real flights: training set, model, a replayed December, and the proof
 	@$(BIN)/onefold demo
 
@@ -33,17 +40,17 @@ format: $(READY) ## sort the imports, lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint ## lint, then every test that is not slow
+test: lint $(SPARK) ## lint, then every test that is not slow (Spark's need Java 17)
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(READY) ## the slow tests
+test-slow: $(SPARK) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
-parity: $(READY) ## random cases over all engines, judged by the oracle: make parity MINUTES=60 [WORKERS=2]
+parity: $(SPARK) ## random cases over all engines, judged by the oracle: make parity MINUTES=60 [WORKERS=2]
 	@$(BIN)/python -m tests.parity --minutes $(or $(MINUTES),1) --workers $(or $(WORKERS),1) \
 	  $(if $(ENGINES),--engines $(ENGINES)) $(if $(SEED),--seed $(SEED))
 
-mutants: $(READY) ## plant faults in the engines, and see that the parity tests find each (half an hour)
+mutants: $(SPARK) ## plant faults in the engines, and see that the parity tests find each (half an hour)
 	$(BIN)/python -m tests.parity.mutants
 
 bench: $(READY) ## one benchmark: make bench NAME=lookup
@@ -58,7 +65,9 @@ bench-all: $(READY) ## every benchmark, some 15 minutes; rewrites the tables of 
 
 lock: ## after a change of dependencies: uv.lock, and requirements.txt for pip (needs uv)
 	uv lock
-	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra spark --output-file requirements.txt
+	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --output-file requirements.txt
+	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra spark \
+	  | grep -vxFf requirements.txt > requirements-spark.txt
 
 gpu: $(READY) ## swap xgboost-cpu for the CUDA build in .venv (docs/gpu.md)
 	scripts/swap-xgboost $(BIN)/python

@@ -12,7 +12,7 @@ import pytest
 
 LOADERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 RUNNERS = {"eval", "exec", "__import__"}
-LOCKS = {"uv.lock", "requirements.txt"}
+LOCKS = {"uv.lock", "requirements.txt", "requirements-spark.txt"}
 # In parts, so that this file passes its own test. "me" and "you" are nobody's folder.
 MACHINE = re.compile(
     r"(?<![\w.~])/(?:"
