@@ -115,6 +115,11 @@ def bits(value: Any) -> Any:
     return type(value).__name__, value
 
 
+def _usual(draw: random.Random) -> float:
+    """A number of a size that features have; the last bits of functions differ on many of them."""
+    return draw.choice((draw.uniform(-1, 1), draw.uniform(-10, 10), draw.uniform(0, 1000), 10 ** draw.uniform(-30, 30)))
+
+
 def rows(kinds: tuple[DataType, ...]) -> list[tuple[Any, ...]]:
     """Values for arguments of these types: every combination, or many of them drawn."""
     choices = [VALUES[k] for k in kinds]
@@ -123,10 +128,11 @@ def rows(kinds: tuple[DataType, ...]) -> list[tuple[Any, ...]]:
         choices = [short.get(k, VALUES[k]) for k in kinds]
     if len(kinds) > 2 and VARCHAR not in kinds:
         choices = [_CLOCK for _ in kinds]
-    if math.prod(map(len, choices)) <= 9000:
-        return list(itertools.product(*choices))
     draw = random.Random(4)
-    return [tuple(draw.choice(c) for c in choices) for _ in range(_MOST)]
+    usual = [tuple(_usual(draw) for _ in kinds) for _ in range(_MOST)] if {*kinds} == {DOUBLE} else []
+    if math.prod(map(len, choices)) <= 9000:
+        return [*itertools.product(*choices), *usual]
+    return usual + [tuple(draw.choice(c) for c in choices) for _ in range(_MOST)]
 
 
 def forms() -> dict[tuple[DataType, ...], list[tuple[str, ir.Expr, bool]]]:

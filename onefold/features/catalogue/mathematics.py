@@ -32,13 +32,8 @@ def pow_(x: float, y: float) -> float:
         return math.inf if x == 0 else math.nan
 
 
-def _logarithm(name: str, meaning: str, python: Callable[[float], float], *examples: tuple[str, object]) -> Function:
-    guarded = "(CASE WHEN ({0}) > 0 THEN {0} END)"
-    overload = Overload(
-        D1, DOUBLE, lambda x: None if x <= 0 else python(x), f"{name}{guarded}", f"{name}({{0}})",
-        may_null=True, inexact=True,
-    )  # fmt: skip
-    return Function(name, f"{name}(x)", f"{meaning} At or below 0 NULL.", (overload,), examples)
+def _ln(x: float) -> float | None:
+    return None if x <= 0 else math.log(x)
 
 
 def _angle(
@@ -70,9 +65,15 @@ FUNCTIONS = (
         (Overload(D1, DOUBLE, _sqrt, "sqrt(CASE WHEN ({0}) < 0 THEN 'nan'::DOUBLE ELSE {0} END)", "sqrt({0})"),),
         (("sqrt(2)", 1.4142135623730951), ("sqrt(-1)", "NaN")),
     ),
-    _logarithm("ln", "Natural logarithm.", math.log, ("ln(1)", 0.0), ("ln(0)", None)),
-    _logarithm("log2", "Logarithm to the base 2.", math.log2, ("log2(8)", 3.0)),
-    _logarithm("log10", "Logarithm to the base 10.", math.log10, ("log10(1000)", 3.0)),
+    Function(
+        "ln", "ln(x)", "Natural logarithm. At or below 0 NULL.",
+        (
+            Overload(
+                D1, DOUBLE, _ln, "ln(CASE WHEN ({0}) > 0 THEN {0} END)", "ln({0})", may_null=True, inexact=True
+            ),
+        ),
+        (("ln(1)", 0.0), ("ln(0)", None)),
+    ),
     Function(
         "exp", "exp(x)", "e to the power of x.", (Overload(D1, DOUBLE, _exp, "exp({0})", inexact=True),),
         (("exp(0)", 1.0),),
@@ -101,7 +102,6 @@ FUNCTIONS = (
                   "(atan2({0}, {1}) + 0.0D)", inexact=True),),
         (("atan2(0, 1)", 0.0),),
     ),
-    _angle("tanh", "Hyperbolic tangent.", math.tanh, ("tanh(0)", 0.0), domain=""),
     Function(
         "degrees", "degrees(x)", f"Radians as degrees: x * {_DEGREES}.",
         (Overload(D1, DOUBLE, lambda x: x * _DEGREES + 0.0, f"(({{0}}) * '{_DEGREES}'::DOUBLE + 0.0::DOUBLE)",
