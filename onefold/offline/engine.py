@@ -8,8 +8,9 @@ spine's order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import duckdb
@@ -78,7 +79,8 @@ def point_in_time(
     known: limits what each row knew of each state; without it, all events with ts <= t count. The result then has a
     last column `_late`: how many events, as of t and within a window's reach, the row did not know.
     using: a plan ("joined", "prefix" or "sorted") for all groups, in place of the one that fits each; the values are
-    the same. memory_limit: of DuckDB, as "4GB"; what is larger is cut into parts. temp_directory: where it spills.
+    the same. memory_limit: of DuckDB, as "4GB"; work that is larger is cut into parts. temp_directory: where parts and
+    what spills lie meanwhile (by default the system's).
     advance: called with 1 after each group, for progress. Raises InputError.
     """
     with stream(
@@ -103,11 +105,16 @@ def stream(
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """`point_in_time` in batches of rows, in order, for a result that need not be in memory at once."""
     rows = conform_spine(plan, spine)
-    with closing(connect(memory_limit=memory_limit, temp_directory=temp_directory)) as db, ExitStack() as scratch:
+    if temp_directory is not None:
+        Path(temp_directory).mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="onefold-", dir=temp_directory) as scratch,
+        closing(connect(memory_limit=memory_limit, temp_directory=scratch)) as db,
+    ):
         _register_spine(db, rows)
         for name in plan.sources:
             _register_events(db, _source(plan, name), events[name])
-        run = GroupRun(db, rows.num_rows, scratch, using=using, temp_directory=temp_directory)
+        run = GroupRun(db, rows.num_rows, Path(scratch), using=using)
         results = []
         for group in plan.groups:
             knew = None if known is None else known_table(known[group.source, group.entity])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 import numpy as np
@@ -42,20 +40,18 @@ class Part:
 class GroupRun:
     """Runs groups, one after the other, over the views `spine` and those of the events.
 
-    using: the plan for all groups, for tests and benchmarks. rows: of the spine. Files of parts go with `scratch`.
+    using: the plan for all groups, for tests and benchmarks. rows: of the spine. Parts are written to `scratch`.
     """
 
     def __init__(
         self,
         db: duckdb.DuckDBPyConnection,
         rows: int,
-        scratch: ExitStack,
+        scratch: Path,
         *,
         using: str | None,
-        temp_directory: str | Path | None,
     ) -> None:
-        self._db, self._rows, self._scratch = db, rows, scratch
-        self._using, self._temp = using, temp_directory
+        self._db, self._rows, self._scratch, self._using = db, rows, scratch, using
         self._done = 0
 
     def __call__(self, group: Group, events: str, known: pa.Table | None, *, whole: bool) -> str:
@@ -77,10 +73,11 @@ class GroupRun:
                 return f"({query})"
             self._db.execute(f"CREATE TABLE g{self._done} AS {query}")
             return f"g{self._done}"
-        folder = self._scratch.enter_context(TemporaryDirectory(prefix="onefold-parts-", dir=self._temp))
+        folder = self._scratch / f"g{self._done}"
+        folder.mkdir()
         for i, query in enumerate(queries):
-            self._db.execute(f"COPY ({query}) TO {text(str(Path(folder, f'{i:04}.parquet')))} (FORMAT parquet)")
-        return f"read_parquet({text(str(Path(folder, '*.parquet')))})"
+            self._db.execute(f"COPY ({query}) TO {text(str(folder / f'{i:04}.parquet'))} (FORMAT parquet)")
+        return f"read_parquet({text(str(folder / '*.parquet'))})"
 
     def _spine(self, group: Group, known: pa.Table | None) -> str:
         keys = [f"{quote(f.name)} AS _k{i}" for i, f in enumerate(group.layout.key_fields)]
