@@ -22,6 +22,9 @@ def training_set(
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="The spine's column to learn.")] = None,
     engine: EngineOption = "duckdb",
+    memory_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="DuckDB's memory, as 4GB. Default: most of the machine's.")
+    ] = None,
     project: ProjectOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -34,8 +37,8 @@ def training_set(
     folder = Path(out_folder) if out_folder else Path(spine).with_suffix("")
     with stages(on_stderr(), "training set") as report:
         made = build(
-            workspace.project, service, spine, archive=workspace.archive, out=folder, label=label, progress=report,
-            spark=workspace.engine(engine),
+            workspace.project, service, spine, archive=workspace.archive, out=folder, label=label,
+            memory_limit=memory_limit, progress=report, spark=workspace.engine(engine),
         )  # fmt: skip
     if json:
         say_json(_set_json(made))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,19 @@ Bytes = bytes | memoryview
 _BLOCK = 1 << 20
 
 
-def content_hash(table: pa.Table, *, progress: Callable[[int, int], object] | None = None) -> str:
+class Columns(Protocol):
+    """What is hashed: a table, or a file that gives one column at a time."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def column_names(self) -> list[str]: ...
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray: ...
+
+
+def content_hash(table: Columns, *, progress: Callable[[int, int], object] | None = None) -> str:
     """The sha256 (hex) over column names, types and values, in the order of columns and rows.
 
     NULL differs from every value; every NaN is one NaN, and -0.0 is 0.0. `progress` gets columns done and in all.
@@ -30,7 +43,7 @@ def content_hash(table: pa.Table, *, progress: Callable[[int, int], object] | No
         for part in _parts(column):
             digest.update(part)
         if progress is not None:
-            progress(done, table.num_columns)
+            progress(done, len(table.column_names))
     return digest.hexdigest()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from onefold.features.errors import InputError, StoreError, nearest
 from onefold.training.content_hash import content_hash
 from onefold.training.manifest import Manifest, SequenceVersion, SourceVersion
 from onefold.training.matrix import to_matrix
+from onefold.training.rows import ParquetColumns, SpineRows
 
 if TYPE_CHECKING:
     from onefold.features.plans import ServicePlan
@@ -101,6 +103,8 @@ def build(
     label: str | None = None,
     as_of: str = "event_time",
     known: Known | None = None,
+    memory_limit: str | None = None,
+    temp_directory: str | Path | None = None,
     progress: Progress | None = None,
     spark: SparkSettings | None = None,
 ) -> TrainingSet:
@@ -112,19 +116,22 @@ def build(
     `known` says (see `offline.engine`). An older training set at `out` is replaced when all has been computed; any
     other folder there is refused. spark: have Spark compute the features, in place of DuckDB. Raises InputError.
     """
+    from onefold.offline.arrow import arrow_type
+
     plan, report, folder = project.service(service), progress or _silent, Path(out)
-    table = read_spine(spine)
-    _check(plan, table, label=label, as_of=as_of, known=known, folder=folder)
+    given = SpineRows.of(spine)
+    _check(plan, given.schema, label=label, as_of=as_of, known=known, folder=folder)
     report("events", 0, 1)
     sources = tuple(_source_version(archive, name) for name in plan.sources)
     events = {s.source: archive.files(s.source, version=s.version) if s.version >= 0 else [] for s in sources}
-    features = _features(plan, events, table, known=known, report=report, spark=spark)
-    rows = table
-    for item in plan.inputs:
-        rows = rows.append_column(item.name, features[item.name])
-    return write(folder, rows, plan, label=label, as_of=as_of, sources=sources, progress=report)
+    asked = given.table([TIME, *(f.name for f in (*plan.keys, *plan.request))])
+    duckdb = {"memory_limit": memory_limit, "temp_directory": temp_directory}
+    with _features(plan, events, asked, known=known, report=report, spark=spark, duckdb=duckdb) as features:
+        rows = given.beside(features, pa.schema([(f.name, arrow_type(f.type)) for f in plan.features]))
+        return write(folder, rows, plan, label=label, as_of=as_of, sources=sources, progress=report)
 
 
+@contextmanager
 def _features(
     plan: ServicePlan,
     events: Mapping[str, Sequence[str]],
@@ -133,21 +140,25 @@ def _features(
     known: Known | None,
     report: Progress,
     spark: SparkSettings | None,
-) -> pa.Table:
+    duckdb: Mapping[str, Any],
+) -> Iterator[Iterable[pa.RecordBatch]]:
+    """The features in batches, in the order of the rows. duckdb: what its engine may use."""
     if spark is None:
-        from onefold.offline.engine import point_in_time
+        from onefold.offline.engine import stream
 
-        return point_in_time(plan, events, rows, known=known, advance=_by_group(plan, report))
+        with stream(plan, events, rows, known=known, advance=_by_group(plan, report), **duckdb) as batches:
+            yield batches
+        return
     from onefold.offline import spark as engine
 
-    return engine.point_in_time(
+    yield engine.point_in_time(
         plan, events, rows, known=known, settings=spark, tasks=lambda done, total: report("features", done, total)
-    )
+    ).to_batches()
 
 
 def write(
     folder: str | Path,
-    rows: pa.Table,
+    rows: pa.RecordBatchReader | pa.Table,
     plan: ServicePlan,
     *,
     label: str | None,
@@ -155,34 +166,21 @@ def write(
     sources: tuple[SourceVersion, ...] = (),
     progress: Progress | None = None,
 ) -> TrainingSet:
-    """Write rows that hold a service's features (from `build`, or from served vectors) as a training set.
+    """Write rows that hold a service's features as a training set, with a batch or a column in memory at a time.
 
     The folder appears whole or not at all.
     """
     report, folder = progress or _silent, Path(folder)
-    bounds = pc.min_max(rows[TIME]).as_py()
-    manifest = Manifest(
-        service=plan.name,
-        fingerprint=plan.fingerprint,
-        inputs=tuple(plan.inputs),
-        as_of=as_of,
-        label=label,
-        rows=rows.num_rows,
-        labelled=0 if label is None else rows.num_rows - rows[label].null_count,
-        first_time=bounds["min"] and bounds["min"].isoformat(),
-        last_time=bounds["max"] and bounds["max"].isoformat(),
-        sources=sources,
-        content_hash=content_hash(rows, progress=lambda done, total: report("hash", done, total)),
-        libraries={name: version(name) for name in ("onefold", "duckdb", "pyarrow")},
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    report("write", 0, 1)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         fresh = Path(scratch, "new")
         fresh.mkdir()
-        pq.write_table(rows, fresh / DATA, compression="zstd")
+        with pq.ParquetWriter(fresh / DATA, rows.schema, compression="zstd") as writer:
+            for batch in rows.to_batches() if isinstance(rows, pa.Table) else rows:
+                writer.write_batch(batch)
+        manifest = _manifest(fresh / DATA, plan, label=label, as_of=as_of, sources=sources, report=report)
         (fresh / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        report("write", 0, 1)
         if folder.exists():
             os.rename(folder, Path(scratch, "old"))
         os.rename(fresh, folder)
@@ -190,18 +188,36 @@ def write(
     return TrainingSet(folder, manifest)
 
 
-def read_spine(spine: pa.Table | str | Path) -> pa.Table:
-    """A spine as a table; InputError where its path is no Parquet file."""
-    if isinstance(spine, pa.Table):
-        return spine
-    try:
-        return pq.read_table(spine)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"spine {str(spine)!r} cannot be read as Parquet: {error}") from error
+def _manifest(
+    path: Path,
+    plan: ServicePlan,
+    *,
+    label: str | None,
+    as_of: str,
+    sources: tuple[SourceVersion, ...],
+    report: Progress,
+) -> Manifest:
+    with ParquetColumns(path) as rows:
+        bounds = pc.min_max(rows[TIME]).as_py()
+        return Manifest(
+            service=plan.name,
+            fingerprint=plan.fingerprint,
+            inputs=tuple(plan.inputs),
+            as_of=as_of,
+            label=label,
+            rows=rows.num_rows,
+            labelled=0 if label is None else rows.num_rows - rows[label].null_count,
+            first_time=bounds["min"] and bounds["min"].isoformat(),
+            last_time=bounds["max"] and bounds["max"].isoformat(),
+            sources=sources,
+            content_hash=content_hash(rows, progress=lambda done, total: report("hash", done, total)),
+            libraries={name: version(name) for name in ("onefold", "duckdb", "pyarrow")},
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
 
 def _check(
-    plan: ServicePlan, spine: pa.Table, *, label: str | None, as_of: str, known: Known | None, folder: Path
+    plan: ServicePlan, spine: pa.Schema, *, label: str | None, as_of: str, known: Known | None, folder: Path
 ) -> None:
     """InputError for what can be judged before the features are computed."""
     if as_of not in AS_OF:
@@ -210,16 +226,16 @@ def _check(
         raise InputError(f"as_of={as_of!r} was given {'without' if known is None else 'with'} known=; served needs it")
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is there and is no training set; name another folder")
-    doubled = sorted({i.name for i in plan.inputs} & set(spine.column_names))
+    doubled = sorted({i.name for i in plan.inputs} & set(spine.names))
     if doubled:
         raise InputError(f"the spine has columns with names of features: {doubled}; rename them in the spine")
-    if TIME not in spine.column_names:
-        raise InputError(f"the spine has no column {TIME!r}{nearest(TIME, spine.column_names)}")
+    if TIME not in spine.names:
+        raise InputError(f"the spine has no column {TIME!r}{nearest(TIME, spine.names)}")
     if label is None:
         return
-    if label not in spine.column_names:
-        raise InputError(f"label {label!r} is not in the spine{nearest(label, spine.column_names)}")
-    kind = spine[label].type
+    if label not in spine.names:
+        raise InputError(f"label {label!r} is not in the spine{nearest(label, spine.names)}")
+    kind = spine.field(label).type
     if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise InputError(f"label {label!r} is {kind}; a label is BOOLEAN or a number")
 
