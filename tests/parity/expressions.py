@@ -79,9 +79,16 @@ def overloads(function: Function) -> tuple[Overload, ...]:
     return tuple(found)
 
 
+_NOT_WRITTEN_OUT = "({} || '')"
+
+
 def casts(kind: DataType) -> list[Form]:
-    """Every conversion to the type."""
-    return [(f"TRY_CAST({{}} AS {kind})", (have,)) for have in COLUMNS if have != kind and casts_to(have, kind)]
+    """Every conversion to the type. A text that is written out is read with the definition, and so has to fit."""
+    return [
+        (f"TRY_CAST({_NOT_WRITTEN_OUT if have == S else '{}'} AS {kind})", (have,))
+        for have in COLUMNS
+        if have != kind and casts_to(have, kind)
+    ]
 
 
 @cache

@@ -1,0 +1,128 @@
+"""Faults of the DuckDB compiler."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from onefold.features import duckdb_group, duckdb_lanes, duckdb_plans, duckdb_prefix, duckdb_scalar, types
+from tests.parity.planting import entry, folds, spelling, swap
+
+
+def _open_frame(window: Any, order: str = "ts") -> str:
+    shorter = dataclasses.replace(window, lower=None if window.lower is None else max(window.lower - 1, window.upper))
+    return _FRAME(shorter, order)
+
+
+def _short_start(lane: Any) -> Any:
+    return lane.window.lower
+
+
+def _wide_joined_lane(sql: Any, lane: Any, orders: Any, *, known: bool) -> str:
+    wide = dataclasses.replace(lane, window=dataclasses.replace(lane.window, lower=None))
+    return _JOINED(sql, wide, orders, known=known)
+
+
+def _ranks_of_all(firsts: Any, partition: str) -> str:
+    rank = f"row_number() OVER (PARTITION BY {partition}, ts, _id ORDER BY _sequence, _offset)"
+    passes = [("TRUE" if w is None else f"c{w}", duckdb_group.first(w)) for w in firsts]
+    return "".join(f", ({passed} AND {rank} = 1) AS {name}" for passed, name in passes)
+
+
+def _unfiltered(self: Any, running: Any, *also: str) -> str:
+    return str(_AGGREGATE(self, dataclasses.replace(running, slot_filter=None), *also))
+
+
+_FRAME = duckdb_plans._frame
+_JOINED = duckdb_plans._joined_lane
+_AGGREGATE = duckdb_group.GroupSql.aggregate
+
+swap("duckdb-sorted", "frames are open at the lower end", duckdb_plans, "_frame", _open_frame)
+swap("duckdb-prefix", "running totals leave out the lower end", duckdb_prefix, "_start", _short_start)
+swap("duckdb-joined", "joined windows have no lower end", duckdb_plans, "_joined_lane", _wide_joined_lane)
+swap("duckdb-joined", "filters are ignored", duckdb_group.GroupSql, "aggregate", _unfiltered)
+swap("duckdb-joined", "copies are judged before WHERE", duckdb_plans, "copy_ranks", _ranks_of_all)
+swap(
+    "duckdb-sorted",
+    "copies are not looked for",
+    duckdb_plans,
+    "copy_ranks",
+    lambda firsts, _: "".join(f", {'TRUE' if w is None else f'c{w}'} AS {duckdb_group.first(w)}" for w in firsts),
+)
+entry("duckdb-sorted", "sums are plain", duckdb_lanes._FINISH, "sum", duckdb_lanes._plain("sum({})"))
+entry("duckdb-joined", "averages are plain", duckdb_lanes._FINISH, "avg", duckdb_lanes._plain("avg({})"))
+entry("duckdb-joined", "variances are DuckDB's", duckdb_lanes._FINISH, "var_samp", duckdb_lanes._plain("var_samp({})"))
+entry("duckdb-joined", "lanes are cut down, not toward zero", duckdb_lanes.SUM_COLUMNS, "h", "floor({y})")
+entry(
+    "duckdb-joined",
+    "lanes lose what is below 2^-62",
+    duckdb_lanes.SUM_COLUMNS,
+    "l",
+    "trunc(({y} - {h}) * 1024) * 2.0**52",
+)
+entry("duckdb-prefix", "bool_and is bool_or", duckdb_lanes._FINISH, "bool_and", duckdb_lanes._FINISH["bool_or"])
+entry("duckdb-joined", "the last value is the first", duckdb_lanes._FINISH, "last_value", duckdb_lanes._rank("min"))
+entry(
+    "duckdb-joined",
+    "a cast rounds half away",
+    duckdb_scalar._CASTS,
+    (types.DOUBLE, types.BIGINT),
+    "TRY_CAST(round({0}) AS BIGINT)",
+)
+entry(
+    "duckdb-joined",
+    "a cast takes what DuckDB takes",
+    duckdb_scalar._CASTS,
+    (types.VARCHAR, types.BIGINT),
+    "TRY_CAST({0} AS BIGINT)",
+)
+entry("duckdb-joined", "AND is two-valued", duckdb_scalar._SPECIAL, "and", "coalesce(({0}) AND ({1}), FALSE)")
+spelling("duckdb-joined", "a product may be -0.0", "*", 1, "(({0}) * ({1}))")
+spelling("duckdb-joined", "division rounds down", "//", 0, "TRY_CAST(floor(({0})::DOUBLE / NULLIF({1}, 0)) AS BIGINT)")
+spelling(
+    "duckdb-joined",
+    "a remainder has the sign of the divisor",
+    "%",
+    0,
+    "((({0}) % NULLIF({1}, 0)) + ({1})) % NULLIF({1}, 0)",
+)
+spelling("duckdb-joined", "case is mapped beyond ASCII", "lower", 0, "lower({0})")
+spelling("duckdb-joined", "an overflow wraps to DOUBLE", "+", 0, "TRY_CAST(({0})::DOUBLE + ({1})::DOUBLE AS BIGINT)")
+
+
+swap("duckdb-sorted", "infinities are dropped", duckdb_group, "FLAGS", "CASE WHEN {c} IS NOT NULL THEN 0::HUGEINT END")
+
+
+_EVENTS = duckdb_group.GroupSql.events
+swap(
+    "duckdb-joined",
+    "ties go by offset alone",
+    duckdb_group.GroupSql,
+    "events",
+    lambda self: _EVENTS(self).replace("ts, _sequence, _offset) AS ord", "ts, _offset) AS ord"),
+    folds("last_value", "first_value"),
+)
+
+
+def _one_row_fewer(window: Any, order: str = "ts") -> str:
+    if window.rows is None or not window.rows[1]:
+        return _FRAME(window, order)
+    return _FRAME(dataclasses.replace(window, rows=(window.rows[0], window.rows[1] - 1)), order)
+
+
+def _skips_none(window: Any, order: str = "ts") -> str:
+    return _FRAME(window if window.rows is None else dataclasses.replace(window, rows=(0, window.rows[1])), order)
+
+
+swap("duckdb-sorted", "a frame of rows takes one too few", duckdb_plans, "_frame", _one_row_fewer)
+swap("duckdb-sorted", "a frame of rows skips none", duckdb_plans, "_frame", _skips_none)
+FINISH = duckdb_lanes._FINISH
+entry(
+    "duckdb-sorted", "distinct values are counted each time", FINISH, "count_distinct", duckdb_lanes._plain("count({})")
+)
+entry("duckdb-joined", "min_by is max_by", FINISH, "min_by", FINISH["max_by"])
+entry("duckdb-joined", "last_n is the whole list", FINISH, "last_n", FINISH["array_agg"])
+entry("duckdb-prefix", "an average of values counts events", FINISH, "count", FINISH["count_star"])
+entry("duckdb-sorted", "the sample variance is that of a population", FINISH, "var_samp", FINISH["var_pop"])
+spelling("duckdb-joined", "substring counts from zero", "substring", 0, "substring({0}, ({1}) + 1, {2})")
+spelling("duckdb-joined", "trunc is floor", "trunc", 0, "(floor({0}) + 0.0::DOUBLE)")

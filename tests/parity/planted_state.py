@@ -1,0 +1,116 @@
+"""Faults of states and of the folds over them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from bisect import bisect_left, bisect_right
+from typing import Any
+
+from onefold.features import aggregates, columns, exact, fold, records, state
+from onefold.features.records import Events
+from tests.parity.planting import entry, folds, swap
+
+_VALUES, _READ = fold._View.values, columns._read_values
+
+
+def _late_bounds(self: Any, window: Any) -> tuple[int, int]:
+    low = 0 if window.lower is None else self.timeline.index(self._t - window.lower)
+    return low, max(low, self.timeline.index(self._t - window.upper))
+
+
+def _open_bounds(self: Any, window: Any) -> tuple[int, int]:
+    low = 0 if window.lower is None else self.timeline.index(self._t - window.lower + 1)
+    return low, max(low, self.timeline.index(self._t - window.upper + 1))
+
+
+def _zeros(self: Any, slot: Any, takes_nulls: bool) -> Any:
+    return [0 if x is None else x for x in _VALUES(self, slot, True)]
+
+
+def _last_copies(self: Any, timeline: Any, t: int) -> Any:
+    events = timeline._events
+    backward = Events(events.ts[::-1], events.sequences[::-1], events.ids[::-1], [c[::-1] for c in events.columns])
+    views: Any = _COPIES(self, fold._Listed(backward), t)
+    return {w: fold._View(fold._Listed(v.timeline._events.take(range(len(v.timeline._events.ts))[::-1])), t)
+            for w, v in views.items()}  # fmt: skip
+
+
+_COPIES = fold.StateFold._passing
+swap("state", "an event at t does not count", fold._View, "bounds", _late_bounds)
+swap("state", "a window is open at the lower end", fold._View, "bounds", _open_bounds)
+swap("state", "NULL is 0", fold._View, "values", _zeros)
+swap("state", "the last copy wins", fold.StateFold, "_passing", _last_copies)
+swap(
+    "state",
+    "copies are left in",
+    fold.StateFold,
+    "_passing",
+    lambda self, timeline, t: {s.where: fold._View(timeline, t) for s in self._slots},
+)
+swap("state", "records written again count", records, "_fresh", lambda sequences, at, offsets: None)
+swap(
+    "state",
+    "late events are not put in order",
+    fold,
+    "merge_tail",
+    lambda head, tail: Events(
+        head.ts + tail.events.ts,
+        head.sequences + tail.events.sequences,
+        head.ids + tail.events.ids,
+        [a + b for a, b in zip(head.columns, tail.events.columns, strict=True)],
+    ),
+)
+swap(
+    "state",
+    "compaction drops what lies on the floor",
+    state,
+    "bisect_left",
+    lambda xs, x: bisect_right(xs, x) if x in xs else bisect_left(xs, x),
+)
+swap(
+    "state",
+    "hundredths are multiplied",
+    columns,
+    "_read_values",
+    lambda payload, code, n, start: (
+        [v * 0.01 for v in payload.cast("i")[start:n].tolist()]
+        if code == columns._CENTS
+        else _READ(payload, code, n, start)
+    ),
+)
+swap("state", "every column is coarse", fold._View, "is_coarse", lambda self, i: True)
+swap(
+    "state",
+    "sums are cut down, not toward zero",
+    exact,
+    "grid_total",
+    lambda xs: sum(math.floor(x * exact.GRID) for x in xs),
+)
+swap("state", "a NaN is small", aggregates, "_nan_last", lambda x: (x == x, x if x == x else 0.0))
+swap("state", "a BIGINT sum may be too large", aggregates, "BIGINT_MAX", 2**80)
+
+
+KNOWN = aggregates.AGGREGATES
+
+
+def _but(fn: str, **wrong: Any) -> Any:
+    return dataclasses.replace(KNOWN[fn], **wrong)
+
+
+def _rows_off_by_one(self: Any, window: Any) -> tuple[int, int]:
+    low, high = _BOUNDS(self, window)
+    return (low + 1, max(high, low + 1)) if window.rows is not None and low < high else (low, high)
+
+
+_BOUNDS = fold._View.bounds
+swap("state", "a frame of rows leaves out its oldest", fold._View, "bounds", _rows_off_by_one)
+entry("state", "quick sums are plain", KNOWN, "sum", _but("sum", quick=sum))
+entry("state", "distinct values are those met", KNOWN, "count_distinct", _but("count_distinct", fold=aggregates._count))
+entry("state", "a list leaves NULLs out", KNOWN, "array_agg", _but("array_agg", takes_nulls=False))
+entry("state", "the last value passes over NULL", KNOWN, "last_value", _but("last_value", takes_nulls=False))
+entry(
+    "state", "the first value is the last", KNOWN, "first_value", _but("first_value", fold=aggregates._end(last=True))
+)
+entry("state", "bool_or is bool_and", KNOWN, "bool_or", _but("bool_or", fold=aggregates._quantifier(all)))
+swap("state", "shares are of nine tenths", aggregates, "MILLION", 900_000, folds("quantile_disc"))

@@ -1,0 +1,73 @@
+"""The table of planted faults, and the ways of planting one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+from onefold.features import functions, ir
+from onefold.features.aggregates import AGGREGATES
+from tests.parity.engines import Case
+
+Patch = AbstractContextManager[Any]
+Relevant = Callable[[Case], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A fault of one engine. relevant: which cases can meet it at all; the others are not asked."""
+
+    engine: str
+    patch: Callable[[], Patch]
+    relevant: Relevant
+
+
+MUTANTS: dict[str, Mutant] = {}
+"""Name, which says what is wrong, to the fault."""
+
+
+def calls(op: str) -> Relevant:
+    """Cases in which a function of the catalogue takes part."""
+    return lambda case: any(
+        isinstance(node, ir.Call) and node.op == op
+        for group in case.plan.groups
+        for expr in (*group.layout.columns, *(f.expr for f in group.features), *case.plan.outputs)
+        for node in ir.walk(expr)
+    )
+
+
+def folds(*fns: str) -> Relevant:
+    """Cases in which one of the aggregates takes part."""
+    return lambda case: any(slot.fn in fns for group in case.plan.groups for slot in group.slots)
+
+
+def any_case(case: Case) -> bool:
+    return True
+
+
+def swap(engine: str, name: str, where: Any, attribute: str, wrong: Any, relevant: Relevant = any_case) -> None:
+    MUTANTS[name] = Mutant(engine, lambda: mock.patch.object(where, attribute, wrong), relevant)
+
+
+def entry(
+    engine: str, name: str, table: dict[Any, Any], key: Any, wrong: Any, relevant: Relevant | None = None
+) -> None:
+    """Another entry of a table; where its keys are aggregates, only cases with that one are asked."""
+    asked = relevant or (folds(key) if isinstance(key, str) and key in AGGREGATES else any_case)
+    MUTANTS[name] = Mutant(engine, lambda: mock.patch.dict(table, {key: wrong}), asked)
+
+
+def spelling(engine: str, name: str, op: str, form: int, sql: str) -> None:
+    """Another spelling of an overload."""
+    function = functions.FUNCTIONS[op]
+    spark = engine.startswith("spark")
+    forms = tuple(
+        (dataclasses.replace(f, spark=sql) if spark else dataclasses.replace(f, duckdb=sql)) if i == form else f
+        for i, f in enumerate(function.overloads)
+        if isinstance(f, functions.Overload)
+    )
+    wrong = dataclasses.replace(function, overloads=forms)
+    MUTANTS[name] = Mutant(engine, lambda: mock.patch.dict(functions.FUNCTIONS, {op: wrong}), calls(op))
