@@ -55,6 +55,8 @@ def _signatures(entry: Function) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
     return "NULL" if value is None else str(value).upper() if isinstance(value, bool) else repr(value)
 
 

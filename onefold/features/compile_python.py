@@ -14,6 +14,7 @@ from typing import Any
 from onefold.features import ir
 from onefold.features.casts import CASTS
 from onefold.features.catalogue import decimal_casts
+from onefold.features.catalogue.lists import equal_lists
 from onefold.features.functions import equal, find_overload, less
 from onefold.features.types import DataType
 
@@ -144,14 +145,19 @@ def _is_null(parts: list[Evaluate], _: DataType) -> Evaluate:
     return lambda row: part(row) is None
 
 
+def _list_value(parts: list[Evaluate], _: DataType) -> Evaluate:
+    return lambda row: tuple([p(row) for p in parts])
+
+
 def _is_distinct(parts: list[Evaluate], kind: DataType) -> Evaluate:
     left, right = parts
+    same = equal_lists if kind.is_list else equal
 
     def run(row: Row) -> bool:
         a, b = left(row), right(row)
         if a is None or b is None:
             return (a is None) != (b is None)
-        return not equal(a, b)
+        return not same(a, b)
 
     return run
 
@@ -174,6 +180,7 @@ _SPECIAL: dict[str, Callable[[list[Evaluate], DataType], Evaluate]] = {
     "or": _or,
     "coalesce": _coalesce,
     "is_null": _is_null,
+    "list_value": _list_value,
     "is_distinct": _is_distinct,
     "least": _choose(less),
     "greatest": _choose(lambda a, b: less(b, a)),

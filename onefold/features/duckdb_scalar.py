@@ -71,6 +71,10 @@ def literal(node: ir.Literal) -> str:
     value, kind = node.value, node.type
     if value is None:
         return f"NULL::{kind.name}"
+    if isinstance(value, tuple):
+        assert kind.item is not None
+        items = ", ".join(literal(ir.Literal(x, kind.item)) for x in value)
+        return f"[{items}]::{kind}"
     if kind == VARCHAR:
         return text(str(value))
     if kind == BOOLEAN:
@@ -93,5 +97,5 @@ def cast(have: DataType, want: DataType) -> str | None:
     return _CASTS.get((have, want))
 
 
-DUCKDB = Dialect("duckdb", cast, literal, _SPECIAL)
+DUCKDB = Dialect("duckdb", cast, literal, _SPECIAL, "[{}]")
 scalar = DUCKDB.scalar

@@ -11,6 +11,7 @@ from onefold.features.catalogue import (
     conditional,
     decimals,
     hashing,
+    lists,
     mathematics,
     patterns,
     quantiles,
@@ -29,11 +30,13 @@ _WRITTEN: Mapping[str, tuple[Function, ...]] = {
     "conditional": (*conditional.FUNCTIONS, *conditional.FORMS),
     "text": (*texts.FUNCTIONS, *texts.FORMS, *patterns.FUNCTIONS, *patterns.FORMS),
     "time": (*times.FUNCTIONS, *times.FORMS),
+    "lists": lists.FUNCTIONS,
     "hashing": (*hashing.FUNCTIONS, *hashing.FORMS),
     "quantiles": quantiles.FUNCTIONS,
 }
 GROUPS: Mapping[str, tuple[Function, ...]] = {
-    group: tuple(f.beside(decimals.MAKERS.get(f.name)) for f in entries) for group, entries in _WRITTEN.items()
+    group: tuple(f.beside(decimals.MAKERS.get(f.name)).beside(lists.MAKERS.get(f.name)) for f in entries)
+    for group, entries in _WRITTEN.items()
 }
 _FORMS = (*comparison.FORMS, *conditional.FORMS, *texts.FORMS, *patterns.FORMS, *times.FORMS, *hashing.FORMS)
 FORMS = {f.name: f for f in _FORMS}

@@ -14,7 +14,7 @@ from typing import Any
 
 from onefold.features.types import BOOLEAN, DataType
 
-Value = bool | int | float | str | None
+Value = bool | int | float | str | tuple[Any, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def canonical(node: Any) -> Any:
         case Column(name=name, type=kind):
             return ["column", name, kind.name]
         case Literal(value=value, type=kind):
-            return ["literal", kind.name, value.hex() if isinstance(value, float) else value]
+            return ["literal", kind.name, _plain(value)]
         case Call(op=op, args=args):
             return ["call", op, *map(canonical, args)]
         case Cast(arg=arg, type=kind):
@@ -178,6 +178,13 @@ def canonical(node: Any) -> Any:
             return ["aggregate", fn, [*map(canonical, args)], canonical(where), canonical(window), *params]
         case _:
             return node
+
+
+def _plain(value: Value) -> Any:
+    """A literal's value as JSON has it, with the bits of a DOUBLE."""
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value.hex() if isinstance(value, float) else value
 
 
 def fingerprint(*parts: Any) -> str:

@@ -40,6 +40,9 @@ _READ: Mapping[type[exp.Expr], frozenset[str]] = {
     exp.StrPosition: frozenset({"this", "substr"}),
     exp.Cast: frozenset({"this", "to", "safe"}),
     exp.TryCast: frozenset({"this", "to", "safe"}),
+    exp.Array: frozenset({"expressions"}),
+    exp.Bracket: frozenset({"this", "expressions"}),
+    exp.Slice: frozenset({"this", "expression"}),
 }
 """The arguments that are read of a node; a node with another one is refused."""
 

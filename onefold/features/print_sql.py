@@ -40,6 +40,10 @@ def literal(node: ir.Literal) -> Text:
     value, kind = node.value, node.type
     if value is None:
         return f"CAST(NULL AS {kind.name})" if kind.name != "NULL" else "NULL", _ATOM
+    if isinstance(value, tuple):
+        assert kind.item is not None
+        items = ", ".join(literal(ir.Literal(x, kind.item))[0] for x in value)
+        return f"[{items}]" if value else f"CAST([] AS {kind.name})", _ATOM
     if kind == BOOLEAN:
         return "TRUE" if value else "FALSE", _ATOM
     if kind == VARCHAR:

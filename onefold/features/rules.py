@@ -24,6 +24,7 @@ from onefold.features.types import (
     VARCHAR,
     DataType,
     decimal,
+    list_of,
 )
 
 MOST = 10_000
@@ -140,6 +141,10 @@ def _special(op: str, args: tuple[ir.Expr, ...]) -> ir.Expr:
         return ir.Call(op, tuple(boolean(a, what=op.upper()) for a in args), BOOLEAN, any(a.nullable for a in args))
     kind = common_type(args, what=op)
     coerced = tuple(coerce(a, kind) for a in args)
+    if op == "list_value":
+        return ir.Call(op, coerced, list_of(kind), False)
+    if kind.is_list and op in ("least", "greatest"):
+        raise DefinitionError(f"{op}() has no order of LISTs; they are compared by = and <> only")
     if op == "is_distinct":
         return ir.Call(op, coerced, BOOLEAN, False)
     return ir.Call(op, coerced, kind, all(a.nullable for a in coerced))

@@ -20,6 +20,7 @@ class Dialect:
 
     name: of the engine, and of the attribute of an overload that holds its spelling.
     cast: the template of a conversion, {0} is the value; None where there is none.
+    listed: the template of a list of items.
     special: templates of what sees NULLs, by name; variadic: those that are functions of any number of arguments.
     """
 
@@ -27,6 +28,7 @@ class Dialect:
     cast: Callable[[DataType, DataType], str | None]
     literal: Callable[[ir.Literal], str]
     special: Mapping[str, str]
+    listed: str
     variadic: tuple[str, ...] = ("coalesce", "least", "greatest")
 
     def scalar(self, expr: ir.Expr, columns: Mapping[str, str]) -> str:
@@ -60,6 +62,8 @@ class Dialect:
         if op in self.variadic:
             # Spark refuses least(x) and greatest(x).
             return parts[0] if len(parts) == 1 else f"{op}({', '.join(parts)})"
+        if op == "list_value":
+            return self.listed.format(", ".join(parts))
         if op in self.special:
             return self.special[op].format(*parts)
         found = find_overload(op, types)

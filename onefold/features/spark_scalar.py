@@ -88,6 +88,10 @@ def literal(node: ir.Literal) -> str:
     value, kind = node.value, node.type
     if value is None:
         return f"CAST(NULL AS {type_name(kind)})"
+    if isinstance(value, tuple):
+        assert kind.item is not None
+        items = ", ".join(literal(ir.Literal(x, kind.item)) for x in value)
+        return f"CAST(array({items}) AS {type_name(kind)})"
     if kind == VARCHAR:
         return text(str(value))
     if kind == BOOLEAN:
@@ -114,5 +118,5 @@ def cast(have: DataType, want: DataType) -> str | None:
     return _CASTS.get((have, want))
 
 
-SPARK = Dialect("spark", cast, literal, _SPECIAL)
+SPARK = Dialect("spark", cast, literal, _SPECIAL, "array({})")
 scalar = SPARK.scalar

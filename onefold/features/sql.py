@@ -96,6 +96,10 @@ class Reader:
                 return self._window(node)
             case exp.Case():
                 return self._case(node)
+            case exp.Array():
+                return rules.call("list_value", *map(self.read, node.expressions))
+            case exp.Bracket():
+                return self._bracket(node)
             case exp.Cast():
                 return self._cast(node)
             case exp.Is() | exp.NullSafeEQ() | exp.NullSafeNEQ():
@@ -128,6 +132,15 @@ class Reader:
         if isinstance(node, exp.Func):
             return self._function(node)
         raise UnsupportedSQL(f"{node.sql(dialect='duckdb')!r} is outside the portable subset; {habits.node(node)}")
+
+    def _bracket(self, node: exp.Bracket) -> ir.Expr:
+        """x[i] and x[i:j]; an end that is left out is that of the list."""
+        (place,) = node.expressions
+        if not isinstance(place, exp.Slice):
+            return rules.call("list_extract", self.read(node.this), self.read(place))
+        low, high = (place.args.get(part) for part in ("this", "expression"))
+        ends = (rules.literal(end) if part is None else self.read(part) for part, end in ((low, 1), (high, -1)))
+        return rules.call("list_slice", self.read(node.this), *ends)
 
     def _like(self, node: exp.Expr) -> ir.Expr:
         escape = self.read(node.expression) if isinstance(node, exp.Escape) else None
@@ -224,6 +237,8 @@ class Reader:
         if text is not None and node.to.is_type(exp.DType.DECIMAL):
             return _decimal_literal(text, node.to)
         kind = _type(node.to.sql(dialect="duckdb"))
+        if kind.is_list and isinstance(node.this, exp.Array) and not node.this.expressions:
+            return ir.Literal((), kind)
         if isinstance(node.this, exp.Literal) and node.this.is_string and kind in (TIMESTAMP, DATE):
             return readers.time_literal(node.this.name, kind)
         return rules.cast(self.read(node.this), kind)

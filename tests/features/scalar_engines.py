@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from decimal import Context
 from typing import Any
 
@@ -18,6 +19,7 @@ from onefold.offline.arrow import from_internal
 
 Columns = Mapping[str, DataType]
 Rows = Sequence[Sequence[Any]]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH = 40
 
 
@@ -52,11 +54,15 @@ def _internal(columns: Sequence[Sequence[Any]], exprs: Sequence[ir.Expr]) -> lis
 
 
 def _value(value: Any, kind: DataType) -> Any:
-    """What a client shows of a value, as an internal one; a DECIMAL must have its scale."""
+    """What a client shows of a value, as an internal one; a DECIMAL must have its scale, and times are in UTC."""
     if value is None:
         return None
     if kind.item is not None:
         return tuple(_value(v, kind.item) for v in value)
+    if isinstance(value, datetime):
+        return (value.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+    if isinstance(value, date):
+        return (value - _EPOCH.date()).days
     if kind.is_decimal:
         assert -value.as_tuple().exponent == kind.scale, (value, kind)
         return int(value.scaleb(kind.scale, Context(prec=100)))

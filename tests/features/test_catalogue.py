@@ -110,6 +110,8 @@ _MOST = 1500
 
 
 def bits(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(bits, value))
     if isinstance(value, float):
         return "nan" if math.isnan(value) else struct.pack("<d", value)
     return type(value).__name__, value

@@ -50,14 +50,15 @@ class Made:
     maker: Maker
     signature: str
     examples: tuple[tuple[str, object], ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
     """A function or operator of the SQL subset.
 
-    written: how it is used, with x, y, z for its arguments. examples: SQL and the JSON form of its value.
-    nulls: what NULL arguments give. takes: its types in words, where there are no overloads or too many to list;
+    written: how it is used, with x, y, z for its arguments. examples: SQL and the JSON form of its value, a LIST as a
+    tuple. nulls: what NULL arguments give. takes: its types in words, where there are no overloads or too many to list;
     made: those of its makers.
     Without overloads it is spelled out by each compiler, or read as other functions (see `functions.FORMS`).
     """
@@ -78,7 +79,7 @@ class Function:
             return self
         return replace(
             self, overloads=(*self.overloads, more.maker), examples=(*self.examples, *more.examples),
-            made=(*self.made, *([more.signature] if more.signature else [])),
+            aliases=(*self.aliases, *more.aliases), made=(*self.made, *([more.signature] if more.signature else [])),
         )  # fmt: skip
 
     @property
