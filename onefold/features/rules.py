@@ -301,24 +301,22 @@ def inexact(expr: ir.Expr) -> bool:
 
 
 def refuse_inexact(expr: ir.Expr | None, *, what: str) -> None:
-    """ln and exp may differ in the last bit between engines: never under an aggregate, comparison or filter."""
+    """ln, exp and their like may differ in the last bit between engines, so they are the last step of a feature."""
     if expr is not None and inexact(expr):
         raise DefinitionError(
-            f"{what} is fed by a function that is exact to 1 ulp only (ln, exp); "
-            "use such functions on finished features"
+            f"{what} is fed by a function that is exact to 1 ulp only, as ln and exp are; "
+            "such a function is the last step of a feature"
         )
 
 
-def _decides(call: ir.Call) -> bool:
-    if call.op in ("and", "or", "not", "is_null", "coalesce"):
-        return False
-    return call.type != DOUBLE or call.op in ("floor", "ceil", "trunc", "round", "sign", "least", "greatest")
+_PASSED_ON = ("coalesce", "neg", "abs", "is_null", "and", "or", "not")
+"""What leaves an inexact value as near as it was; a difference of two would not."""
 
 
 def check_exactness(expr: ir.Expr) -> None:
-    """Refuse inexact values where their last bit could decide: comparisons, casts, roundings, conditions, hashes."""
+    """Refuse inexact values anywhere but at the end: what is reckoned with them may differ by more than their mark."""
     for node in ir.walk(expr):
-        if isinstance(node, ir.Call) and _decides(node):
+        if isinstance(node, ir.Call) and node.op not in _PASSED_ON:
             for arg in node.args:
                 refuse_inexact(arg, what=repr(node.op))
         elif isinstance(node, ir.Cast):

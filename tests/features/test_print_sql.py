@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from onefold.features import ir
-from onefold.features.definitions import Entity, EventSource, FeatureView, OnDemandView
+from onefold.features.definitions import NO_ENTITY, Entity, EventSource, FeatureView, OnDemandView
 from onefold.features.errors import DefinitionError
 from onefold.features.print_sql import scalar
 from onefold.features.project import Project
@@ -29,7 +29,9 @@ def definitions(draw: st.DrawFn) -> tuple[FeatureView, OnDemandView]:
     lengths = draw(st.lists(st.sampled_from([*LENGTHS]), min_size=1, max_size=2))
     sql, features = draw(parity.view_sql("a", lengths))
     name = draw(st.sampled_from([*parity.ENTITIES]))
-    view = FeatureView(name="v", source=SOURCE, entity=Entity(name=name, keys=parity.ENTITIES[name]), sql=sql)
+    keys = parity.ENTITIES[name]
+    entity = Entity(name=name, keys=keys) if keys else NO_ENTITY
+    view = FeatureView(name="v", source=SOURCE, entity=entity, sql=sql)
     return view, OnDemandView(name="made", views=[view], request=REQUEST, sql=draw(parity.on_demand_sql(features)))
 
 
