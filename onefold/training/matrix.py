@@ -59,4 +59,4 @@ def _doubles(table: pa.Table, item: ModelInput) -> np.ndarray:
     fits = _FITS.get(parse_type(item.type), pa.types.is_decimal128)
     if not (fits(column.type) or pa.types.is_null(column.type)):
         raise ModelError(f"feature {item.name!r} is {item.type}, found a column of Arrow type {column.type}")
-    return np.asarray(doubles(column).to_numpy())
+    return np.asarray(doubles(column).to_numpy(zero_copy_only=False))
