@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from onefold.features.layout import Layout
 from onefold.features.plans import Group
 from onefold.features.spark_lanes import Lanes, Running, prepared
-from onefold.features.spark_scalar import quote, scalar
+from onefold.features.spark_scalar import quote, scalar, type_name
 from onefold.features.types import TIMESTAMP_MIN
 
+LAST_SEQUENCE = 2**31 - 1
+"""A row that is an event of its own stands behind all others at its time."""
 
-def prepared_events(layout: Layout, events: str) -> str:
-    """The prepared events of a layout: keys `_k*`, `ts` (microseconds), `_sequence`, `_offset`, `_id`, columns `c*`."""
+
+def prepared_events(layout: Layout, events: str, *, carry: Sequence[str] = ()) -> str:
+    """The prepared events of a layout: keys `_k*`, `ts` (microseconds), `_sequence`, `_offset`, `_id`, columns `c*`.
+
+    carry: further columns of `events` to keep.
+    """
     source = layout.source
     columns = {f.name: quote(f.name) for f in source.fields}
     items = [f"{columns[f.name]} AS _k{i}" for i, f in enumerate(layout.key_fields)]
@@ -23,6 +29,7 @@ def prepared_events(layout: Layout, events: str) -> str:
     if source.event_id:
         items.append(f"{columns[source.event_id]} AS _id")
     items += [f"{scalar(c, columns)} AS c{i}" for i, c in enumerate(layout.columns)]
+    items += carry
     conditions = [f"{columns[f.name]} IS NOT NULL" for f in layout.key_fields]
     if layout.keep is not None:
         conditions.append(scalar(layout.keep, columns))
@@ -37,17 +44,21 @@ class GroupSql:
     the next one too. So the keys with a bucket are what a shuffle sends to one place, and no key has to go whole.
     """
 
-    def __init__(self, group: Group, events: str, *, size: int | None) -> None:
+    def __init__(self, group: Group, events: str, *, size: int | None, rows: str | None = None) -> None:
+        """rows: rows that may be events of their own."""
         self.group, self.layout, self.size = group, group.layout, size
         self.lanes = Lanes()
         self.slots = [self.lanes.finish(s) for s in group.slots]
         self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields))]
         self.place = [*self.keys, "_bucket"]
-        self._events = events
+        self.with_rows = group.request_row and rows is not None
+        self._events = f"({_with_rows(group, events, str(rows))})" if self.with_rows else events
 
     def events(self) -> str:
         """Events by keys and bucket, with `ev` (1) and the columns that lanes read."""
-        events = f"SELECT *, 1 AS ev, timestamp_micros(ts) AS ct FROM ({prepared_events(self.layout, self._events)})"
+        only = ["_only"] if self.with_rows else []
+        prepared = prepared_events(self.layout, self._events, carry=only)
+        events = f"SELECT *, 1 AS ev, timestamp_micros(ts) AS ct FROM ({prepared})"
         columns = [*self.keys, *self.carried()]
         made = [f"{sql} AS {name}" for name, sql in self.lanes.columns.items()]
         first = self.lanes.events.render_slim(events, [*columns, *made], columns=columns)
@@ -70,7 +81,7 @@ class GroupSql:
 
     def carried(self) -> list[str]:
         """The columns of prepared events that are read once they are in their place, but for those made for lanes."""
-        has_id = ["_id"] if self.layout.has_ids else []
+        has_id = [*(["_id"] if self.layout.has_ids else []), *(["_only"] if self.with_rows else [])]
         conditions = {i for s in self.group.slots for i in (s.where, s.filter, *s.args) if i is not None}
         return ["ts", "_sequence", "_offset", *has_id, "ev", *map(prepared, sorted(conditions))]
 
@@ -105,6 +116,19 @@ class GroupSql:
         outputs = [f"{scalar(f.expr, values)} AS {quote(f.ref)}" for f in self.group.features]
         columns = ["_t", "_s", *extra, *(f"a{i}" for i in range(len(self.lanes.all)))]
         return self.lanes.program.render_slim(lanes, ["_s.*", *extra, *outputs], columns=columns)
+
+
+def _with_rows(group: Group, events: str, rows: str) -> str:
+    """The events and, as one more of its own, each row: `_only` says whose it is."""
+    layout, source = group.layout, group.layout.source
+    given = {f.name: f"_s.{quote(f.name)}" for f in group.row_fields} | {source.event_time: "timestamp_micros(_t)"}
+    given |= {f.name: f"_k{i}" for i, f in enumerate(layout.key_fields)}
+    own = [given.get(f.name, f"CAST(NULL AS {type_name(f.type)})") for f in source.fields]
+    names = ", ".join(quote(f.name) for f in source.fields)
+    return (
+        f"SELECT {names}, _sequence, _offset, CAST(NULL AS BIGINT) AS _only FROM {events} UNION ALL "
+        f"SELECT {', '.join(own)}, {LAST_SEQUENCE}, 0L, _row FROM {rows}"
+    )
 
 
 def first(where: int | None) -> str:

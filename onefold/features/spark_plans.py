@@ -13,11 +13,13 @@ carried along; plans give the fields of `_s` and the features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.spark_group import GroupSql, copy_ranks
 from onefold.features.spark_lanes import Kind, Lane, Running
 from onefold.features.spark_scalar import quote, scalar
+from onefold.features.types import TIMESTAMP_MIN
 from onefold.features.windows import LONGEST
 
 BUCKETS = 4
@@ -32,8 +34,11 @@ def bucket_size(group: Group) -> int | None:
     return None if reach is None or reach * BUCKETS > LONGEST else max(BUCKETS * reach, SHORTEST)
 
 
-def framed_plan(group: Group, *, events: str, rows: str, size: int | None) -> str:
-    """Features as of t for each row, by one shuffle and one sort of events and rows together."""
+def framed_plan(group: Group, *, events: str, rows: str, size: int | None, dense: bool = False) -> str:
+    """Features as of t for each row, by one shuffle and one sort of events and rows together.
+
+    dense: windows hold many events of a key; min and max then take a second sort, and no longer for longer windows.
+    """
     sql = GroupSql(group, events, size=size)
     place, columns = ", ".join(sql.place), sql.columns()
     of_events = f"SELECT {place}, {', '.join(columns)}, NULL AS _row, NULL AS _t, NULL AS _s FROM ({sql.events()})"
@@ -43,9 +48,10 @@ def framed_plan(group: Group, *, events: str, rows: str, size: int | None) -> st
     )
     both = f"SELECT * FROM ({of_events} UNION ALL {of_rows}) DISTRIBUTE BY {place}"
     ranked = _placed(sql, f"SELECT *{copy_ranks(sql.firsts(), place)} FROM ({both})")
-    frames = _Frames(sql)
+    frames = _Frames(sql, dense=dense)
     lanes = [f"{frames.lane(lane)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
-    found = f"SELECT _row, _t, _s, {', '.join(frames.items())} FROM ({ranked}) WINDOW {frames.windows()}"
+    backward = f"SELECT *, -ts AS back FROM ({ranked})" if dense else ranked
+    found = f"SELECT _row, _t, _s, {', '.join(frames.items())} FROM ({backward}) WINDOW {frames.windows()}"
     return sql.finish(f"SELECT _t, _s, {', '.join(lanes)} FROM ({found}) WHERE _row IS NOT NULL")
 
 
@@ -75,11 +81,15 @@ def rank_orders(sql: GroupSql) -> dict[tuple[int, str], str]:
     return {pair: f"k{i}" for i, pair in enumerate(pairs)}
 
 
+_SEARCHED = ("min", "max", "first_value", "min_by", "max_by")
+_EXTREMES = {"min({})": ("least", True), "max({})": ("greatest", False)}
+
+
 class _Frames:
     """The frames of a group's lanes, and the lanes over them: each end of a window and each window once."""
 
-    def __init__(self, sql: GroupSql) -> None:
-        self._sql, self._orders = sql, rank_orders(sql)
+    def __init__(self, sql: GroupSql, *, dense: bool) -> None:
+        self._sql, self._orders, self._dense = sql, rank_orders(sql), dense
         self._names: dict[str, str] = {}
         self._items: dict[str, str] = {}
 
@@ -91,6 +101,8 @@ class _Frames:
             upper, count = window.rows
             lower = None if count is None else upper + count - 1
             order = self._orders[window.upper, self._sql.passes(running.slot_where)]
+        if self._dense and lower is not None and order == "ts" and running.aggregate in _EXTREMES:
+            return self._extreme(running, lower, upper)
         if running.kind == Kind.WITHIN or (running.kind == Kind.NEWEST and window.rows is not None):
             return self._over(running, order, lower, upper)
         end = self._over(running, order, None, upper)
@@ -100,10 +112,32 @@ class _Frames:
             return f"coalesce({end}, 0L)"
         return f"(coalesce({end}, 0L) - coalesce({self._over(running, order, None, lower + 1)}, 0L))"
 
+    def _extreme(self, running: Running, lower: int, upper: int) -> str:
+        """min or max over blocks as long as the window: it is the end of one block and the beginning of the next.
+
+        The newest block so far comes first in one order, forward in time, and the oldest in the other, backward.
+        """
+        block = f"({{}} - ({TIMESTAMP_MIN - LONGEST}L)) DIV {lower - upper + 1}L"
+        pick, least = _EXTREMES[running.aggregate]
+        older, newer = ("-", "") if least else ("", "-")
+        begins = self._block(running, f"{older}({block.format('ts')})")
+        ends = self._block(running, f"{newer}({block.format('ts')})")
+        head = self._in(begins, f"ORDER BY ts {_frame(None, upper)}")
+        tail = self._in(ends, f"ORDER BY back RANGE BETWEEN UNBOUNDED PRECEDING AND {lower}L FOLLOWING")
+        at_head = f"{head}.b = {older}({block.format(f'(_t - {upper}L)')})"
+        at_tail = f"{tail}.b = {newer}({block.format(f'(_t - {lower}L)')})"
+        return f"{pick}(CASE WHEN {at_head} THEN {head}.x END, CASE WHEN {at_tail} THEN {tail}.x END)"
+
+    def _block(self, running: Running, block: str) -> str:
+        pair = f"CASE WHEN {running.column} IS NOT NULL THEN struct({block} AS b, {running.column} AS x) END"
+        return self._sql.aggregate(replace(running, column=pair))
+
     def _over(self, running: Running, order: str, lower: int | None, upper: int) -> str:
-        frame = f"ORDER BY {order} {_frame(lower, upper)}"
+        return self._in(self._sql.aggregate(running), f"ORDER BY {order} {_frame(lower, upper)}")
+
+    def _in(self, aggregate: str, frame: str) -> str:
         name = self._names.setdefault(frame, f"w{len(self._names)}")
-        return self._items.setdefault(f"{self._sql.aggregate(running)} OVER {name}", f"r{len(self._items)}")
+        return self._items.setdefault(f"{aggregate} OVER {name}", f"r{len(self._items)}")
 
     def items(self) -> list[str]:
         return [f"{sql} AS {name}" for sql, name in self._items.items()]
@@ -118,6 +152,21 @@ def _frame(lower: int | None, upper: int) -> str:
     return f"RANGE BETWEEN {start} AND {'CURRENT ROW' if upper == 0 else f'{upper}L PRECEDING'}"
 
 
+def density_sql(group: Group, events: str) -> str | None:
+    """About the hundredth part of how many events of a key a window of min, max or the like holds, at most.
+
+    None where the group has no such window.
+    """
+    reaches = [s.window.lower for s in group.slots if s.fn in _SEARCHED and s.window.lower is not None]
+    if not reaches:
+        return None
+    source = group.layout.source
+    keys = ", ".join([quote(f.name) for f in group.layout.key_fields])
+    time = f"unix_micros({quote(source.event_time)}) DIV {max(reaches) + 1}L"
+    counted = f"SELECT count(*) AS n FROM {events} TABLESAMPLE (1 PERCENT) GROUP BY {keys}{', ' if keys else ''}{time}"
+    return f"SELECT max(n) FROM ({counted})"
+
+
 def joined_plan(group: Group, *, events: str, rows: str, size: int | None, known: tuple[str, str] | None = None) -> str:
     """Features for each row from the events that it is joined with.
 
@@ -125,12 +174,15 @@ def joined_plan(group: Group, *, events: str, rows: str, size: int | None, known
     sequence (by number); and of the column that is to say how many other events there were as of t, within reach. They
     do not count.
     """
-    sql = GroupSql(group, events, size=size)
+    sql = GroupSql(group, events, size=size, rows=rows)
     columns, reach = sql.columns(), group.reach
     on = [f"r.{k} = e.{k}" for k in sql.place] + ["e.ts <= r._t"]
     if reach is not None:
         on.append(f"e.ts >= r._t - {reach}L")
-    knew = f"coalesce(e._offset <= try_element_at(r._s.{known[0]}, e._sequence + 1), FALSE)" if known else "TRUE"
+    if sql.with_rows:
+        on.append("(e._only IS NULL OR e._only = r._row)")
+    own = "e._only IS NOT NULL OR " if sql.with_rows else ""
+    knew = f"({own}coalesce(e._offset <= try_element_at(r._s.{known[0]}, e._sequence + 1), FALSE))" if known else "TRUE"
     placed = f"SELECT *, {sql.row_bucket()} AS _bucket FROM {rows}"
     mine = ", ".join(f"r.{c} AS {c}" for c in [*sql.place, "_row", "_t", "_s"])
     pairs = (

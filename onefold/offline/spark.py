@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from onefold.features.definitions import EventSource
 from onefold.features.plans import Group, ServicePlan
-from onefold.features.spark_plans import bucket_size, framed_plan, joined_plan, output_sql, rows_sql
+from onefold.features.spark_plans import bucket_size, density_sql, framed_plan, joined_plan, output_sql, rows_sql
 from onefold.features.spark_scalar import quote, type_name
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline.arrow import arrow_type
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 Spine: TypeAlias = pa.Table
 _NAMES = count()
+DENSE = 1_000
+"""Events in a window of one key from which on blocks are quicker than the window itself."""
+SMALL = 1 << 24
+"""Bytes of events."""
 
 
 def point_in_time(
@@ -43,17 +47,19 @@ def point_in_time(
     few: bool = False,
     settings: SparkSettings | None = None,
     bucket: int | None = None,
+    dense: bool | None = None,
     tasks: Tasks | None = None,
 ) -> pa.Table:
     """The service's features for each row of the spine, in the spine's order; see `engine.point_in_time`.
 
     few: rows are joined with their events. bucket: microseconds of a bucket of time, at least the longest window.
+    dense: whether windows hold many events of a key; where it is not said, a sample tells. None changes a value.
     tasks: called now and then with the tasks that are done and those there are.
     """
     spark = session(settings)
     rows = conform_spine(plan, spine)
     with scratch(settings) as folder:
-        job = Job(spark, folder, bucket=bucket)
+        job = Job(spark, folder, bucket=bucket, dense=dense)
         found = job.features(plan, events, job.spine(plan, rows, known), joined=few, known=known is not None)
         with watched(spark, tasks):
             found.write.parquet(str(folder / "found"))
@@ -73,10 +79,15 @@ def scratch(settings: SparkSettings | None = None) -> Iterator[Path]:
 
 
 class Job:
-    """DataFrames of features in one session; tables in memory become Parquet files in `folder`."""
+    """DataFrames of features in one session; tables in memory become Parquet files in `folder`.
 
-    def __init__(self, spark: SparkSession, folder: Path, *, bucket: int | None = None) -> None:
-        self._spark, self._folder, self._bucket = spark, folder, bucket
+    dense: whether windows hold many events of a key; where it is not said, a sample of large sources tells.
+    """
+
+    def __init__(
+        self, spark: SparkSession, folder: Path, *, bucket: int | None = None, dense: bool | None = None
+    ) -> None:
+        self._spark, self._folder, self._bucket, self._dense = spark, folder, bucket, dense
 
     def spine(self, plan: ServicePlan, rows: pa.Table, known: Known | None = None) -> DataFrame:
         """The rows of a conformed spine with `_row`, and per group what they knew."""
@@ -104,14 +115,22 @@ class Job:
         for i, group in enumerate(plan.groups):
             rows = view(self._spark.sql(rows_sql(group, found)))
             size = self._size(group)
-            if joined or known:
+            if joined or known or group.request_row:
                 knew = (f"_highest{i}", f"_late{i}") if known else None
                 query = joined_plan(group, events=views[group.source], rows=rows, size=size, known=knew)
             else:
-                query = framed_plan(group, events=views[group.source], rows=rows, size=size)
+                dense = self._is_dense(group, views[group.source], events[group.source])
+                query = framed_plan(group, events=views[group.source], rows=rows, size=size, dense=dense)
             found = view(self._spark.sql(query))
         late = [f"_late{i}" for i in range(len(plan.groups))] if known else None
         return self._spark.sql(output_sql(plan, found, late=late))
+
+    def _is_dense(self, group: Group, view: str, events: Events) -> bool:
+        query = density_sql(group, view)
+        if query is None or self._dense is not None or _is_small(events):
+            return query is not None and bool(self._dense)
+        found = self._spark.sql(query).first()
+        return found is not None and (found[0] or 0) * 100 > DENSE
 
     def _size(self, group: Group) -> int | None:
         size = bucket_size(group)
@@ -121,6 +140,13 @@ class Job:
         file = str(self._folder / f"{name}-{next(_NAMES)}.parquet")
         pq.write_table(table, file)
         return file
+
+
+def _is_small(events: Events) -> bool:
+    """Whether a look at the events costs more than it can save; files that are not on this machine are not small."""
+    if isinstance(events, pa.Table):
+        return bool(events.nbytes < SMALL)
+    return all(Path(f).is_file() for f in events) and sum(Path(f).stat().st_size for f in events) < SMALL
 
 
 def view(frame: DataFrame) -> str:

@@ -20,6 +20,7 @@ from onefold.features.definitions import Entity, EventSource, FeatureService, Fe
 from onefold.features.errors import ConfigError
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
+from onefold.features.spark_plans import density_sql
 from onefold.features.state import StateCodec
 from onefold.offline import engine, spark_session
 from onefold.offline import spark as spark_engine
@@ -38,6 +39,7 @@ SOURCE = EventSource(
 BY_K = FeatureView(
     name="by_k", source=SOURCE, entity=Entity(name="k", keys={"k": "VARCHAR"}),
     sql="""SELECT count(*) OVER d AS c, sum(x) OVER d AS s, stddev(x) OVER h AS dev, min(x) OVER d AS low,
+      max(v) OVER h AS high, first_value(v) OVER d AS oldest, max_by(v, x) OVER h AS v_at_high,
       last_value(v) OVER d AS v, sum(x) FILTER (WHERE v = 'a') OVER h AS a FROM e WHERE x IS NOT NULL
       WINDOW h AS (RANGE BETWEEN INTERVAL 6 HOURS PRECEDING AND CURRENT ROW),
         d AS (RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW)""",
@@ -141,10 +143,18 @@ def test_a_key_with_half_of_all_events_is_spread_over_tasks(job: spark_engine.Jo
     assert max(map(tasks.count, tasks)) < len(tasks) / 2
 
 
-def test_shorter_buckets_change_nothing(spark: Any) -> None:
+def test_shorter_buckets_and_blocks_for_dense_windows_change_nothing(spark: Any) -> None:
     plan, table, rows = plan_of(BY_K), events(400), spine(60)
     expected = engine.point_in_time(plan, {"e": table}, rows)
     same(spark_engine.point_in_time(plan, {"e": table}, rows, bucket=DAY, settings=SPARK), expected)
+    same(spark_engine.point_in_time(plan, {"e": table}, rows, dense=True, settings=SPARK), expected)
+
+
+def test_a_sample_tells_whether_windows_are_dense(job: spark_engine.Job, spark: Any) -> None:
+    (group,) = plan_of(BY_K).groups
+    name = spark_engine.view(job.events(SOURCE, events(20_000, days=1)))
+    ((found,),) = spark.sql(density_sql(group, name)).collect()
+    assert 40 < found < 200
 
 
 @pytest.mark.parametrize("floor", [None, 20 * DAY])

@@ -79,11 +79,13 @@ def by_duckdb(case: Case, plan: str) -> list[Row]:
 
 
 def by_spark(case: Case, plan: str) -> list[Row]:
-    """plan: "framed" or "joined"."""
+    """plan: "framed", "dense" or "joined"."""
     from onefold.offline import spark
 
     tables = {name: e.table() for name, e in case.events.items()}
-    found = spark.point_in_time(case.plan, tables, case.spine(), few=plan == "joined", settings=SPARK)
+    found = spark.point_in_time(
+        case.plan, tables, case.spine(), few=plan == "joined", dense=plan == "dense", settings=SPARK
+    )
     columns = [to_internal(found.column(f.name)) for f in case.plan.features]
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
 
@@ -156,6 +158,7 @@ ENGINES: Mapping[str, Engine] = {
     "duckdb-joined": Engine(lambda case: by_duckdb(case, "joined")),
     "state": Engine(by_state, usual=60),
     "spark": Engine(lambda case: by_spark(case, "framed"), share=4, usual=4),
+    "spark-dense": Engine(lambda case: by_spark(case, "dense"), share=8, usual=2),
     "spark-joined": Engine(lambda case: by_spark(case, "joined"), share=12, usual=2),
 }
 
