@@ -114,7 +114,10 @@ def _states(case: Case, group: Group) -> dict[Row, bytes]:
     layout, codec = group.layout, StateCodec(group.layout)
     prepare, events = layout.preparer(), case.events[group.source]
     key_at = [[f.name for f in events.fields].index(k) for k in layout.entity.key_names]
-    floor = None if layout.retention is None or not case.times else min(case.times) - layout.retention
+    first: dict[Row, int] = {}
+    for row, t in zip(case.rows, case.times, strict=True):
+        asked = tuple(row[k] for k in layout.entity.key_names)
+        first[asked] = min(t, first.get(asked, t))
     states: dict[Row, bytes] = {}
     written: dict[Row, list[bytes]] = {}
     for i, ((sequence, offset), values) in enumerate(events.rows):
@@ -128,6 +131,7 @@ def _states(case: Case, group: Group) -> dict[Row, bytes]:
         step = case.steps[i % len(case.steps)] if case.steps else ""
         if step in ("c", "f"):
             generation = struct.pack("<Q", i + 1)
+            floor = None if layout.retention is None or key not in first else first[key] - layout.retention
             states[key] = codec.compact(states[key], floor=floor if step == "f" else None, generation=generation)
         elif step == "r":
             states[key] += b"".join(written[key][-3:])

@@ -113,6 +113,16 @@ def expressions(kind: DataType, leaf: Leaf, depth: int) -> st.SearchStrategy[str
     return ends | filled | filled | filled
 
 
+def probes() -> st.SearchStrategy[str]:
+    """SQL of one function over columns and constants: each form as likely as any other."""
+    forms = [form for kind in COLUMNS for form in templates(kind)]
+    return st.sampled_from(forms).flatmap(lambda form: _filled(form, _plain, 0))
+
+
+def _plain(kind: DataType) -> st.SearchStrategy[str]:
+    return column(kind) | column(kind) | column(kind) | st.sampled_from(LITERALS[kind])
+
+
 def inexact(leaf: Leaf) -> st.SearchStrategy[str]:
     """SQL of a function that is exact to 1 ulp only: it stands on top of a feature."""
     return st.sampled_from(templates(DOUBLE, inexact=True)).flatmap(lambda form: _filled(form, leaf, 0))

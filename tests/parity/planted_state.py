@@ -79,7 +79,13 @@ swap(
         else _READ(payload, code, n, start)
     ),
 )
-swap("state", "every column is coarse", fold._View, "is_coarse", lambda self, i: True)
+swap(
+    "state",
+    "every finite column is coarse",
+    fold._View,
+    "is_coarse",
+    lambda self, i: all(x is None or abs(x) < math.inf for x in self.column(i)),
+)
 swap(
     "state",
     "sums are cut down, not toward zero",
@@ -113,4 +119,4 @@ entry(
     "state", "the first value is the last", KNOWN, "first_value", _but("first_value", fold=aggregates._end(last=True))
 )
 entry("state", "bool_or is bool_and", KNOWN, "bool_or", _but("bool_or", fold=aggregates._quantifier(all)))
-swap("state", "shares are of nine tenths", aggregates, "MILLION", 900_000, folds("quantile_disc"))
+swap("state", "shares are of more than a million", aggregates, "MILLION", 1_900_000, folds("quantile_disc"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
 from onefold.features import functions, ir
 from onefold.features.aggregates import AGGREGATES
+from onefold.features.types import DataType
 from tests.parity.engines import Case
 
 Patch = AbstractContextManager[Any]
@@ -29,13 +30,21 @@ MUTANTS: dict[str, Mutant] = {}
 """Name, which says what is wrong, to the fault."""
 
 
+def _nodes(case: Case) -> Iterator[ir.Expr]:
+    for group in case.plan.groups:
+        for expr in (*group.layout.columns, *(f.expr for f in group.features), *case.plan.outputs):
+            yield from ir.walk(expr)
+
+
 def calls(op: str) -> Relevant:
     """Cases in which a function of the catalogue takes part."""
+    return lambda case: any(isinstance(node, ir.Call) and node.op == op for node in _nodes(case))
+
+
+def casts(have: DataType, want: DataType) -> Relevant:
+    """Cases in which a conversion takes part."""
     return lambda case: any(
-        isinstance(node, ir.Call) and node.op == op
-        for group in case.plan.groups
-        for expr in (*group.layout.columns, *(f.expr for f in group.features), *case.plan.outputs)
-        for node in ir.walk(expr)
+        isinstance(node, ir.Cast) and (node.arg.type, node.type) == (have, want) for node in _nodes(case)
     )
 
 
@@ -55,8 +64,14 @@ def swap(engine: str, name: str, where: Any, attribute: str, wrong: Any, relevan
 def entry(
     engine: str, name: str, table: dict[Any, Any], key: Any, wrong: Any, relevant: Relevant | None = None
 ) -> None:
-    """Another entry of a table; where its keys are aggregates, only cases with that one are asked."""
-    asked = relevant or (folds(key) if isinstance(key, str) and key in AGGREGATES else any_case)
+    """Another entry of a table; where its key is an aggregate, a function or a cast, only cases with it are asked."""
+    if isinstance(key, tuple):
+        relevant = casts(*key)
+    elif key in AGGREGATES:
+        relevant = folds(key)
+    elif key in functions.FUNCTIONS:
+        relevant = calls(key)
+    asked = relevant or any_case
     MUTANTS[name] = Mutant(engine, lambda: mock.patch.dict(table, {key: wrong}), asked)
 
 

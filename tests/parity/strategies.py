@@ -19,7 +19,7 @@ from onefold.features.project import Project
 from onefold.features.types import BIGINT, BOOLEAN, DOUBLE, TIMESTAMP, DataType, parse_type
 from tests.parity.aggregates import AGGREGATES, LENGTHS, aggregates, windows
 from tests.parity.engines import Case, Events
-from tests.parity.expressions import Leaf, conditions, expressions, inexact
+from tests.parity.expressions import Leaf, conditions, expressions, inexact, probes
 from tests.parity.values import LITERALS
 from tests.parity.worlds import REQUEST, SCHEMA, World, worlds
 
@@ -72,6 +72,8 @@ def view_sql(draw: st.DrawFn, tag: str, lengths: Sequence[str]) -> tuple[str, Kn
         items.append(f"{top} AS {tag}{i}")
         if form != 2 and kind in LITERALS:
             features.append((f"{tag}{i}", kind))
+    for i in range(draw(st.integers(0, 4))):
+        items.append(f"last_value({draw(probes())}) OVER {draw(st.sampled_from(named))} AS {tag}p{i}")
     rows = "events"
     if draw(st.integers(0, 5)) == 0:
         rows = f"(SELECT * FROM events WHERE {draw(conditions(1))}) AS q"
