@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow parity mutants lint format bench bench-all lock gpu clean
+.PHONY: help setup demo test test-slow parity parity-flights mutants lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -50,7 +50,10 @@ parity: $(SPARK) ## random cases over all engines, judged by the oracle: make pa
 	@$(BIN)/python -m tests.parity --minutes $(or $(MINUTES),1) --workers $(or $(WORKERS),1) \
 	  $(if $(ENGINES),--engines $(ENGINES)) $(if $(SEED),--seed $(SEED))
 
-mutants: $(SPARK) ## plant faults in the engines, and see that the parity tests find each (half an hour)
+parity-flights: $(READY) ## all engines on all of the flights, row by row, and what must change nothing
+	@$(BIN)/python -m pytest -m slow tests/parity/test_flights.py $(PYTEST_ARGS)
+
+mutants: $(SPARK) ## plant faults in the engines, and see that the parity tests find each
 	$(BIN)/python -m tests.parity.mutants
 
 bench: $(READY) ## one benchmark: make bench NAME=lookup

@@ -79,13 +79,13 @@ def overloads(function: Function) -> tuple[Overload, ...]:
     return tuple(found)
 
 
-_NOT_WRITTEN_OUT = "({} || '')"
+_NOT_WRITTEN_OUT = {S: "({} || '')", I: "({} + 0)"}
 
 
 def casts(kind: DataType) -> list[Form]:
-    """Every conversion to the type. A text that is written out is read with the definition, and so has to fit."""
+    """Every conversion to the type. What is written out is read with the definition, and so has to fit."""
     return [
-        (f"TRY_CAST({_NOT_WRITTEN_OUT if have == S else '{}'} AS {kind})", (have,))
+        (f"TRY_CAST({_NOT_WRITTEN_OUT.get(have, '{}')} AS {kind})", (have,))
         for have in COLUMNS
         if have != kind and casts_to(have, kind)
     ]
