@@ -43,6 +43,7 @@ FORMS: dict[DataType, list[Form]] = {
     S: [("concat({}, {})", (S, S))],
     T: [("({} + INTERVAL ({}) DAYS)", (T, I)), ("({} - INTERVAL 90 MINUTES)", (T,))],
     D: [],
+    NUMBERS: [("[{}, {}]", (I, I))], WORDS: [("[{}]", (S,))], FLOATS: [("[{}, {}, {}]", (F, F, F))],
 }  # fmt: skip
 for _kind in COLUMNS:
     FORMS.setdefault(_kind, [])
