@@ -9,6 +9,7 @@ import math
 from functools import partial
 
 import pyarrow as pa
+from _at_scale import COLD, FEW_KEYS, HOT, MANY_KEYS, at_scale
 from _flights import data_of, events_of
 from _harness import Options, Report, Samples, Spread, clocked, interleave, main, tell
 from _plans import EXTREMES, PLANS, TOTALS, Case, Compared, compare, group_spine, synthetic
@@ -28,6 +29,8 @@ NAMES = {"onefold": "Onefold", "hand": "window SQL by hand, float sums", "asof":
 
 
 def measure(report: Report, options: Options) -> None:
+    for compared in (COLD, HOT, MANY_KEYS, FEW_KEYS):
+        at_scale(report, options, compared)
     data = data_of(options)
     events = events_of(data)
     for size in (500,) if options.quick else SIZES:

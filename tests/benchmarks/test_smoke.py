@@ -14,7 +14,16 @@ from onefold.examples.flights.data import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = {
-    "training_set": ["flights.500.ratio_to_asof", "flights.500.ratio_to_by_hand", "flights.engine_to_best_plans"],
+    "growth": ["many_keys.tenfold_time_ratio", "few_keys.20000.seconds"],
+    "training_set": [
+        "asof_cold_time_ratio",
+        "asof_hot_time_ratio",
+        "windows_50k_keys_time_ratio",
+        "windows_500_keys_time_ratio",
+        "flights.500.ratio_to_asof",
+        "flights.500.ratio_to_by_hand",
+        "flights.engine_to_best_plans",
+    ],
     "replay": ["state.ratio_to_bare", "whole.ratio_to_bare", "share.compaction"],
     "lookup": ["1x38.ratio_to_bare", "100x38.ratio_to_bare", "1x38.fold_share", "state.bytes_per_event"],
     "score": ["http.1x38.ratio_to_echo", "in_process.answer_ratio_to_onnxruntime", "start.seconds", "after.memory"],
