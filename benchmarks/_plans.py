@@ -15,11 +15,13 @@ import pyarrow as pa
 from _harness import Samples, interleave
 
 from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView
+from onefold.features.duckdb_choice import JOINED, choose
 from onefold.features.duckdb_group import prepared_events
-from onefold.features.duckdb_plans import joined_plan, prefix_plan, sorted_plan
+from onefold.features.duckdb_plans import joined_plan, needs_of, prefix_plan, sorted_plan
 from onefold.features.plans import Group
 from onefold.features.project import Project
 from onefold.offline.engine import connect, events_relation
+from onefold.offline.shape import look
 
 PLANS: Mapping[str, Callable[..., str]] = {"prefix": prefix_plan, "sorted": sorted_plan, "joined": joined_plan}
 MEMORY = "6GB"
@@ -85,13 +87,14 @@ def group_spine(group: Group, spine: pa.Table) -> pa.Table:
 class Compared:
     """Seconds of each plan that ended in time, `limit` for one that did not; whether all results were equal.
 
-    pairs: those of a row and an event that `joined` makes, for each event and row together.
+    pairs: those of a row and an event that `joined` makes, for each event and row together; chosen: the engine's plan.
     """
 
     samples: Samples
     limit: float
     equal: bool
     pairs: float
+    chosen: str
 
     def in_time(self, plan: str) -> bool:
         return self.samples.of(plan).median < self.limit
@@ -117,7 +120,13 @@ def compare(group: Group, events: pa.Table, spine: pa.Table, *, rounds: int, lim
         samples = interleave({name: partial(arm.run) for name, arm in arms.items()}, rounds=rounds, warmup=0)
         done = [f"result_{name}" for name, arm in arms.items() if not arm.stopped]
         equal = all(_same(db, done[0], other) for other in done[1:])
-        return Compared(samples, limit, equal, _pairs(db, group) / (events.num_rows + spine.num_rows))
+        pairs = _pairs(db, group) / (events.num_rows + spine.num_rows)
+        return Compared(samples, limit, equal, pairs, _chosen(db, group, spine.num_rows))
+
+
+def _chosen(db: duckdb.DuckDBPyConnection, group: Group, rows: int) -> str:
+    seen = look(db, group, events="source_events", spine="group_spine", rows=rows)
+    return JOINED if choose(seen.shape, needs_of(group)) == JOINED else "prefix"
 
 
 def _pairs(db: duckdb.DuckDBPyConnection, group: Group) -> int:

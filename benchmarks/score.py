@@ -36,9 +36,9 @@ def measure(report: Report, options: Options) -> None:
     train_model(space, data, rounds=options.pick(300, 20))
     live_until(space, data)
     bodies = _bodies(space, requests_after(data, options.pick(3_000, 200)))
-    _starts(report, space, rounds=options.pick(7, 2))
+    _starts(report, space, rounds=options.pick(5, 2))
     _over_http(report, space, bodies, options)
-    _in_process(report, space, bodies[1], calls=options.pick(2_000, 50))
+    _in_process(report, space, bodies[1], calls=options.pick(1_000, 50))
 
 
 def _bodies(space: Workspace, rows: Sequence[Mapping[str, Any]]) -> dict[int, list[bytes]]:
@@ -80,7 +80,7 @@ def _over_http(report: Report, space: Workspace, bodies: Mapping[int, list[bytes
     }
     with ExitStack() as stack:
         servers = {name: stack.enter_context(running(command)) for name, command in commands.items()}
-        for rows, calls, blocks in ((1, options.pick(3_000, 50), 9), (100, options.pick(100, 5), 5)):
+        for rows, calls, blocks in ((1, options.pick(1_500, 50), 5), (100, options.pick(60, 5), 3)):
             requests = _requests(servers["onefold"], bodies[rows])
             _latency(report, servers, requests, rows, calls)
             _throughput(report, servers, requests, rows, options.pick(calls, 16), options.pick(blocks, 1))

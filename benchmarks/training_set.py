@@ -96,7 +96,7 @@ def _groups(report: Report, events: Tables, spine: pa.Table, options: Options) -
             group, events[group.source], group_spine(group, spine), rounds=options.pick(3, 1), limit=30
         )
     _plan_table(report, "flights", f"flights, {spine.num_rows:,} rows", found)
-    total = sum(c.samples.of("prefix").median for c in found.values())
+    total = sum(c.samples.of(c.chosen).median for c in found.values())
     best = sum(c.samples.of(c.best()).median for c in found.values())
     report.figure("flights.engine_to_best_plans", total / best)
 
@@ -115,9 +115,9 @@ def _synthetic(report: Report, options: Options) -> None:
 def _plan_table(report: Report, prefix: str, title: str, found: dict[str, Compared]) -> None:
     report.table(
         f"plans, {title}: seconds as median (quartiles)",
-        ("", "pairs by event and row", *PLANS, "quickest", "prefix/quickest"),
+        ("", "pairs by event and row", *PLANS, "quickest", "chosen", "chosen/quickest"),
         [
-            (name, c.pairs, *(c.shown(p) for p in PLANS), c.best(), _to_best(c, "prefix").median)
+            (name, c.pairs, *(c.shown(p) for p in PLANS), c.best(), c.chosen, _to_best(c, c.chosen).median)
             for name, c in found.items()
         ],
     )
@@ -128,8 +128,7 @@ def _plan_table(report: Report, prefix: str, title: str, found: dict[str, Compar
             if compared.in_time(plan):
                 report.figure(f"plans.{prefix}.{key}.{plan}", compared.samples.of(plan).median, "s")
         report.figure(f"plans.{prefix}.{key}.pairs", compared.pairs)
-        report.figure(f"plans.{prefix}.{key}.prefix_to_best", _to_best(compared, "prefix").median)
-        report.figure(f"plans.{prefix}.{key}.joined_to_best", _to_best(compared, "joined").median)
+        report.figure(f"plans.{prefix}.{key}.chosen_to_best", _to_best(compared, compared.chosen).median)
 
 
 def _to_best(compared: Compared, plan: str) -> Spread:
