@@ -24,6 +24,7 @@ BENCHMARKS = {
         "flights.500.ratio_to_by_hand",
         "flights.engine_to_best_plans",
     ],
+    "spark": ["50000_keys.ratio_to_best", "500_keys.ratio_to_best", "500_keys.onefold"],
     "replay": ["state.ratio_to_bare", "whole.ratio_to_bare", "share.compaction"],
     "lookup": ["1x38.ratio_to_bare", "100x38.ratio_to_bare", "1x38.fold_share", "state.bytes_per_event"],
     "score": ["http.1x38.ratio_to_echo", "in_process.answer_ratio_to_onnxruntime", "start.seconds", "after.memory"],
