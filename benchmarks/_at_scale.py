@@ -11,7 +11,7 @@ from statistics import median
 from _engine_arms import VALUES, Ran, Size, make, run
 from _harness import Options, Report, Samples, Spread, tell
 
-LIMIT = 300.0
+LIMIT = 120.0
 """Seconds after which an arm is stopped, and not run again."""
 NAMES = {
     "asof.onefold": "Onefold", "asof.bare": "bare ASOF JOIN", "asof.feast": "Feast, duckdb store",
