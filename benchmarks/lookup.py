@@ -20,6 +20,7 @@ from _project import live_until, with_past
 from onefold.examples.flights.model import SERVICE
 from onefold.features.fold import Reading, StateFold
 from onefold.features.keys import state_prefix
+from onefold.features.layout import PreparedEvent
 from onefold.features.plans import ServicePlan
 from onefold.features.state import StateCodec
 from onefold.online.lmdb_store import LmdbStore
@@ -92,9 +93,9 @@ class _Arms:
             names[:] = asked
             return get(store, asked)
 
-        def hear_fold(its: StateFold, state: bytes | None, t: int) -> Reading:
+        def hear_fold(its: StateFold, state: bytes | None, t: int, also: PreparedEvent | None) -> Reading:
             folds.append((own.setdefault(id(its), self._folds[len(own) % len(self._folds)]), state, t))
-            return fold(its, state, t)
+            return fold(its, state, t, also)
 
         with patch.object(LmdbStore, "get", hear_get), patch.object(StateFold, "__call__", hear_fold):
             self.lookup.read(rows, times)

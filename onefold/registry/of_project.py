@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -64,12 +65,17 @@ def _view(view: TypedView) -> Record:
         "source": definition.source.name,
         "entity": definition.entity.name if definition.entity.keys else None,
         "sql": view.sql,
-        "windows_us": sorted(([w.lower, w.upper, *(w.rows or ())] for w in windows), key=json.dumps),
+        "windows_us": sorted(([w.lower, w.upper, *(w.rows or ())] for w in windows), key=_by_length),
         "freshness": definition.freshness,
         "features": _features(view.features),
         "fingerprint": view.fingerprint,
     }
     return Record("view", view.name, body | _said(definition))
+
+
+def _by_length(window: list[int | None]) -> tuple[float, str]:
+    """Lifetimes and frames of rows last."""
+    return math.inf if window[0] is None else window[0], json.dumps(window)
 
 
 def _on_demand(view: TypedOnDemand) -> Record:

@@ -187,7 +187,7 @@ def test_describe_shows_the_sql_that_duckdb_runs(run: Run, shop: Path) -> None:
         ("features=[customer_spend, basket]", 'features=["customer_spend"]', "service 'will_return': one of its"),
         ("views=[customer_spend]", "views=[orders]", "on-demand view 'basket': one of its views"),
         ("source=orders", 'source="orders"', "view 'customer_spend': source is 'orders'; give the EventSource itself"),
-        ('"amount": "DOUBLE"', '"amount": "DECIMAL(10,2)"', "column 'amount': type 'DECIMAL(10,2)'"),
+        ('"amount": "DOUBLE"', '"amount": "MONEY"', "column 'amount': type 'MONEY'"),
         (" AS spend_7d", "", "has no name; add AS name"),
     ],
 )
