@@ -41,7 +41,7 @@ FORMS: dict[DataType, list[Form]] = {
     I: [("extract(minute FROM {})", (T,)), ("bucket({}, 7)", (F,)), ("bucket({}, {})", (S, I))],
     F: [("({} * {})", (I, F)), ("CASE {} WHEN {} THEN {} END", (I, I, F)), ("({} / {})", (I, I))],
     S: [("concat({}, {})", (S, S))],
-    T: [("({} + INTERVAL ({}) DAYS)", (T, I)), ("({} - INTERVAL 90 MINUTES)", (T,))],
+    T: [("({} + INTERVAL ({} + 0) DAYS)", (T, I)), ("({} - INTERVAL 90 MINUTES)", (T,))],
     D: [],
     NUMBERS: [("[{}, {}]", (I, I))], WORDS: [("[{}]", (S,))], FLOATS: [("[{}, {}, {}]", (F, F, F))],
 }  # fmt: skip
