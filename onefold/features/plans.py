@@ -40,6 +40,11 @@ class GroupFeature:
     expr: ir.Expr
     freshness: int | None
 
+    @property
+    def slots(self) -> list[int]:
+        """The numbers of the slots that it reads; the time t that it may read too is none."""
+        return [int(c.name[1:]) for c in ir.columns(self.expr) if c.name != ir.NOW]
+
 
 @dataclass(frozen=True)
 class Group:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onefold.features import ir
 from onefold.features import keys as names
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StateError, StoreError
@@ -55,7 +54,7 @@ class _GroupReader:
         self.fold = StateFold(layout, group.slots, errors=errors)
         self.finish = group.finisher(errors)
         self.row_event = group.row_event() if group.request_row else None
-        self.feature_slots = [[int(c.name[1:]) for c in ir.columns(f.expr)] for f in group.features]
+        self.feature_slots = [f.slots for f in group.features]
         self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
         self.key_names = [f.name for f in layout.key_fields]
         self.key_types = [f.type for f in layout.key_fields]

@@ -253,9 +253,9 @@ class _Feature:
         needs = set(plan.dependencies[number])
         windows, slots = {}, {}
         for i, group in enumerate(plan.groups):
-            used = [c.name for f in group.features if f.ref in needs for c in ir.columns(f.expr)]
+            used = {slot for f in group.features if f.ref in needs for slot in f.slots}
             if any(f.ref in needs for f in group.features):
-                slots[i] = sorted({int(name[1:]) for name in used})
+                slots[i] = sorted(used)
                 windows[i] = [group.slots[s].window for s in slots[i]]
         return cls(number, plan.outputs[number], frozenset(slots), windows, slots)
 

@@ -58,6 +58,22 @@ def test_a_row_that_is_an_event_itself_has_one_value_before_and_after_it_comes_i
     assert report.ok and report.rows == 4, report.verdict()
 
 
+def test_a_feature_that_reads_the_time_is_served_and_its_lost_event_is_found(shop: Shop, causes: Causes) -> None:
+    shop.define(
+        "SELECT count(*) OVER d1 AS orders_1d,",
+        "SELECT time_since_last() OVER d1 AS idle, count(*) OVER d1 AS orders_1d,",
+    )
+    shop.define('spend[["orders_1d",', 'spend[["idle", "orders_1d",')
+    shop.rebuild()
+    shop.order(0)
+    assert shop.look_up(10)["idle"] == 600_000_000
+    shop.inject(Fault.DROP_EVENT, "customer", nth=1)
+    shop.order(11)
+    assert shop.look_up(12)["idle"] == 720_000_000
+    report = shop.verify()
+    assert causes(report) == {"missing event": {"idle", "orders_1d", "spend_1d"}}
+
+
 def test_nothing_served_is_an_error_that_says_what_to_do(shop: Shop) -> None:
     with pytest.raises(NotFoundError, match="nothing was served; score something, then verify"):
         shop.verify()
