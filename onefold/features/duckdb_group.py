@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from onefold.features import ir
+from onefold.features.copies import LAST_SEQUENCE, first
 from onefold.features.duckdb_lanes import (
     FLAGS,
     ORDERED,
@@ -44,10 +45,6 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None, ca
     if floor is not None:
         conditions.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
     return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
-
-
-LAST_SEQUENCE = 2**31 - 1
-"""A row that is an event of its own stands behind all others at its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,17 +186,3 @@ def _lane_columns(query: str, arg: int, *, squares: bool) -> str:
         ]
     drop = ", ".join(names[n] for n, _ in steps)
     return f"SELECT * EXCLUDE ({drop}), {', '.join(lanes)}, {FLAGS.format(c=column)} AS {column}_f FROM ({query})"
-
-
-def first(where: int | None) -> str:
-    return "first_all" if where is None else f"first_c{where}"
-
-
-def copy_ranks(firsts: Sequence[int | None], partition: str) -> str:
-    """Columns that say whether an event is the first of its copies, among those that pass a WHERE."""
-    ranks = []
-    for where in firsts:
-        passes = "TRUE" if where is None else f"c{where}"
-        rank = f"row_number() OVER (PARTITION BY {partition}, ts, _id, {passes} ORDER BY _sequence, _offset)"
-        ranks.append(f", ({passes} AND {rank} = 1) AS {first(where)}")
-    return "".join(ranks)

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from onefold.features import ir
+from onefold.features.copies import copy_ranks, first
 from onefold.features.duckdb_choice import Needs
-from onefold.features.duckdb_group import UNKNOWN, Facts, GroupSql, copy_ranks, first
+from onefold.features.duckdb_group import UNKNOWN, Facts, GroupSql
 from onefold.features.duckdb_lanes import Lane
 from onefold.features.duckdb_newest import newest_slots, newest_values
 from onefold.features.duckdb_prefix import Points, prefix_lanes

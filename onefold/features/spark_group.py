@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from onefold.features.copies import LAST_SEQUENCE, first
 from onefold.features.layout import Layout
 from onefold.features.plans import Group
 from onefold.features.spark_lanes import Lanes, Running, prepared
 from onefold.features.spark_scalar import quote, scalar, type_name
 from onefold.features.types import TIMESTAMP_MIN
-
-LAST_SEQUENCE = 2**31 - 1
-"""A row that is an event of its own stands behind all others at its time."""
 
 
 def prepared_events(layout: Layout, events: str, *, carry: Sequence[str] = ()) -> str:
@@ -129,17 +127,3 @@ def _with_rows(group: Group, events: str, rows: str) -> str:
         f"SELECT {names}, _sequence, _offset, CAST(NULL AS BIGINT) AS _only FROM {events} UNION ALL "
         f"SELECT {', '.join(own)}, {LAST_SEQUENCE}, 0L, _row FROM {rows}"
     )
-
-
-def first(where: int | None) -> str:
-    return "first_all" if where is None else f"first_c{where}"
-
-
-def copy_ranks(firsts: Sequence[int | None], partition: str) -> str:
-    """Columns that say whether an event is the first of its copies, among those that pass a WHERE."""
-    ranks = []
-    for where in firsts:
-        passes = "TRUE" if where is None else f"c{where}"
-        rank = f"row_number() OVER (PARTITION BY {partition}, ts, _id, {passes} ORDER BY _sequence, _offset)"
-        ranks.append(f", ({passes} AND {rank} = 1) AS {first(where)}")
-    return "".join(ranks)

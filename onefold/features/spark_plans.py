@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from onefold.features.copies import copy_ranks
 from onefold.features.plans import Group, ServicePlan
-from onefold.features.spark_group import GroupSql, copy_ranks
+from onefold.features.spark_group import GroupSql
 from onefold.features.spark_lanes import Kind, Lane, Running
 from onefold.features.spark_scalar import quote, scalar
 from onefold.features.types import TIMESTAMP_MIN

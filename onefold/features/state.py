@@ -68,9 +68,8 @@ def merge_tail(head: Events, tail: Tail) -> Events:
     ordered = tail.in_order().events
     if not ordered.ts:
         return head
-    count, columns = len(head.ts), zip(head.columns, ordered.columns, strict=True)
-    ts, sequences = head.ts + ordered.ts, head.sequences + ordered.sequences
-    events = Events(ts, sequences, head.ids + ordered.ids, [a + b for a, b in columns])
+    events, count = head.then(ordered), len(head.ts)
+    ts, sequences = events.ts, events.sequences
     if count and (ts[count - 1], sequences[count - 1]) > (ts[count], sequences[count]):
         return events.take(sorted(range(len(ts)), key=lambda i: (ts[i], sequences[i], i)))
     return events

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from onefold.features import duckdb_group, duckdb_lanes, duckdb_plans, duckdb_prefix, duckdb_scalar, types
+from onefold.features import copies, duckdb_group, duckdb_lanes, duckdb_plans, duckdb_prefix, duckdb_scalar, types
 from tests.parity.planting import entry, folds, spelling, swap
 
 
@@ -25,7 +25,7 @@ def _wide_joined_lane(sql: Any, lane: Any, orders: Any, *, known: bool) -> str:
 
 def _ranks_of_all(firsts: Any, partition: str) -> str:
     rank = f"row_number() OVER (PARTITION BY {partition}, ts, _id ORDER BY _sequence, _offset)"
-    passes = [("TRUE" if w is None else f"c{w}", duckdb_group.first(w)) for w in firsts]
+    passes = [("TRUE" if w is None else f"c{w}", copies.first(w)) for w in firsts]
     return "".join(f", ({passed} AND {rank} = 1) AS {name}" for passed, name in passes)
 
 
@@ -47,7 +47,7 @@ swap(
     "copies are not looked for",
     duckdb_plans,
     "copy_ranks",
-    lambda firsts, _: "".join(f", {'TRUE' if w is None else f'c{w}'} AS {duckdb_group.first(w)}" for w in firsts),
+    lambda firsts, _: "".join(f", {'TRUE' if w is None else f'c{w}'} AS {copies.first(w)}" for w in firsts),
 )
 entry("duckdb-sorted", "sums are plain", duckdb_lanes._FINISH, "sum", duckdb_lanes._plain("sum({})"))
 entry("duckdb-joined", "averages are plain", duckdb_lanes._FINISH, "avg", duckdb_lanes._plain("avg({})"))
