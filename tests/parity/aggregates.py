@@ -63,16 +63,17 @@ AGGREGATES: dict[DataType, list[Form]] = {
 
 
 @st.composite
-def windows(draw: st.DrawFn, lengths: Sequence[str]) -> str:
-    """A frame with bounds of these lengths, or of rows."""
-    exclude = draw(st.sampled_from(["", "", "", " EXCLUDE GROUP"]))
+def windows(draw: st.DrawFn, lengths: Sequence[str], *, own: bool = False) -> str:
+    """A frame with bounds of these lengths, or of rows. own: one that does not leave out what is at t alone, as a view
+    may have whose rows are events of their own."""
+    exclude = "" if own else draw(st.sampled_from(["", "", "", " EXCLUDE GROUP"]))
     if draw(st.integers(0, 4)) == 0:
         first, last = draw(st.sampled_from([(1, 0), (2, 0), (3, 0), (2, 2), (4, 2), (100, 1), (0, 0), (0, 2)]))
         start = f"{first} PRECEDING" if first else "UNBOUNDED PRECEDING"
         return f"ROWS BETWEEN {start} AND {f'{last} PRECEDING' if last else 'CURRENT ROW'}{exclude}"
     lower = draw(st.sampled_from([*lengths, *lengths, None]))
-    shorter = [None, None, None, *(n for n in lengths if lower is None or LENGTHS[n] <= LENGTHS[lower])]
-    upper = draw(st.sampled_from(shorter))
+    shorter = [n for n in lengths if lower is None or LENGTHS[n] <= LENGTHS[lower]]
+    upper = draw(st.sampled_from([None, None, None, *(n for n in shorter if not own or LENGTHS[n] > 1)]))
     start = "UNBOUNDED" if lower is None else f"INTERVAL {lower}"
     end = "CURRENT ROW" if upper is None else f"INTERVAL {upper} PRECEDING"
     return f"RANGE BETWEEN {start} PRECEDING AND {end}{exclude}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from onefold.features import ir, oracle
+from onefold.features.aggregates import SKETCH
 from onefold.features.layout import Slot
 from onefold.features.plans import Group
 from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
@@ -17,6 +18,7 @@ from tests.parity.values import PALETTES
 
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
 Placed = tuple[tuple[int, int], tuple[Any, ...]]
+DISTINCT = ("approx_count_distinct", "distinct_sketch")
 SPREADS = ("var_pop", "var_samp", "stddev_pop", "stddev_samp")
 
 
@@ -47,6 +49,11 @@ def _of_definition(case: Case) -> Iterator[str]:
     if any(f.view == "made" for f in case.plan.features):
         yield "on-demand view"
     yield from (f"feature {f.type}" for f in case.plan.features)
+    source = case.events["events"].source
+    if source is not None:
+        yield "branches"
+        if any(b.values for b in source.branches):
+            yield "branch that lacks a column"
 
 
 def _of_slot(slot: Slot) -> Iterator[str]:
@@ -106,9 +113,14 @@ def _of_rows(case: Case, names: list[str], events: list[Placed], rows: list[tupl
         keys = group.layout.entity.key_names
         for row, t in rows:
             asked.add(tuple(row[k] for k in keys))
+            own = group.row_event()(row, t) if group.request_row else None
             if None in (row[k] for k in keys):
                 yield "row with a NULL key"
             mine = [e for e in events if all(row[k] == e[1][names.index(k)] is not None for k in keys)]
+            if own is not None:
+                yield "row of its own"
+                if any((v[names.index("at")], v[names.index("id")]) == (t, row["id"]) for _, v in mine):
+                    yield "row of its own that is there"
             yield from _of_row(group, names, mine, t)
         met = {tuple(values[names.index(k)] for k in keys) for _, values in events}
         if asked - met:
@@ -133,8 +145,18 @@ def _of_row(group: Group, names: list[str], mine: list[Placed], t: int) -> Itera
         if times and not any(ts <= t - upper and (lower is None or ts >= t - lower) for ts in times):
             yield "empty window of a key"
         value = oracle._slot(group.layout, slot, names, mine, t)
+        if slot.fn in DISTINCT:
+            yield from _of_distinct(value)
         if slot.fn in ("sum", "avg", *SPREADS):
             yield from _of_number("spread" if slot.fn in SPREADS else slot.fn, value, len(times))
+
+
+def _of_distinct(value: Any) -> Iterator[str]:
+    count = len(value) if isinstance(value, tuple) else value
+    if count in (SKETCH - 1, SKETCH):
+        yield "as many values as a sketch holds"
+    if not isinstance(value, tuple) and count > SKETCH:
+        yield "more values than a sketch holds"
 
 
 def _of_number(what: str, value: Any, n: int) -> Iterator[str]:

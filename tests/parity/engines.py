@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from onefold.features import oracle
+from onefold.features.definitions import EventSource
 from onefold.features.fold import StateFold
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.state import StateCodec
@@ -18,19 +19,33 @@ from onefold.features.types import Field
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline.arrow import from_internal, to_internal
 from onefold.offline.engine import point_in_time, spine_fields
+from tests.parity.branches import by_files, by_lines
 from tests.spark import SPARK
 
 Row = tuple[Any, ...]
+SHOWN = 200
+"""How many events a case shows."""
 
 
 @dataclass(frozen=True)
 class Events:
-    """The events of a source in order of arrival: (sequence, offset) and the values in the schema's order."""
+    """The events of a source in order of arrival: (sequence, offset) and the values in the schema's order.
+
+    source: the source, where it has branches, through which engines are then given its events.
+    """
 
     fields: tuple[Field, ...]
     rows: tuple[tuple[tuple[int, int], Row], ...]
+    source: EventSource | None = None
+
+    def streamed(self) -> Iterable[tuple[tuple[int, int], Row]]:
+        """The events as the stream is given them."""
+        return self.rows if self.source is None else by_lines(self.source, self.rows)
 
     def table(self) -> pa.Table:
+        """The events as a batch engine is given them."""
+        if self.source is not None and self.rows:
+            return by_files(self.source, self.rows)
         columns = list(zip(*(values for _, values in self.rows), strict=True)) or [()] * len(self.fields)
         arrays = [from_internal(list(v), f.type) for f, v in zip(self.fields, columns, strict=True)]
         sequences = pa.array([p[0] for p, _ in self.rows], pa.int32())
@@ -61,7 +76,9 @@ class Case:
         return pa.table({f.name: from_internal([row[f.name] for row in rows], f.type) for f in fields})
 
     def __repr__(self) -> str:
-        events = "\n".join(f"  {name} {row}" for name, e in self.events.items() for row in e.rows)
+        events = "\n".join(f"  {name} {row}" for name, e in self.events.items() for row in e.rows[:SHOWN])
+        more = sum(max(len(e.rows) - SHOWN, 0) for e in self.events.values())
+        events += f"\n  and {more} more" if more else ""
         rows = "\n".join(f"  {t} {row}" for row, t in zip(self.rows, self.times, strict=True))
         return f"Case(\n{chr(10).join(self.sql)}\nevents:\n{events}\nrows:\n{rows}\nsteps: {self.steps!r})"
 
@@ -120,7 +137,7 @@ def _states(case: Case, group: Group) -> dict[Row, bytes]:
         first[asked] = min(t, first.get(asked, t))
     states: dict[Row, bytes] = {}
     written: dict[Row, list[bytes]] = {}
-    for i, ((sequence, offset), values) in enumerate(events.rows):
+    for i, ((sequence, offset), values) in enumerate(events.streamed()):
         event = prepare(values)
         if event is None:
             continue

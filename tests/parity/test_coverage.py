@@ -24,6 +24,8 @@ SHARES = {
     "lifetime": 0.2, "frame of rows": 0.2, "exclude group": 0.15, "delayed window": 0.15, "two groups": 0.04,
     "on-demand view": 0.1, "inexact feature": 0.2, "sum is a number": 0.05, "sum is NULL of events": 0.1,
     "avg is a number": 0.05, "spread is a number": 0.03, "spread is zero": 0.03, "spread is NULL of events": 0.1,
+    "row of its own": 0.04, "row of its own that is there": 0.02, "branches": 0.1, "branch that lacks a column": 0.08,
+    "more values than a sketch holds": 0.001, "as many values as a sketch holds": 0.0005,
     "sum is not finite": 0.005, "spread is not finite": 0.005,
 }  # fmt: skip
 """At least so much of the cases has each class."""
@@ -34,7 +36,7 @@ SHARES = {
 def test_two_thousand_cases_reach_every_class_and_every_function() -> None:
     found: Counter[str] = Counter()
     count = 0
-    for number in range(150):
+    for number in range(200):
         case = draw(number, count=16)
         count += case.count
         found.update(reached(case))

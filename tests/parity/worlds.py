@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
+from onefold.features.definitions import Branch
 from onefold.features.types import BIGINT_MAX, BIGINT_MIN, TIMESTAMP_MAX, TIMESTAMP_MIN, fields
 from tests.parity.aggregates import DAY, LENGTHS
+from tests.parity.branches import standing
 from tests.parity.values import BIGINTS, DOUBLES, PALETTES
 
 SCHEMA = {
@@ -65,28 +67,44 @@ def _copies(draw: st.DrawFn, event: st.SearchStrategy[Event], events: Sequence[E
 
 @st.composite
 def _rows(
-    draw: st.DrawFn, events: Sequence[Event], k: st.SearchStrategy[Any], k2: st.SearchStrategy[Any], then: Sequence[int]
+    draw: st.DrawFn,
+    events: Sequence[Event],
+    values: Mapping[str, st.SearchStrategy[Any]],
+    then: Sequence[int],
+    own: bool,
 ) -> tuple[tuple[dict[str, Any], ...], tuple[int, ...]]:
     """Rows and their times: most keys that events have, and another one, at every time that is asked for."""
     met = list(dict.fromkeys(e[:2] for e in events))[: draw(st.sampled_from([4, 4, 4, 1]))]
-    met.append((draw(k | st.just("never")), draw(k2)))
-    request = draw(st.lists(st.fixed_dictionaries({"r": draw(DOUBLES), "q": draw(BIGINTS)}), min_size=1, max_size=3))
+    met.append((draw(values["k"] | st.just("never")), draw(values["k2"])))
+    columns = {"r": draw(DOUBLES), "q": draw(BIGINTS)}
+    if own:
+        columns |= {name: values[name] for name in ("id", "x", "n", "ok")}
+    request = draw(st.lists(st.fixed_dictionaries(columns), min_size=1, max_size=3))
+    if own:  # the other columns are as those of an event, which takes fewer choices than drawing each
+        event = draw(st.sampled_from(events) if events else st.tuples(*(values[name] for name in SCHEMA)))
+        request = [dict(zip(SCHEMA, event, strict=True)) | row for row in request]
     pairs = [(key, t) for key in met for t in dict.fromkeys(then)]
-    rows = [{"k": key[0], "k2": key[1], **request[i % len(request)]} for i, (key, _) in enumerate(pairs)]
+    rows = [{**request[i % len(request)], "k": key[0], "k2": key[1]} for i, (key, _) in enumerate(pairs)]
     return tuple(rows), tuple(t for _, t in pairs)
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, lengths: Sequence[str], ids: bool) -> World:
-    """Events and rows for windows of these lengths. ids: whether ids matter, and so events come twice."""
+def worlds(
+    draw: st.DrawFn, *, lengths: Sequence[str], ids: bool, branches: Sequence[Branch] = (), own: bool = False
+) -> World:
+    """Events and rows for windows of these lengths. ids: whether ids matter, and so events come twice. branches: of the
+    source. own: whether rows bring the source's columns, as events of their own."""
     when, then = draw(times(lengths))
-    values = {f.name: draw(PALETTES[f.type]) for f in fields(SCHEMA)}
+    schema = fields(SCHEMA)
+    values = {f.name: draw(PALETTES[f.type]) for f in schema}
     k, k2 = st.sampled_from(draw(st.sampled_from(_K))), st.sampled_from(draw(st.sampled_from(_K2)))
     values |= {"k": k, "k2": k2, "at": when, "id": st.sampled_from(["i", "j", "k"])}
     event = st.tuples(*(values[name] for name in SCHEMA))
     events = draw(st.lists(event, min_size=draw(st.sampled_from([0, 4, 8])), max_size=14))
     if ids and events:
         events += draw(st.lists(_copies(event, events), max_size=5))
-    sequences = draw(st.lists(st.integers(0, 1), min_size=len(events), max_size=len(events)))
+    last = 2 if branches else 1
+    sequences = draw(st.lists(st.integers(0, last), min_size=len(events), max_size=len(events)))
+    events = [standing(branches, s, schema, e) for s, e in zip(sequences, events, strict=True)]
     placed = tuple(((s, 2 * i + 1), row) for i, (s, row) in enumerate(zip(sequences, events, strict=True)))
-    return World(placed, *draw(_rows(events, k, k2, then)))
+    return World(placed, *draw(_rows(events, values, then, own)))
