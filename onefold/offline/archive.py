@@ -251,10 +251,15 @@ def _positioned(source: str, sequence: int, events: pa.Table, now: int) -> pa.Ta
     return pa.Table.from_arrays([*(events[f.name] for f in own), *position], schema=pa.schema([*own, *POSITION]))
 
 
+def _kind(kind: pa.DataType) -> str:
+    """A type by its name; Delta calls the items of a list otherwise than Arrow does."""
+    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
+
+
 def _check_columns(source: str, table: DeltaTable, schema: pa.Schema) -> None:
     """MismatchError unless the rows have the table's columns, types and order."""
-    have = {f.name: str(f.type) for f in pa.schema(table.schema().to_arrow())}
-    want = {f.name: str(f.type) for f in schema}
+    have = {f.name: _kind(f.type) for f in pa.schema(table.schema().to_arrow())}
+    want = {f.name: _kind(f.type) for f in schema}
     if have == want:
         return
     differ = [n for n in {**have, **want} if have.get(n) != want.get(n)]

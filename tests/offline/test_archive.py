@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import InputError, MismatchError, NotFoundError, StoreError
+from onefold.features.types import fields
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.arrow import schema_of
 from onefold.offline.dead_letters import DeadLetters
@@ -89,6 +91,18 @@ def test_append_adds_positions_and_ingestion_time(archive: DeltaArchive) -> None
     table = pq.read_table(archive.files("orders")[0])
     assert table.schema.names == ["user", "ts", "amount", "_sequence", "_offset", "_ingested_at"]
     assert table["_ingested_at"].cast(pa.int64()).to_pylist() == [1_000_000] * 3
+
+
+def test_a_table_with_lists_and_decimals_takes_more_than_one_append(archive: DeltaArchive) -> None:
+    columns = {"ts": "TIMESTAMP", "words": "VARCHAR[]", "prices": "DECIMAL(9,2)[]", "total": "DECIMAL(38,9)"}
+    schema = schema_of(fields(columns), required=("ts",))
+    sequence = archive.sequence("carts", "live")
+    for offset in (0, 1):
+        row = {"ts": offset, "words": ["a", None], "prices": [Decimal("1.50")], "total": Decimal("-1E-9")}
+        table = pa.Table.from_pylist([row], schema=schema).append_column("_offset", pa.array([offset], pa.int64()))
+        assert archive.append("carts", sequence, table) == 1
+    held = pq.read_table(archive.files("carts")).sort_by("_offset").select(["words", "prices", "total"]).to_pylist()
+    assert held == [{"words": ["a", None], "prices": [Decimal("1.50")], "total": Decimal("-1E-9")}] * 2
 
 
 def test_nothing_is_there_before_the_first_append(archive: DeltaArchive) -> None:
