@@ -50,8 +50,8 @@ parity: $(SPARK) ## random cases over all engines, judged by the oracle: make pa
 	@$(BIN)/python -m tests.parity --minutes $(or $(MINUTES),1) --workers $(or $(WORKERS),1) \
 	  $(if $(ENGINES),--engines $(ENGINES)) $(if $(SEED),--seed $(SEED))
 
-parity-flights: $(READY) ## all engines on all of the flights, row by row, and what must change nothing
-	@$(BIN)/python -m pytest -m slow tests/parity/test_flights.py $(PYTEST_ARGS)
+parity-flights: $(SPARK) ## all engines on all of the flights, row by row, and what must change nothing
+	@$(BIN)/python -m pytest -v -m slow tests/parity/test_flights.py $(PYTEST_ARGS)
 
 mutants: $(SPARK) ## plant faults in the engines, and see that the parity tests find each
 	$(BIN)/python -m tests.parity.mutants
