@@ -25,9 +25,11 @@ def _duckdb(plan: ServicePlan) -> Listing:
     for group in plan.groups:
         what = f"{group.source} by {group.entity}"
         events = quote(group.source)
-        yield f"{what}: prefix plan, for many rows", duckdb_plans.prefix_plan(group, events=events, spine="spine")
-        yield f"{what}: sorted plan", duckdb_plans.sorted_plan(group, events=events, spine="spine")
-        yield f"{what}: joined plan, for few rows", duckdb_plans.joined_plan(group, events=events, spine="spine")
+        if not group.request_row:
+            yield f"{what}: prefix plan, for many rows", duckdb_plans.prefix_plan(group, events=events, spine="spine")
+            yield f"{what}: sorted plan", duckdb_plans.sorted_plan(group, events=events, spine="spine")
+        joined = "rows are events themselves" if group.request_row else "for few rows"
+        yield f"{what}: joined plan, {joined}", duckdb_plans.joined_plan(group, events=events, spine="spine")
     groups = [f"g{i}" for i in range(len(plan.groups))]
     yield "all together", duckdb_plans.output_sql(plan, spine="spine", groups=groups)
 
@@ -36,7 +38,8 @@ def _spark(plan: ServicePlan) -> Listing:
     for group in plan.groups:
         what, size = f"{group.source} by {group.entity}", spark_plans.bucket_size(group)
         events = f"`{group.source}`"
-        yield f"{what}: framed plan", spark_plans.framed_plan(group, events=events, rows="spine", size=size)
+        if not group.request_row:
+            yield f"{what}: framed plan", spark_plans.framed_plan(group, events=events, rows="spine", size=size)
         yield f"{what}: joined plan", spark_plans.joined_plan(group, events=events, rows="spine", size=size)
 
 

@@ -75,6 +75,8 @@ def _state(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from (("", f"  {c['name']} {c['type']} = {c['sql']}") for c in state["columns"])
     yield "", f"  a read folds {len(state['slots'])} slots over {len(state['windows'])} windows:"
     yield from (("", f"    {slot}") for slot in state["slots"])
+    if state["request_row"]:
+        yield "", f"  a request is one more event at its time, with the columns {', '.join(state['request_row'])}"
     for rate, events in state["events_a_read"].items():
         size = f"{events:,} events, {events * high / 1000:,.1f} kB at most"
         yield "", f"  at {rate} events a key and day it decodes {size}"

@@ -38,6 +38,7 @@ class StateFacts:
 
     event_bytes: (least, most) of an event, texts and lists beside their length not counted.
     scanned: the longest window in microseconds; None where a read goes over all events of a key.
+    request_row: the columns that a request brings as one more event; empty where it is none.
     """
 
     source: str
@@ -51,6 +52,7 @@ class StateFacts:
     windows: tuple[str, ...]
     slots: tuple[str, ...]
     scanned: int | None
+    request_row: tuple[str, ...]
 
     @property
     def reads(self) -> Mapping[int, int]:
@@ -145,6 +147,7 @@ def _state(project: Project, group: Group) -> StateFacts:
     return StateFacts(
         layout.source.name, layout.entity.name, tuple(f.name for f in layout.key_fields), layout.fingerprint, shared,
         columns, layout.retention, event_bytes(layout), windows, tuple(_slot(s) for s in group.slots), group.reach,
+        tuple(f.name for f in group.row_fields),
     )  # fmt: skip
 
 

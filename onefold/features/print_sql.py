@@ -232,11 +232,15 @@ def _rows_frame(upper: int, skip: int, count: int | None) -> str:
     return f"ROWS BETWEEN {start} PRECEDING AND {end}{' EXCLUDE GROUP' if upper else ''}"
 
 
-def select(read: ir.Select, *, source: str, keys: Sequence[str], event_time: str) -> str:
-    """The SELECT of a feature view; its windows are named, each once."""
+REQUEST_ROW = '-- request_row="include": a request is one more event at its time, behind all others'
+
+
+def select(read: ir.Select, *, source: str, keys: Sequence[str], event_time: str, request_row: str = "exclude") -> str:
+    """The SELECT of a feature view; its windows are named, each once. A comment says what SQL has no word for."""
     used = list(dict.fromkeys(a.window for f in read.features for a in ir.aggregates(f.expr)))
     names = window_names(used, taken=[f.name for f in read.features])
-    lines = [f"SELECT\n  {_items(read.features, names)}", f"FROM {identifier(source)}"]
+    lines = [REQUEST_ROW] if request_row == "include" else []
+    lines += [f"SELECT\n  {_items(read.features, names)}", f"FROM {identifier(source)}"]
     if read.where is not None:
         lines.append(f"WHERE {scalar(read.where)}")
     partition = f"PARTITION BY {', '.join(map(identifier, keys))} " if keys else ""

@@ -63,8 +63,9 @@ class TypedView:
         """The SELECT that its IR says."""
         d = self.definition
         return print_sql.select(
-            self.select, source=d.source.name, keys=d.entity.key_names, event_time=d.source.event_time
-        )
+            self.select, source=d.source.name, keys=d.entity.key_names, event_time=d.source.event_time,
+            request_row=d.request_row,
+        )  # fmt: skip
 
     def feature(self, name: str) -> TypedFeature:
         return _named(self.features, name, self.name)

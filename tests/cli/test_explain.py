@@ -56,6 +56,7 @@ def test_a_view_is_explained_by_its_ir_its_sql_and_its_state() -> None:
     assert state["fingerprint"] == PROJECT.layouts["clicks", "user"].fingerprint
     assert len(state["slots"]) == 2 and len(state["windows"]) == 2
     assert state["events_a_read"] == {"1": 30, "24": 720, "1000": 30_000} and state["measured"] is None
+    assert list(state["request_row"]) == []
 
 
 def test_a_service_and_an_on_demand_view_are_explained_with_the_views_below_them() -> None:
@@ -63,6 +64,24 @@ def test_a_service_and_an_on_demand_view_are_explained_with_the_views_below_them
     assert [f["ref"] for f in found["features"]] == ["speed.n_7d", "now.passed_on", "now.twice"]
     assert set(found["sql"]) == {"speed", "now"}
     assert list(found["features"][1]["inexact"]) == ["speed.log_ms"], "a mark that is passed on"
+
+
+def test_a_request_that_is_an_event_is_explained() -> None:
+    pays = EventSource(
+        name="pays", schema={"k": "VARCHAR", "at": "TIMESTAMP", "x": "DOUBLE", "id": "BIGINT"}, event_time="at",
+        event_id="id",
+    )  # fmt: skip
+    sql = "SELECT sum(x) OVER (RANGE INTERVAL 1 DAY PRECEDING) AS spent FROM pays"
+    entity = Entity(name="payer", keys={"k": "VARCHAR"})
+    view = FeatureView(name="spent", source=pays, entity=entity, sql=sql, request_row="include")
+    found = onefold.explain(Project.of(view), "spent")
+    assert found["sql"]["spent"].startswith('-- request_row="include"')
+    assert list(found["states"][0]["request_row"]) == ["x", "id"]
+    assert [[p["what"].partition(": ")[2] for p in found["engines"][e]] for e in ("duckdb", "spark")] == [
+        ["joined plan, rows are events themselves", ""], ["joined plan"],
+    ]  # fmt: skip
+    plain = FeatureView(name="plain", source=pays, entity=entity, sql=found["sql"]["spent"])
+    assert Project.of(plain).views["plain"].select == Project.of(view).views["spent"].select
 
 
 def test_a_view_without_keys_and_a_lifetime_are_warned_of() -> None:
