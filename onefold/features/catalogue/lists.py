@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from onefold.features.catalogue.comparison import equal
-from onefold.features.catalogue.decimal_casts import python as converted
-from onefold.features.catalogue.entry import Function, Made, Maker, Overload, bigint
-from onefold.features.types import BIGINT, BOOLEAN, DOUBLE, MAX_PRECISION, NULL, VARCHAR, DataType, decimal, list_of
+from onefold.features.catalogue.entry import Function, Made, Maker, Overload
+from onefold.features.catalogue.list_totals import WIDEST, List, mean, present, total
+from onefold.features.types import BIGINT, BOOLEAN, NULL, VARCHAR, DataType, list_of
 
 Types = Sequence[DataType]
-List = tuple[Any, ...]
-_WIDEST = 27
-"""Digits of DECIMAL items that Spark can still add up without losing one."""
 
 
 def equal_lists(a: List, b: List) -> bool:
@@ -83,23 +80,19 @@ def _order(x: Any) -> tuple[bool, bool, Any]:
     return (x is None, x != x, 0 if x is None or x != x else x)
 
 
-def _present(xs: List) -> list[Any]:
-    return [x for x in xs if x is not None]
-
-
 def _distinct(xs: List) -> List:
     found: dict[Any, Any] = {}
-    for x in _present(xs):
+    for x in present(xs):
         found.setdefault("nan" if x != x else x, x)
     return tuple(found.values())
 
 
 def _least(xs: List) -> Any:
-    return min(_present(xs), key=_order, default=None)
+    return min(present(xs), key=_order, default=None)
 
 
 def _greatest(xs: List) -> Any:
-    return max(_present(xs), key=_order, default=None)
+    return max(present(xs), key=_order, default=None)
 
 
 def _compared(name: str, python: Callable[[List, List], bool]) -> Made:
@@ -113,45 +106,6 @@ def _extreme(python: Callable[[List], Any], name: str) -> Maker:
             (list_of(item),), item, python, f"list_{name}({{0}})", f"array_{name}({{0}})", may_null=True
         )
     )
-
-
-def _added(item: DataType) -> DataType | None:
-    """A DECIMAL that holds the sum of any list of such items."""
-    if item == BIGINT:
-        return decimal(MAX_PRECISION, 0)
-    return decimal(item.precision + 10, item.scale) if item.is_decimal and item.precision <= _WIDEST else None
-
-
-def _spark_total(kind: DataType) -> str:
-    total = f"aggregate({{0}}, CAST(0 AS {kind}), (_a, _item) -> CAST(_a + coalesce(_item, 0) AS {kind}))"
-    return f"(CASE WHEN exists({{0}}, _item -> _item IS NOT NULL) THEN {total} END)"
-
-
-def _total(item: DataType) -> Overload | None:
-    held = _added(item)
-    if held is None:
-        return None
-    kind = item if item == BIGINT else decimal(MAX_PRECISION, item.scale)
-    exact: Callable[[List], Any] = lambda xs: sum(_present(xs)) if _present(xs) else None  # noqa: E731
-    python = (lambda xs: bigint(exact(xs)) if _present(xs) else None) if item == BIGINT else exact
-    spark = f"try_cast({_spark_total(held)} AS {kind})"
-    return Overload((list_of(item),), kind, python, f"TRY_CAST(list_sum({{0}}) AS {kind})", spark, may_null=True)
-
-
-def _mean(item: DataType) -> Overload | None:
-    held = _added(item)
-    if held is None:
-        return None
-    double = converted(held, DOUBLE)
-
-    def python(xs: List) -> float | None:
-        found = _present(xs)
-        return double(sum(found)) / len(found) + 0.0 if found else None
-
-    duckdb = "(CAST(CAST(list_sum({0}) AS VARCHAR) AS DOUBLE) / nullif(list_count({0}), 0) + 0.0::DOUBLE)"
-    count = "nullif(size(filter({0}, _item -> _item IS NOT NULL)), 0)"
-    spark = f"(CAST({_spark_total(held)} AS DOUBLE) / {count} + 0.0D)"
-    return Overload((list_of(item),), DOUBLE, python, duckdb, spark, may_null=True)
 
 
 _STRICT = "(CASE WHEN ({{0}}) IS NOT NULL AND ({{1}}) IS NOT NULL THEN {} END)"
@@ -253,19 +207,20 @@ FUNCTIONS = (
         (("list_max(['a', 'B'])", "a"),), aliases=("array_max",), takes="(LIST) → its item",
     ),
     Function(
-        "list_sum", "list_sum(x)", "The exact sum of the items that are not NULL.", (_one(_total),),
+        "list_sum", "list_sum(x)", "The exact sum of the items that are not NULL; of DOUBLEs "
+        "[as `sum` has it](exact-sums.md), NULL where magnitudes add up to 2^53.", (_one(total),),
         (("list_sum([3, NULL, 1])", 4),), aliases=("array_sum",),
-        takes="(BIGINT[]) → BIGINT<br>(DECIMAL(p,s)[]) → DECIMAL(38,s), p up to 27",
+        takes=f"(BIGINT[]) → BIGINT<br>(DECIMAL(p,s)[]) → DECIMAL(38,s), p up to {WIDEST}<br>(DOUBLE[]) → DOUBLE",
     ),
     Function(
         "list_avg", "list_avg(x)", "The exact sum as a DOUBLE, divided by the number of items that are not NULL.",
-        (_one(_mean),), (("list_avg([3, NULL, 2])", 2.5),),
-        takes="(BIGINT[]) → DOUBLE<br>(DECIMAL(p,s)[]) → DOUBLE, p up to 27",
+        (_one(mean),), (("list_avg([3, NULL, 2])", 2.5),),
+        takes=f"(BIGINT[]) → DOUBLE<br>(DECIMAL(p,s)[]) → DOUBLE, p up to {WIDEST}<br>(DOUBLE[]) → DOUBLE",
     ),
     Function(
         "array_to_string", "array_to_string(x, y)", "The texts that are not NULL, with y between them.",
         (_beside(lambda item: (VARCHAR,) if item == VARCHAR else (NULL, NULL), lambda item: Overload(
-            (list_of(VARCHAR), VARCHAR), VARCHAR, lambda xs, by: by.join(_present(xs)),
+            (list_of(VARCHAR), VARCHAR), VARCHAR, lambda xs, by: by.join(present(xs)),
             _DUCKDB_JOIN, "array_join({0}, {1})",
         )),),
         (("array_to_string(['a', NULL, 'b'], '-')", "a-b"),), aliases=("array_join", "list_to_string"),
