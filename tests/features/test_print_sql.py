@@ -27,7 +27,7 @@ SOURCE = EventSource(name="events", schema=SCHEMA, event_time="at")
 @st.composite
 def definitions(draw: st.DrawFn) -> tuple[FeatureView, OnDemandView]:
     lengths = draw(st.lists(st.sampled_from([*LENGTHS]), min_size=1, max_size=2))
-    sql, features = draw(parity.view_sql("a", lengths))
+    sql, features = draw(parity.view_sql("a", lengths, own=False))
     name = draw(st.sampled_from([*parity.ENTITIES]))
     keys = parity.ENTITIES[name]
     entity = Entity(name=name, keys=keys) if keys else NO_ENTITY
