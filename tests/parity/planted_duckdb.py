@@ -5,8 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from onefold.features import copies, duckdb_group, duckdb_lanes, duckdb_plans, duckdb_prefix, duckdb_scalar, types
-from tests.parity.planting import entry, folds, spelling, swap
+from onefold.features import (
+    copies,
+    duckdb_group,
+    duckdb_lanes,
+    duckdb_newest,
+    duckdb_plans,
+    duckdb_prefix,
+    duckdb_scalar,
+    types,
+)
+from onefold.offline import importing
+from tests.parity.planting import crowded, entry, folds, lacking, own_rows, spelling, swap
 
 
 def _open_frame(window: Any, order: str = "ts") -> str:
@@ -84,7 +94,7 @@ spelling(
     "a remainder has the sign of the divisor",
     "%",
     0,
-    "((({0}) % NULLIF({1}, 0)) + ({1})) % NULLIF({1}, 0)",
+    "CAST((({0})::HUGEINT % NULLIF(({1})::HUGEINT, 0) + ({1})) % NULLIF(({1})::HUGEINT, 0) AS BIGINT)",
 )
 spelling("duckdb-joined", "case is mapped beyond ASCII", "lower", 0, "lower({0})")
 spelling("duckdb-joined", "an overflow wraps to DOUBLE", "+", 0, "TRY_CAST(({0})::DOUBLE + ({1})::DOUBLE AS BIGINT)")
@@ -124,5 +134,24 @@ entry("duckdb-joined", "min_by is max_by", FINISH, "min_by", FINISH["max_by"])
 entry("duckdb-joined", "last_n is the whole list", FINISH, "last_n", FINISH["array_agg"])
 entry("duckdb-prefix", "an average of values counts events", FINISH, "count", FINISH["count_star"])
 entry("duckdb-sorted", "the sample variance is that of a population", FINISH, "var_samp", FINISH["var_pop"])
-spelling("duckdb-joined", "substring counts from zero", "substring", 0, "substring({0}, ({1}) + 1, {2})")
+spelling("duckdb-joined", "substring counts from zero", "substring", 1, "substring({0}, ({1}) + 1, {2})")
 spelling("duckdb-joined", "trunc is floor", "trunc", 0, "(floor({0}) + 0.0::DOUBLE)")
+
+_PASSING = duckdb_newest._passing
+
+
+def _first_of_time(*asked: Any) -> str:
+    return _PASSING(*asked).replace("_sequence DESC, _offset DESC", "_sequence, _offset")
+
+
+swap(
+    "duckdb-prefix",
+    "the newest event is the first of its time",
+    duckdb_newest,
+    "_passing",
+    _first_of_time,
+    folds("last_value"),
+)
+swap("duckdb-joined", "the row's own event wins", duckdb_group, "LAST_SEQUENCE", -1, own_rows)
+swap("duckdb-sorted", "a sketch has one hash too few", duckdb_lanes, "SKETCH", 2047, crowded)
+swap("duckdb-joined", "what a branch lacks is NULL", importing, "parse_json", lambda value, kind: None, lacking)

@@ -9,7 +9,8 @@ from typing import Any
 
 from onefold.features import aggregates, columns, exact, fold, records, state
 from onefold.features.records import Events
-from tests.parity.planting import entry, folds, swap
+from onefold.streaming import decode
+from tests.parity.planting import crowded, entry, folds, lacking, own_rows, swap
 
 _VALUES, _READ = fold._View.values, columns._read_values
 
@@ -120,3 +121,15 @@ entry(
 )
 entry("state", "bool_or is bool_and", KNOWN, "bool_or", _but("bool_or", fold=aggregates._quantifier(all)))
 swap("state", "shares are of more than a million", aggregates, "MILLION", 1_900_000, folds("quantile_disc"))
+
+
+def _before(timeline: Any, event: Any) -> Any:
+    """The timeline with the event before those at its time."""
+    events, at = timeline._events, timeline.index(event.ts)
+    one = Events([event.ts], [0], [event.id_hash], [[v] for v in event.values])
+    return fold._Listed(events.before(at).then(one).then(events.behind(at)))
+
+
+swap("state", "the row's own event stands first", fold, "_with", _before, own_rows)
+swap("state", "a sketch holds one hash too few", aggregates, "SKETCH", 2047, crowded)
+swap("state", "a branch has NULL for what it lacks", decode, "parse_json", lambda value, kind: None, lacking)

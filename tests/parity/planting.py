@@ -30,6 +30,11 @@ MUTANTS: dict[str, Mutant] = {}
 """Name, which says what is wrong, to the fault."""
 
 
+def plant(name: str, mutant: Mutant) -> None:
+    assert name not in MUTANTS, f"two faults are named {name!r}"
+    MUTANTS[name] = mutant
+
+
 def _nodes(case: Case) -> Iterator[ir.Expr]:
     for group in case.plan.groups:
         for expr in (*group.layout.columns, *(f.expr for f in group.features), *case.plan.outputs):
@@ -58,7 +63,7 @@ def any_case(case: Case) -> bool:
 
 
 def swap(engine: str, name: str, where: Any, attribute: str, wrong: Any, relevant: Relevant = any_case) -> None:
-    MUTANTS[name] = Mutant(engine, lambda: mock.patch.object(where, attribute, wrong), relevant)
+    plant(name, Mutant(engine, lambda: mock.patch.object(where, attribute, wrong), relevant))
 
 
 def entry(
@@ -72,7 +77,7 @@ def entry(
     elif key in functions.FUNCTIONS:
         relevant = calls(key)
     asked = relevant or any_case
-    MUTANTS[name] = Mutant(engine, lambda: mock.patch.dict(table, {key: wrong}), asked)
+    plant(name, Mutant(engine, lambda: mock.patch.dict(table, {key: wrong}), asked))
 
 
 def spelling(engine: str, name: str, op: str, form: int, sql: str) -> None:
@@ -85,4 +90,26 @@ def spelling(engine: str, name: str, op: str, form: int, sql: str) -> None:
         if isinstance(f, functions.Overload)
     )
     wrong = dataclasses.replace(function, overloads=forms)
-    MUTANTS[name] = Mutant(engine, lambda: mock.patch.dict(functions.FUNCTIONS, {op: wrong}), calls(op))
+    plant(name, Mutant(engine, lambda: mock.patch.dict(functions.FUNCTIONS, {op: wrong}), calls(op)))
+
+
+def windows(fits: Callable[[ir.Window], bool]) -> Relevant:
+    """Cases in which a window takes part that is like this."""
+    return lambda case: any(fits(slot.window) for group in case.plan.groups for slot in group.slots)
+
+
+def crowded(case: Case) -> bool:
+    """Cases of thousands of events, which are sketched."""
+    return folds("approx_count_distinct", "distinct_sketch")(case) and any(
+        len(e.rows) > 2_000 for e in case.events.values()
+    )
+
+
+def own_rows(case: Case) -> bool:
+    """Cases whose rows are events of their own."""
+    return any(group.request_row for group in case.plan.groups)
+
+
+def lacking(case: Case) -> bool:
+    """Cases with a branch that lacks a column."""
+    return any(b.values for e in case.events.values() if e.source is not None for b in e.source.branches)

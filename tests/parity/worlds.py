@@ -55,6 +55,7 @@ def times(draw: st.DrawFn, lengths: Sequence[str]) -> tuple[st.SearchStrategy[in
     steps = [LENGTHS[n] for n in lengths]
     edges = [base - step + beside for step in (0, *steps) for beside in (0, 0, 1, -1)]
     asked = [base, base + 1, base + steps[0], base - steps[-1]]
+    edges += [asked[-1] - max(steps), asked[-1] - max(steps) - 1]
     return st.sampled_from(_clamped([t // unit * unit for t in (*edges, base + steps[-1])])), _clamped(asked)
 
 
