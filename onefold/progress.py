@@ -54,7 +54,7 @@ def counted(progress: Progress, task: str) -> Iterator[Callable[[int, int], None
 
 @contextmanager
 def stages(progress: Progress, task: str) -> Iterator[Callable[[str, int, int], None]]:
-    """For work that reports (stage, done, total): each stage is a task of its own."""
+    """For work that reports (stage, done, total): each stage is a task of its own. A total of 0 is not known yet."""
     with ExitStack() as open_tasks:
         current: tuple[str, int] | None = None
         tracker: Tracker = _Silent()
@@ -64,7 +64,7 @@ def stages(progress: Progress, task: str) -> Iterator[Callable[[str, int, int], 
             nonlocal current, tracker, before
             if (stage, total) != current:
                 open_tasks.close()
-                tracker = open_tasks.enter_context(progress(f"{task}: {stage}" if stage else task, total))
+                tracker = open_tasks.enter_context(progress(f"{task}: {stage}" if stage else task, total or None))
                 current, before = (stage, total), 0
             tracker.advance(done - before)
             before = done

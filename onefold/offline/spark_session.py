@@ -51,7 +51,7 @@ appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
 """
 
 Tasks = Callable[[int, int], object]
-"""Called with how many tasks of a job are done, and how many there are so far."""
+"""Called with how many tasks of a job are done, and 0: how many there will be, Spark settles as it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,9 @@ def _watch(spark: SparkSession, group: str, report: Tasks, stop: threading.Event
     tracker = spark.sparkContext.statusTracker()
     done = 0
     while not stop.wait(every):
-        stages = [s for j in tracker.getJobIdsForGroup(group) for s in _stages(tracker, j)]
-        done = max(done, sum(s.numCompletedTasks for s in stages))
-        report(done, max(done, sum(s.numTasks for s in stages)))
+        stages = {s.stageId: s for j in tracker.getJobIdsForGroup(group) for s in _stages(tracker, j)}
+        done = max(done, sum(s.numCompletedTasks for s in stages.values()))
+        report(done, 0)
 
 
 def _stages(tracker: Any, job: int) -> Sequence[Any]:

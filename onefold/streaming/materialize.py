@@ -62,7 +62,7 @@ def materialize(
 
     reach: microseconds before stream time at which values can still be asked for. progress: called with states
     built and states in all. One build runs at a time; workers and readers may go on meanwhile.
-    spark: have Spark prepare, sort and pack the events; `tasks` is called with its tasks done and tasks so far.
+    spark: have Spark prepare, sort and pack the events; `tasks` is called with how many of its tasks are done, and 0.
     """
     todo = [(source, layouts) for source, layouts in _by_source(project) if layouts]
     needed = [(source, [x for x in layouts if full or not _is_whole(store, archive, x)]) for source, layouts in todo]

@@ -151,9 +151,9 @@ def _features(
         return
     from onefold.offline import spark as engine
 
-    yield engine.point_in_time(
-        plan, events, rows, known=known, settings=spark, tasks=lambda done, total: report("features", done, total)
-    ).to_batches()
+    report("start of Spark, and its plan", 0, 1)
+    tasks: Callable[[int, int], object] = lambda done, total: report("features, tasks of Spark", done, total)  # noqa: E731
+    yield engine.point_in_time(plan, events, rows, known=known, settings=spark, tasks=tasks).to_batches()
 
 
 def write(

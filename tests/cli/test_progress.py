@@ -60,6 +60,17 @@ def test_stages_become_tasks_of_their_own() -> None:
     assert "train: rounds: done, 300" in told and "train: write: done, 5" in told and "read" not in told
 
 
+def test_a_stage_whose_total_is_not_known_goes_on_in_one_task() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with stages(lines(stream=stream, clock=clock, every=1), "build") as report:
+        for done in (1, 4, 9):
+            clock.now += 2
+            report("tasks", done, 0)
+    assert stream.getvalue().splitlines() == [
+        "build: tasks: 4 after 2 s", "build: tasks: 9 after 4 s", "build: tasks: done, 9 in 4.0 s",
+    ]  # fmt: skip
+
+
 def test_counts_are_turned_into_steps() -> None:
     stream, clock = io.StringIO(), Clock()
     with counted(lines(stream=stream, clock=clock), "import") as report:
