@@ -1,0 +1,6 @@
+WITH events AS (SELECT * FROM (SELECT *, {'o': ord, 'v': c2} AS c2_it FROM (SELECT *, {'o': ord, 'v': c1} AS c1_it FROM (SELECT *, 1 AS ev, row_number() OVER (ORDER BY ts, _sequence, _offset) AS ord FROM (SELECT "user" AS _k0, epoch_us("at") AS ts, _sequence, _offset, NULL AS _id, coalesce("ok", FALSE) AS c0, "amount" AS c1, "n" AS c2 FROM orders WHERE "user" IS NOT NULL)))))
+SELECT _row, _2 AS "v.amounts", _5 AS "v.newest", _8 AS "v.median"
+FROM (SELECT *, _1 AS _2, _4[greatest(len(_4) - 2 + 1, 1):] AS _5, _7[CAST(greatest((500000::HUGEINT * len(_7) + 999999) // 1000000, 1) AS BIGINT)] AS _8
+FROM (SELECT *, list_transform(list_sort(_0), lambda e: e.v) AS _1, list_transform(list_sort(_3), lambda e: e.v) AS _4, list_sort(_6) AS _7
+FROM (SELECT *, coalesce(list_filter(a0, lambda e: e IS NOT NULL), []) AS _0, coalesce(list_filter(a1, lambda e: e IS NOT NULL), []) AS _3, coalesce(list_filter(a2, lambda e: e IS NOT NULL), []) AS _6
+FROM (SELECT _row, ts AS _t, list(c1_it) OVER w0 AS a0, list(CASE WHEN c0 THEN c2_it END) OVER w0 AS a1, list(c1) OVER w0 AS a2 FROM (SELECT _k0, ts, NULL::BIGINT AS _row, c1_it, c2_it, c1, c0 FROM events UNION ALL BY NAME SELECT _k0, _t AS ts, _row FROM spine) WINDOW w0 AS (PARTITION BY _k0 ORDER BY ts RANGE BETWEEN (CASE WHEN _row IS NULL THEN 0 ELSE 86400000000 END)::BIGINT PRECEDING AND CURRENT ROW) QUALIFY _row IS NOT NULL))))
