@@ -6,8 +6,9 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from onefold.features import aggregate_rules, exactness, forms, habits, ir, readers, rules
 from onefold.features import authoring as tree
-from onefold.features import forms, habits, ir, readers, rules
+from onefold.features.aggregate_rules import MOST
 from onefold.features.authoring import AuthoredFeature
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.functions import ALIASES, CALLED, FUNCTIONS
@@ -50,7 +51,7 @@ class Builder:
     def condition(self, node: tree.Node, *, what: str) -> ir.Expr:
         try:
             found = rules.boolean(self.build(node), what=what)
-            rules.refuse_inexact(found, what=what)
+            exactness.refuse_inexact(found, what=what)
         except DefinitionError as error:
             raise located(error, node.place) from None
         return found
@@ -82,13 +83,13 @@ class Builder:
         where = None if node.where is None else row.condition(node.where, what="where")
         args = [row.build(a) for a in node.args]
         if node.fn == "lag":
-            return rules.lag([*args, *map(rules.literal, node.params)], where)
+            return aggregate_rules.lag([*args, *map(rules.literal, node.params)], where)
         window = window_of(node.span)
         if node.fn == "time_since_last":
-            return rules.time_since_last(self.event_time, where, window)
+            return aggregate_rules.time_since_last(self.event_time, where, window)
         if node.fn == "count_star":
-            return rules.aggregate(node.fn, (), where, window)
-        return rules.written(node.fn, [*args, *map(rules.literal, node.params)], where, window)
+            return aggregate_rules.aggregate(node.fn, (), where, window)
+        return aggregate_rules.written(node.fn, [*args, *map(rules.literal, node.params)], where, window)
 
 
 def _applied(op: str, args: Sequence[ir.Expr]) -> ir.Expr:
@@ -156,10 +157,10 @@ def _rows(span: tree.Span, *, open_start: bool, open_end: bool) -> ir.Window:
     if span.length is not None or span.until is not None or open_start:
         raise DefinitionError("a window of rows has no length, no until= and no open start; write over(rows=5)")
     for name, value, least in (("rows", span.rows, 1), ("skip", span.skip, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= rules.MOST:
-            raise DefinitionError(f"{name}={value!r} is no number of events from {least} to {rules.MOST:,}")
-    if (span.rows or 0) + span.skip > rules.MOST:
-        raise DefinitionError(f"rows= and skip= go back more than {rules.MOST:,} events together; make them less")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
+            raise DefinitionError(f"{name}={value!r} is no number of events from {least} to {MOST:,}")
+    if (span.rows or 0) + span.skip > MOST:
+        raise DefinitionError(f"rows= and skip= go back more than {MOST:,} events together; make them less")
     return ir.Window(None, int(open_end), (span.skip, span.rows))
 
 
@@ -180,7 +181,7 @@ def read_on_demand(features: Sequence[AuthoredFeature], scope: Scope) -> ir.Sele
 def _finished(feature: AuthoredFeature, builder: Builder, *, aggregates: bool) -> ir.Expr:
     try:
         expr = rules.typed(builder.build(feature.node))
-        rules.check_exactness(expr)
+        exactness.check_exactness(expr)
         if aggregates:
             _check_finished(feature.node)
     except DefinitionError as error:

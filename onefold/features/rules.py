@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onefold.features import ir
-from onefold.features.aggregates import AGGREGATES, MILLION, AggregateSpec
 from onefold.features.casts import CASTS
 from onefold.features.catalogue import decimal_casts
 from onefold.features.catalogue.decimals import common
@@ -26,9 +25,6 @@ from onefold.features.types import (
     decimal,
     list_of,
 )
-
-MOST = 10_000
-"""Events that a frame of rows, or a list, may hold."""
 
 
 def literal(value: ir.Value) -> ir.Literal:
@@ -188,136 +184,3 @@ def casts_to(have: DataType, want: DataType) -> bool:
 
 def _targets(have: DataType) -> list[str]:
     return sorted(name for name, want in {**TYPES, "DECIMAL(p,s)": decimal(38, 0)}.items() if casts_to(have, want))
-
-
-def aggregate(
-    fn: str, args: Sequence[ir.Expr], where: ir.Expr | None, window: ir.Window, *, params: tuple[int, ...] = ()
-) -> ir.Aggregate:
-    """A typed aggregate; DefinitionError where it does not take the arguments."""
-    spec = AGGREGATES[fn]
-    for part in (*args, where):
-        refuse_inexact(part, what=f"{fn}()")
-    if len(args) != spec.arity:
-        raise DefinitionError(f"{fn}() takes {_counted(spec.arity)}, found {len(args)}")
-    taken = tuple(_argument(spec, arg, kinds) for arg, kinds in zip(args, spec.args, strict=True))
-    if any(a.type.is_list for a in taken) and not spec.takes_lists:
-        raise DefinitionError(
-            f"{fn}() takes no LIST, found {' and '.join(a.type.name for a in taken)}; take an item of it"
-        )
-    return ir.Aggregate(
-        fn, taken, where, window, spec.result(taken[0].type if taken else BIGINT), spec.nullable, params
-    )
-
-
-def _counted(arity: int) -> str:
-    return {0: "no argument", 1: "one argument"}.get(arity, f"{arity} arguments")
-
-
-def _argument(spec: AggregateSpec, arg: ir.Expr, kinds: tuple[DataType, ...] | None) -> ir.Expr:
-    """The argument as a type that the aggregate takes (None: any)."""
-    arg = typed(arg)
-    if kinds is None or arg.type in kinds or (arg.type.is_decimal and spec.takes_decimals):
-        return arg
-    want = next((k for k in kinds if coercible(arg.type, k)), None)
-    if want is None:
-        names = [k.name for k in kinds] + ["DECIMAL"] * spec.takes_decimals
-        raise DefinitionError(f"{spec.name}() takes {' or '.join(names)}, found {arg.type}; CAST it")
-    return coerce(arg, want)
-
-
-def time_since_last(event_time: str, where: ir.Expr | None, window: ir.Window) -> ir.Expr:
-    """Microseconds between t and the newest event of the window that passes the filter; NULL where there is none."""
-    newest = aggregate("max", (ir.Column(event_time, TIMESTAMP, nullable=False),), where, window)
-    now = ir.Column(ir.NOW, TIMESTAMP, nullable=False)
-    return call("-", call("epoch_us", now), call("epoch_us", newest))
-
-
-def lag(args: Sequence[ir.Expr], where: ir.Expr | None) -> ir.Aggregate:
-    """The k-th newest event's value, whatever its age: lag(x) or lag(x, k)."""
-    if not 1 <= len(args) <= 2:
-        raise DefinitionError(
-            f"lag() takes a value and how many events back, as lag(x, 1); found {len(args)} arguments"
-        )
-    back = parameter("lag", args[1]) if len(args) == 2 else 1
-    return aggregate("last_value", args[:1], where, ir.Window(None, rows=(back - 1, 1)))
-
-
-def written(fn: str, args: Sequence[ir.Expr], where: ir.Expr | None, window: ir.Window) -> ir.Expr:
-    """An aggregate as SQL writes it: a constant is its last argument, and sketches take any value."""
-    spec = AGGREGATES.get(fn)
-    if fn == "approx_quantile":
-        return _approx_quantile(args, where, window)
-    assert spec is not None
-    if fn in _OF_HASHES and len(args) == 1:
-        return aggregate(fn, (call("hash64", args[0]),), where, window)
-    if fn == "quantile_sketch" and len(args) == 1:
-        return aggregate(fn, (call("quantile_bucket", args[0]),), where, window)
-    if spec.constant is None:
-        return aggregate(fn, args, where, window)
-    if len(args) != spec.arity + 1:
-        raise DefinitionError(f"{spec.usage} takes {_counted(spec.arity + 1)}, found {len(args)}")
-    read = parameter if spec.constant == "count" else _share
-    return aggregate(fn, args[:-1], where, window, params=(read(fn, args[-1]),))
-
-
-_OF_HASHES = ("approx_count_distinct", "distinct_sketch")
-
-
-def _approx_quantile(args: Sequence[ir.Expr], where: ir.Expr | None, window: ir.Window) -> ir.Expr:
-    """The value of the bucket at the rank of the quantile; buckets are as wide as 1/128 of their values."""
-    if len(args) != 2:
-        raise DefinitionError(f"approx_quantile(x, q) takes 2 arguments, found {len(args)}")
-    bucket = call("quantile_bucket", args[0])
-    found = aggregate("quantile_disc", (bucket,), where, window, params=(_share("approx_quantile", args[1]),))
-    return call("quantile_value", found)
-
-
-def _share(fn: str, expr: ir.Expr) -> int:
-    """A share from 0 to 1 that is written out, in millionths."""
-    if isinstance(expr, ir.Literal) and isinstance(expr.value, int | float) and not isinstance(expr.value, bool):
-        millionths = round(expr.value * MILLION)
-        if 0 <= millionths <= MILLION and millionths / MILLION == expr.value:
-            return millionths
-    raise DefinitionError(f"{fn}() takes a share from 0 to 1 with at most six digits, as {fn}(x, 0.95)")
-
-
-def parameter(fn: str, expr: ir.Expr) -> int:
-    """A constant of an aggregate: how many events it goes back, or takes."""
-    if isinstance(expr, ir.Literal) and isinstance(expr.value, int) and not isinstance(expr.value, bool):
-        if 1 <= expr.value <= MOST:
-            return expr.value
-        raise DefinitionError(f"{fn}() counts events from 1 to {MOST:,}, found {expr.value}")
-    raise DefinitionError(f"{fn}() takes a whole number that is written out, as {fn}(x, 3)")
-
-
-def inexact(expr: ir.Expr) -> bool:
-    """Whether a `<= 1 ulp` function takes part in the value."""
-    for node in ir.walk(expr):
-        if isinstance(node, ir.Call) and node.op not in SPECIAL:
-            found = find_overload(node.op, [a.type for a in node.args])
-            if found is not None and found.inexact:
-                return True
-    return False
-
-
-def refuse_inexact(expr: ir.Expr | None, *, what: str) -> None:
-    """ln, exp and their like may differ in the last bit between engines, so they are the last step of a feature."""
-    if expr is not None and inexact(expr):
-        raise DefinitionError(
-            f"{what} is fed by a function that is exact to 1 ulp only, as ln and exp are; "
-            "such a function is the last step of a feature"
-        )
-
-
-_PASSED_ON = ("coalesce", "neg", "abs", "is_null", "and", "or", "not")
-"""What leaves an inexact value as near as it was; a difference of two would not."""
-
-
-def check_exactness(expr: ir.Expr) -> None:
-    """Refuse inexact values anywhere but at the end: what is reckoned with them may differ by more than their mark."""
-    for node in ir.walk(expr):
-        if isinstance(node, ir.Call) and node.op not in _PASSED_ON:
-            for arg in node.args:
-                refuse_inexact(arg, what=repr(node.op))
-        elif isinstance(node, ir.Cast):
-            refuse_inexact(node.arg, what="CAST")

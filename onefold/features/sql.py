@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from onefold.features import habits, ir, rules, tokens
+from onefold.features import exactness, habits, ir, rules, tokens
 from onefold.features.errors import DefinitionError, UnsupportedSQL
 from onefold.features.parsing import parse, place
 from onefold.features.readers import Scope
@@ -134,7 +134,7 @@ def _finished(item: exp.Expr, reader: Reader) -> ir.Expr:
     inner = item.unalias()
     try:
         expr = rules.typed(reader.read(inner))
-        rules.check_exactness(expr)
+        exactness.check_exactness(expr)
     except DefinitionError as error:
         raise reader.located(error, inner) from None
     return expr

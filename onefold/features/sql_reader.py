@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from onefold.features import forms, habits, ir, readers, rules, tokens
+from onefold.features import aggregate_rules, exactness, forms, habits, ir, readers, rules, tokens
 from onefold.features.aggregates import AGGREGATES, ALIASES
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
 from onefold.features.functions import ALIASES as RENAMED
@@ -75,7 +75,7 @@ class Reader:
         """The condition of a FILTER or WHERE: BOOLEAN, and decided by exact values only."""
         try:
             found = rules.boolean(self.read(node), what=what)
-            rules.refuse_inexact(found, what=what)
+            exactness.refuse_inexact(found, what=what)
         except DefinitionError as error:
             raise self.located(error, node) from None
         return found
@@ -201,7 +201,7 @@ class Reader:
             raise DefinitionError(
                 "lag() goes back by events, whatever their age; leave the frame out, as lag(x, 1) OVER ()"
             )
-        return rules.lag([self._row(a) for a in args], where)
+        return aggregate_rules.lag([self._row(a) for a in args], where)
 
     def _row(self, node: exp.Expr) -> ir.Expr:
         """An expression over the columns of one event."""
@@ -210,14 +210,14 @@ class Reader:
     def _aggregate(self, name: str, args: list[exp.Expr], where: ir.Expr | None, window: ir.Window) -> ir.Expr:
         assert self.windows is not None
         if name == "time_since_last" and not args:
-            return rules.time_since_last(self.windows.event_time, where, window)
+            return aggregate_rules.time_since_last(self.windows.event_time, where, window)
         if any(isinstance(a, exp.Distinct) for a in args):
             if name != "count":
                 raise UnsupportedSQL(f"{name}(DISTINCT ..) is not supported; count(DISTINCT x) is")
             name, args = "count_distinct", list(args[0].expressions)
         if name == "count" and (not args or isinstance(args[0], exp.Star)):
-            return rules.aggregate("count_star", (), where, window)
-        return rules.written(name, [self._row(a) for a in args], where, window)
+            return aggregate_rules.aggregate("count_star", (), where, window)
+        return aggregate_rules.written(name, [self._row(a) for a in args], where, window)
 
     def _case(self, node: exp.Case) -> ir.Expr:
         subject = node.this

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onefold.features import authored, ir, print_sql, rules
+from onefold.features import authored, exactness, ir, print_sql
 from onefold.features.definitions import Entity, EventSource, FeatureView, OnDemandView
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.parsing import parse, place, table_name
@@ -34,7 +34,7 @@ class TypedFeature:
 
     @property
     def inexact(self) -> bool:
-        return rules.inexact(self.expr)
+        return exactness.inexact(self.expr)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import TypeVar
 from sqlglot import exp
 
 from onefold.features import ir, tokens
+from onefold.features.aggregate_rules import MOST
 from onefold.features.errors import DefinitionError, UnsupportedSQL, nearest
-from onefold.features.rules import MOST
 from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
 
 UNITS = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from onefold.features import ir, rules
+from onefold.features import exactness, ir, rules
 from onefold.features.casts import CASTS
 from onefold.features.errors import DefinitionError
 from onefold.features.functions import FUNCTIONS, GROUPS, Overload
@@ -237,7 +237,7 @@ def test_constants_are_worth_the_same(engine: str, request: pytest.FixtureReques
     wrong = [
         f"{expr}: found {found[0]!r}, expected {expected[0]!r}"
         for expr, found, expected in zip(exprs, run(exprs, {}, [()]), by_python(exprs, {}, [()]), strict=True)
-        if not same(found[0], expected[0], rules.inexact(expr))
+        if not same(found[0], expected[0], exactness.inexact(expr))
     ]
     assert not wrong, "\n".join(wrong[:5])
 
