@@ -6,58 +6,20 @@ together (names, types, windows, fingerprints) is settled by `features.project.P
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import get_args
 
-from onefold.features.authoring import AuthoredFeature, Expr, Features, Node, listed, node_of
+from onefold.features.authoring import AuthoredFeature, Expr, Features, Node
+from onefold.features.definition_checks import (
+    check_branches,
+    check_columns,
+    check_kind,
+    check_name,
+    keep_authored,
+    kept,
+)
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.types import DOUBLE, TIMESTAMP, DataType, Field, fields
-from onefold.features.values import parse_json
-
-
-def _check_kind(what: str, found: object, kind: type | UnionType) -> None:
-    """Refuse what is of another kind, as a name in the place of the object that bears it."""
-    if not isinstance(found, kind):
-        want = " or ".join(k.__name__ for k in get_args(kind) or (kind,))
-        raise DefinitionError(f"{what} is {found!r:.60}; give the {want} itself")
-
-
-def _check_name(kind: str, name: str) -> None:
-    if not name.isidentifier():
-        raise DefinitionError(
-            f"{kind} name {name!r} is not an identifier; use letters, digits and '_', not starting with a digit"
-        )
-
-
-def _check_columns(what: str, columns: Iterable[str]) -> None:
-    seen: dict[str, str] = {}
-    for column in columns:
-        if column.startswith("_") or "." in column:
-            raise DefinitionError(f"{what}: column {column!r}: names with '_' first or '.' inside are Onefold's")
-        if seen.setdefault(column.lower(), column) != column:
-            before = seen[column.lower()]
-            raise DefinitionError(f"{what}: columns {before!r} and {column!r} have one name in SQL; rename one")
-
-
-def _keep_authored(view: FeatureView | OnDemandView, what: str) -> None:
-    """Judge and keep what a view says in Python, as plain nodes that can be compared."""
-    if (view.sql is None) == (view.features is None):
-        both = "neither" if view.sql is None else "both"
-        raise DefinitionError(f"{what} has {both} of sql= and features=; give exactly one")
-    if view.features is not None:
-        try:
-            object.__setattr__(view, "features", listed(view.features))
-        except DefinitionError as error:
-            raise error.of(what) from None
-
-
-def _kept(where: object, what: str) -> Node:
-    try:
-        return where if isinstance(where, Node) else node_of(where)
-    except DefinitionError as error:
-        raise error.of(what) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +39,7 @@ class Entity:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name("entity", self.name)
+        check_name("entity", self.name)
         if self.keys and self.name == _NO_NAME:
             raise DefinitionError(f"entity name {_NO_NAME!r} is Onefold's: it stands for views without keys; rename it")
         if not self.keys and self.name != _NO_NAME:
@@ -116,7 +78,7 @@ class Branch:
     values: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name("branch", self.name)
+        check_name("branch", self.name)
 
     def theirs(self, column: str) -> str:
         """What this branch calls a column of the source."""
@@ -145,8 +107,8 @@ class EventSource:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name("source", self.name)
-        _check_branches(self)
+        check_name("source", self.name)
+        check_branches(self)
         columns = {f.name: f.type for f in self.fields}
         if columns.get(self.event_time) != TIMESTAMP:
             found = columns.get(self.event_time, "no column of the schema")
@@ -157,7 +119,7 @@ class EventSource:
                 f"source {self.name!r}: event_id {self.event_id!r} is {found}; "
                 "an id is VARCHAR, BIGINT, BOOLEAN, DATE or TIMESTAMP"
             )
-        _check_columns(f"source {self.name!r}", columns)
+        check_columns(f"source {self.name!r}", columns)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -170,26 +132,6 @@ class EventSource:
             known = nearest(name, [b.name for b in self.branches])
             raise DefinitionError(f"source {self.name!r} has no branch {name!r}{known}")
         return found
-
-
-def _check_branches(source: EventSource) -> None:
-    what, columns = f"source {source.name!r}", {f.name: f.type for f in source.fields}
-    if source.branches and source.path is not None:
-        raise DefinitionError(f"{what} has a path and branches; give the path to a branch of its own")
-    names = [b.name for b in source.branches]
-    if len(set(names)) < len(names):
-        raise DefinitionError(f"{what} has two branches of one name ({', '.join(names)}); rename one")
-    for branch in source.branches:
-        for column in (*branch.columns, *branch.values):
-            if column not in columns:
-                raise DefinitionError(
-                    f"{what}, branch {branch.name!r}: {column!r} is not in the schema{nearest(column, columns)}"
-                )
-        for column, value in branch.values.items():
-            try:
-                parse_json(value, columns[column])
-            except ValueError as error:
-                raise DefinitionError(f"{what}, branch {branch.name!r}: value of {column!r}: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,18 +160,18 @@ class FeatureView:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name("view", self.name)
+        check_name("view", self.name)
         if self.request_row not in ("exclude", "include"):
             raise DefinitionError(
                 f'view {self.name!r}: request_row is {self.request_row!r}; write "include" or "exclude"'
             )
-        _check_kind(f"view {self.name!r}: source", self.source, EventSource)
-        _check_kind(f"view {self.name!r}: entity", self.entity, Entity)
-        _keep_authored(self, f"view {self.name!r}")
+        check_kind(f"view {self.name!r}: source", self.source, EventSource)
+        check_kind(f"view {self.name!r}: entity", self.entity, Entity)
+        keep_authored(self, f"view {self.name!r}")
         if self.where is not None:
             if self.sql is not None:
                 raise DefinitionError(f"view {self.name!r}: where= goes with features=; write WHERE in the SQL")
-            object.__setattr__(self, "where", _kept(self.where, f"view {self.name!r}"))
+            object.__setattr__(self, "where", kept(self.where, f"view {self.name!r}"))
 
     @property
     def authored(self) -> tuple[AuthoredFeature, ...]:
@@ -265,15 +207,15 @@ class OnDemandView:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name("on-demand view", self.name)
+        check_name("on-demand view", self.name)
         for view in self.views:
-            _check_kind(f"on-demand view {self.name!r}: one of its views", view, FeatureView)
-        _check_columns(f"on-demand view {self.name!r}", self.request)
+            check_kind(f"on-demand view {self.name!r}: one of its views", view, FeatureView)
+        check_columns(f"on-demand view {self.name!r}", self.request)
         if "event_timestamp" in self.request:
             raise DefinitionError(
                 f"on-demand view {self.name!r}: event_timestamp is the row's time; it is always there"
             )
-        _keep_authored(self, f"on-demand view {self.name!r}")
+        keep_authored(self, f"on-demand view {self.name!r}")
 
     @property
     def authored(self) -> tuple[AuthoredFeature, ...]:
@@ -314,11 +256,11 @@ class FeatureService:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name("service", self.name)
+        check_name("service", self.name)
         if not self.features:
             raise DefinitionError(f"service {self.name!r} has no features")
         for item in self.features:
-            _check_kind(f"service {self.name!r}: one of its features", item, View | FeatureSelection)
+            check_kind(f"service {self.name!r}: one of its features", item, View | FeatureSelection)
 
     def __iter__(self) -> Iterator[FeatureSelection]:
         """Selections; an empty tuple of names stands for all features of the view."""

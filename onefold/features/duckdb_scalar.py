@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from onefold.features import ir
-from onefold.features.casts import GRAMMAR, WORDS
+from onefold.features.casts import WORDS
 from onefold.features.catalogue import decimal_casts
-from onefold.features.scalar_sql import Dialect
+from onefold.features.scalar_sql import SPECIAL, TEXT_TO_BOOLEAN, Dialect, parsed
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 from onefold.features.values import decimal_text
 
 _FINITE = "nullif(nullif(TRY_CAST({0} AS DOUBLE), 'inf'::DOUBLE), '-inf'::DOUBLE)"
 
 
-def _parsed(kind: DataType, convert: str, **words: float) -> str:
-    """Text that fits the grammar converted, and a few words as what they say; else NULL."""
-    grammar = GRAMMAR[kind].replace("{", "{{").replace("}", "}}")
-    others = "".join(f" WHEN ({{0}}) = '{word}' THEN '{value!r}'::DOUBLE" for word, value in words.items())
-    return f"(CASE WHEN regexp_full_match({{0}}, '{grammar}') THEN {convert}{others} END)"
+def double(value: float) -> str:
+    """A DOUBLE literal: the shortest text that reads back the same bits."""
+    return f"'{value!r}'::DOUBLE"
 
 
+_parsed = partial(parsed, matches="regexp_full_match({0}, '{1}')", double=double)
 _CASTS: dict[tuple[DataType, DataType], str] = {
     (BIGINT, DOUBLE): "CAST({0} AS DOUBLE)",
     (DOUBLE, BIGINT): "TRY_CAST(round_even({0}, 0) AS BIGINT)",
@@ -30,9 +31,8 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (DATE, VARCHAR): "CAST({0} AS VARCHAR)",
     (TIMESTAMP, VARCHAR): "CAST({0} AS VARCHAR)",
     (VARCHAR, BIGINT): _parsed(BIGINT, "TRY_CAST({0} AS BIGINT)"),
-    (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0::DOUBLE", **WORDS),
-    (VARCHAR, BOOLEAN): "(CASE WHEN lower({0}) IN ('true', 't', '1') THEN TRUE"
-    " WHEN lower({0}) IN ('false', 'f', '0') THEN FALSE END)",
+    (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0::DOUBLE", words=WORDS),
+    (VARCHAR, BOOLEAN): TEXT_TO_BOOLEAN,
     (VARCHAR, DATE): _parsed(DATE, "CASE WHEN NOT starts_with({0}, '0000') THEN TRY_CAST({0} AS DATE) END"),
     (VARCHAR, TIMESTAMP): _parsed(
         TIMESTAMP, "CASE WHEN NOT starts_with({0}, '0000') THEN TRY_CAST(rtrim({0}, 'Z') AS TIMESTAMP) END"
@@ -40,12 +40,7 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (TIMESTAMP, DATE): "CAST({0} AS DATE)",
     (DATE, TIMESTAMP): "CAST({0} AS TIMESTAMP)",
 }
-_SPECIAL = {
-    "and": "(({0}) AND ({1}))",
-    "or": "(({0}) OR ({1}))",
-    "is_null": "(({0}) IS NULL)",
-    "is_distinct": "(({0}) IS DISTINCT FROM ({1}))",
-}
+_SPECIAL = {**SPECIAL, "is_distinct": "(({0}) IS DISTINCT FROM ({1}))"}
 
 
 def quote(name: str) -> str:
@@ -60,11 +55,6 @@ def quote(name: str) -> str:
 def text(value: str) -> str:
     """A VARCHAR literal."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def double(value: float) -> str:
-    """A DOUBLE literal: the shortest text that reads back the same bits."""
-    return f"'{value!r}'::DOUBLE"
 
 
 def literal(node: ir.Literal) -> str:

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from onefold.features import ir
+from onefold.features.casts import FALSE, GRAMMAR, TRUE
 from onefold.features.errors import DefinitionError
 from onefold.features.functions import find_overload
 from onefold.features.types import DataType
 
+
+def _listed(words: Iterable[str]) -> str:
+    return "(" + ", ".join(f"'{word}'" for word in words) + ")"
+
+
 LONGEST = 4_000_000
 """Characters of SQL that one expression may have."""
+SPECIAL: Mapping[str, str] = {"and": "(({0}) AND ({1}))", "or": "(({0}) OR ({1}))", "is_null": "(({0}) IS NULL)"}
+"""What sees NULLs, and is written alike for every engine."""
+TEXT_TO_BOOLEAN = (
+    f"(CASE WHEN lower({{0}}) IN {_listed(TRUE)} THEN TRUE WHEN lower({{0}}) IN {_listed(FALSE)} THEN FALSE END)"
+)
+
+
+def parsed(
+    kind: DataType,
+    convert: str,
+    *,
+    matches: str,
+    double: Callable[[float], str],
+    words: Mapping[str, float] | None = None,
+) -> str:
+    """The template of text that fits the grammar of a type converted, and a few words as what they say; else NULL.
+
+    matches: the engine's test of text {0} against a regular expression {1}, all of it.
+    """
+    grammar = GRAMMAR[kind].replace("{", "{{").replace("}", "}}")
+    others = "".join(f" WHEN ({{0}}) = '{word}' THEN {double(value)}" for word, value in (words or {}).items())
+    return f"(CASE WHEN {matches.format('{0}', grammar)} THEN {convert}{others} END)"
 
 
 @dataclass(frozen=True, slots=True)

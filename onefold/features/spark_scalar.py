@@ -6,23 +6,24 @@ STRING with the collation UTF8_BINARY. Values are the same with and without ANSI
 
 from __future__ import annotations
 
+from functools import partial
+
 from onefold.features import ir
-from onefold.features.casts import GRAMMAR, WORDS
+from onefold.features.casts import WORDS
 from onefold.features.catalogue import decimal_casts
-from onefold.features.scalar_sql import Dialect
+from onefold.features.scalar_sql import SPECIAL, TEXT_TO_BOOLEAN, Dialect, parsed
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 from onefold.features.values import decimal_text
 
 _FINITE = "nullif(nullif(try_cast({0} AS DOUBLE), double('inf')), double('-inf'))"
 
 
-def _parsed(kind: DataType, convert: str, **words: float) -> str:
-    """Text that fits the grammar converted, and a few words as what they say; else NULL."""
-    grammar = GRAMMAR[kind].replace("{", "{{").replace("}", "}}")
-    others = "".join(f" WHEN ({{0}}) = '{word}' THEN double('{value!r}')" for word, value in words.items())
-    return rf"(CASE WHEN rlike({{0}}, '\\A({grammar})\\z') THEN {convert}{others} END)"
+def double(value: float) -> str:
+    """A DOUBLE literal: the shortest text that reads back the same bits."""
+    return f"double('{value!r}')"
 
 
+_parsed = partial(parsed, matches=r"rlike({0}, '\\A({1})\\z')", double=double)
 _CASTS: dict[tuple[DataType, DataType], str] = {
     (BIGINT, DOUBLE): "CAST({0} AS DOUBLE)",
     # Spark takes 2^63 for the greatest BIGINT.
@@ -35,9 +36,8 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (DATE, VARCHAR): "CAST({0} AS STRING)",
     (TIMESTAMP, VARCHAR): "CAST({0} AS STRING)",
     (VARCHAR, BIGINT): _parsed(BIGINT, "try_cast({0} AS BIGINT)"),
-    (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0D", **WORDS),
-    (VARCHAR, BOOLEAN): "(CASE WHEN lower({0}) IN ('true', 't', '1') THEN TRUE"
-    " WHEN lower({0}) IN ('false', 'f', '0') THEN FALSE END)",
+    (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0D", words=WORDS),
+    (VARCHAR, BOOLEAN): TEXT_TO_BOOLEAN,
     (VARCHAR, DATE): _parsed(DATE, "CASE WHEN NOT startswith({0}, '0000') THEN try_cast({0} AS DATE) END"),
     (VARCHAR, TIMESTAMP): _parsed(
         TIMESTAMP, "CASE WHEN NOT startswith({0}, '0000') THEN try_cast(rtrim('Z', {0}) AS TIMESTAMP) END"
@@ -45,12 +45,7 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (TIMESTAMP, DATE): "CAST({0} AS DATE)",
     (DATE, TIMESTAMP): "CAST({0} AS TIMESTAMP)",
 }
-_SPECIAL = {
-    "and": "(({0}) AND ({1}))",
-    "or": "(({0}) OR ({1}))",
-    "is_null": "(({0}) IS NULL)",
-    "is_distinct": "(NOT (({0}) <=> ({1})))",
-}
+_SPECIAL = {**SPECIAL, "is_distinct": "(NOT (({0}) <=> ({1})))"}
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "$": "\\u0024", "\0": "\\u0000"})
 
 
@@ -70,11 +65,6 @@ def text(value: str) -> str:
     'it\\'s \\u00241'
     """
     return f"'{value.translate(_ESCAPES)}'"
-
-
-def double(value: float) -> str:
-    """A DOUBLE literal: the shortest text that reads back the same bits."""
-    return f"double('{value!r}')"
 
 
 def type_name(kind: DataType) -> str:
