@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from onefold.features import aggregate_rules, exactness, forms, habits, ir, readers, rules
-from onefold.features import authoring as tree
+from onefold.features import authoring_nodes as tree
 from onefold.features.aggregate_rules import MOST
-from onefold.features.authoring import AuthoredFeature
+from onefold.features.authoring_features import AuthoredFeature
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.functions import ALIASES, CALLED, FUNCTIONS
 from onefold.features.places import Place

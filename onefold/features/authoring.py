@@ -9,80 +9,12 @@ What is written here is a tree without types; `features.authored` reads it into 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
-from onefold.features.errors import DefinitionError
-from onefold.features.places import Place, here
-
-PlainValue = bool | int | float | str | dt.date | dt.datetime | None
-_WHERE: Any = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A column by its name."""
-
-    name: str
-    place: Place | None = _WHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    value: PlainValue
-    place: Place | None = _WHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """An operator or function by its name."""
-
-    op: str
-    args: tuple[Node, ...]
-    place: Place | None = _WHERE
-
-
-@dataclass(frozen=True, slots=True)
-class CastTo:
-    arg: Node
-    type: str
-    place: Place | None = _WHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The value of the first condition that is true; `default` None where nobody said `otherwise`."""
-
-    branches: tuple[tuple[Node, Node], ...]
-    default: Node | None = None
-    place: Place | None = _WHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A window as it was said: lengths of time in words, or a number of rows."""
-
-    length: str | None
-    until: str | None = None
-    rows: int | None = None
-    skip: int = 0
-    bounds: str = "[]"
-
-
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """An aggregate over a window."""
-
-    fn: str
-    args: tuple[Node, ...]
-    where: Node | None
-    params: tuple[int | float, ...]
-    span: Span
-    place: Place | None = _WHERE
-
-
-Node = Name | Value | Apply | CastTo | Choice | Folded
+from onefold.features.authoring_nodes import Apply, CastTo, Choice, Name, Node, PlainValue, Value, described, wrong
+from onefold.features.places import here
 
 
 class Operators:
@@ -173,7 +105,7 @@ class Operators:
         return self._apply("abs", self)
 
     def __bool__(self) -> NoReturn:
-        raise _at(
+        raise wrong(
             "an expression is neither true nor false here; write & | ~ in place of and, or, not, x.between(a, b) in "
             "place of a <= x <= b, and when(condition, value).otherwise(..) in place of if",
             here(),
@@ -195,7 +127,7 @@ class Operators:
     def isin(self, values: Iterable[Operand], /) -> Any:
         """Whether it equals one of the values."""
         if isinstance(values, str):
-            raise _at(f"isin({values!r}) takes a list, as isin([{values!r}])", here())
+            raise wrong(f"isin({values!r}) takes a list, as isin([{values!r}])", here())
         return self._apply("in", self, *values)
 
     def between(self, low: Operand, high: Operand) -> Any:
@@ -220,7 +152,7 @@ class Expr(Operators):
         self.node = node
 
     def __repr__(self) -> str:
-        return f"Expr({_words(self.node)!r})"
+        return f"Expr({described(self.node)!r})"
 
     def _apply(self, op: str, *args: object) -> Any:
         return _applied(op, args)
@@ -269,72 +201,6 @@ class Named:
 Operand: TypeAlias = "Expr | Fan | PlainValue"
 
 
-@dataclass(frozen=True, slots=True)
-class AuthoredFeature:
-    """A named expression, as a view keeps it."""
-
-    name: str
-    node: Node
-    place: Place | None = _WHERE
-
-
-Features: TypeAlias = "Mapping[str, Expr | Fan] | Sequence[Named | AuthoredFeature]"
-"""What a view takes as `features`."""
-
-
-def listed(features: Features) -> tuple[AuthoredFeature, ...]:
-    """The features by name, in their order; those over several windows one by one."""
-    items: Iterable[tuple[object, object]]
-    if isinstance(features, Mapping):
-        items = features.items()
-    elif isinstance(features, str | Operators):
-        raise _at("features= takes {'name': expression, ..} or [expression.named('name'), ..]", here())
-    else:
-        items = [_pair(i, item) for i, item in enumerate(features)]
-    found = [f for name, value in items for f in _fanned(name, value)]
-    if not found:
-        raise _at("features= is empty; give at least one, as {'orders_7d': count().over('7 days')}", here())
-    _check_unique(found)
-    return tuple(found)
-
-
-def _pair(position: int, item: object) -> tuple[object, object]:
-    if isinstance(item, AuthoredFeature):
-        return item.name, Expr(item.node)
-    if not isinstance(item, Named):
-        raise _at(f"feature no. {position + 1} of the list has no name; write .named('..') behind it", _place_of(item))
-    return item.name, item.value
-
-
-def _fanned(name: object, value: object) -> Iterator[AuthoredFeature]:
-    if not isinstance(name, str) or not name.isidentifier():
-        raise _at(f"feature name {name!r} is not an identifier", _place_of(value))
-    if isinstance(value, Fan):
-        for suffix, expr in value.parts:
-            yield from _fanned(f"{name}_{suffix}", expr)
-        return
-    try:
-        node = node_of(value)
-    except DefinitionError as error:
-        raise error.of(f"feature {name!r}") from None
-    yield AuthoredFeature(name, node, node.place)
-
-
-def _place_of(value: object) -> Place | None:
-    if isinstance(value, Fan):
-        value = value.parts[0][1]
-    return value.node.place if isinstance(value, Expr) else here()
-
-
-def _check_unique(features: Sequence[AuthoredFeature]) -> None:
-    seen: dict[str, str] = {}
-    for feature in features:
-        before = seen.setdefault(feature.name.lower(), feature.name)
-        if before != feature.name or sum(f.name == feature.name for f in features) > 1:
-            both = repr(before) if before == feature.name else f"{before!r} and {feature.name!r}, one name in SQL"
-            raise _at(f"two features are named {both}; rename one", feature.place)
-
-
 def _applied(op: str, args: Sequence[object]) -> Expr | Fan:
     place = here()
     fans = [a for a in args if isinstance(a, Fan)]
@@ -344,7 +210,7 @@ def _applied(op: str, args: Sequence[object]) -> Expr | Fan:
     for other in fans[1:]:
         found = [suffix for suffix, _ in other.parts]
         if found != suffixes:
-            raise _at(f"windows {', '.join(suffixes)} meet windows {', '.join(found)}; give both the same", place)
+            raise wrong(f"windows {', '.join(suffixes)} meet windows {', '.join(found)}; give both the same", place)
     pairs = []
     for i, suffix in enumerate(suffixes):
         nodes = tuple(a.parts[i][1].node if isinstance(a, Fan) else node_of(a) for a in args)
@@ -359,7 +225,7 @@ def node_of(value: object) -> Node:
     if value is None or isinstance(value, bool | int | float | str | dt.date):
         return Value(value, here())
     message = f"{value!r:.60} is no expression; write col(..), a number, a text, a date or a time"
-    raise _at(getattr(value, "_unfinished", message), getattr(value, "_place", None) or here())
+    raise wrong(getattr(value, "_unfinished", message), getattr(value, "_place", None) or here())
 
 
 def column_of(value: object) -> Node:
@@ -370,7 +236,7 @@ def column_of(value: object) -> Node:
 def col(name: str, /) -> Expr:
     """A column of the source; in an on-demand view a feature (`view.feature`) or a request column."""
     if not isinstance(name, str):
-        raise _at(f"col() takes the name of a column, found {name!r:.60}", here())
+        raise wrong(f"col() takes the name of a column, found {name!r:.60}", here())
     return Expr(Name(name, here()))
 
 
@@ -417,25 +283,3 @@ class Functions:
 
 
 fn = Functions()
-
-
-def _at(message: str, place: Place | None) -> DefinitionError:
-    return DefinitionError(message) if place is None else DefinitionError.at(place, message)
-
-
-def _words(node: Node) -> str:
-    match node:
-        case Name(name):
-            return name
-        case Value(value):
-            return repr(value)
-        case Apply(op, args):
-            return f"{op}({', '.join(map(_words, args))})"
-        case CastTo(arg, kind):
-            return f"cast({_words(arg)}, {kind})"
-        case Choice(branches, default):
-            pairs = ", ".join(f"{_words(c)}: {_words(v)}" for c, v in branches)
-            return f"case({pairs}{'' if default is None else f', else {_words(default)}'})"
-        case Folded(name, args, where, _, span):
-            filter_ = f" where {_words(where)}" if where is not None else ""
-            return f"{name}({', '.join(map(_words, args))}{filter_}) over {span.length or f'{span.rows} rows'}"

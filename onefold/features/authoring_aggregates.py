@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias, overload
 
-from onefold.features.authoring import Expr, Fan, Folded, Node, Operators, PlainValue, Span, _at, column_of, node_of
+from onefold.features.authoring import Expr, Fan, Operators, column_of, node_of
+from onefold.features.authoring_nodes import Folded, Node, PlainValue, Span, wrong
 from onefold.features.places import Place, here
 
 Argument: TypeAlias = "Expr | PlainValue"
@@ -62,9 +63,9 @@ class Agg(Operators):
         if windows is None:
             return self._over(Span(_said(length), _said(until), rows, skip, bounds))
         if length is not None or rows is not None or skip:
-            raise _at("over(windows=[..]) takes no other length or rows; leave those out", here())
+            raise wrong("over(windows=[..]) takes no other length or rows; leave those out", here())
         if isinstance(windows, str) or not windows:
-            raise _at(f"windows={windows!r} is no list of lengths; write windows=['1h', '7d']", here())
+            raise wrong(f"windows={windows!r} is no list of lengths; write windows=['1h', '7d']", here())
         said = [_said(w) for w in windows]
         return Fan([(_suffix(str(w)), self._over(Span(w, _said(until), None, 0, bounds))) for w in said])
 
@@ -77,10 +78,10 @@ class Agg(Operators):
         return f"{self._fn.removesuffix('_star')}() has no window; write .over('7 days') behind it"
 
     def _apply(self, op: str, *args: object) -> NoReturn:
-        raise _at(self._unfinished, self._place)
+        raise wrong(self._unfinished, self._place)
 
     def named(self, name: str, /) -> NoReturn:
-        raise _at(self._unfinished, self._place)
+        raise wrong(self._unfinished, self._place)
 
 
 def _said(length: Length | None) -> str | None:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from types import UnionType
 from typing import TYPE_CHECKING, get_args
 
-from onefold.features.authoring import Node, listed, node_of
+from onefold.features.authoring import node_of
+from onefold.features.authoring_features import listed
+from onefold.features.authoring_nodes import Node
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.values import parse_json
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from onefold.features.authoring import AuthoredFeature, Expr, Features, Node
+from onefold.features.authoring import Expr
+from onefold.features.authoring_features import AuthoredFeature, Features
+from onefold.features.authoring_nodes import Node
 from onefold.features.definition_checks import (
     check_branches,
     check_columns,
