@@ -7,7 +7,7 @@ from functools import partial
 from onefold.features import ir
 from onefold.features.casts import WORDS
 from onefold.features.catalogue import decimal_casts
-from onefold.features.scalar_sql import SPECIAL, TEXT_TO_BOOLEAN, Dialect, parsed
+from onefold.features.scalar_sql import SPECIAL, TEXT_TO_BOOLEAN, Dialect, parsed, plain_casts
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 from onefold.features.values import decimal_text
 
@@ -21,15 +21,9 @@ def double(value: float) -> str:
 
 _parsed = partial(parsed, matches="regexp_full_match({0}, '{1}')", double=double)
 _CASTS: dict[tuple[DataType, DataType], str] = {
-    (BIGINT, DOUBLE): "CAST({0} AS DOUBLE)",
+    **plain_casts(lambda kind: kind.name),
     (DOUBLE, BIGINT): "TRY_CAST(round_even({0}, 0) AS BIGINT)",
-    (BOOLEAN, BIGINT): "CAST({0} AS BIGINT)",
-    (BOOLEAN, DOUBLE): "CAST({0} AS DOUBLE)",
     (BIGINT, BOOLEAN): "(({0}) <> 0)",
-    (BIGINT, VARCHAR): "CAST({0} AS VARCHAR)",
-    (BOOLEAN, VARCHAR): "CAST({0} AS VARCHAR)",
-    (DATE, VARCHAR): "CAST({0} AS VARCHAR)",
-    (TIMESTAMP, VARCHAR): "CAST({0} AS VARCHAR)",
     (VARCHAR, BIGINT): _parsed(BIGINT, "TRY_CAST({0} AS BIGINT)"),
     (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0::DOUBLE", words=WORDS),
     (VARCHAR, BOOLEAN): TEXT_TO_BOOLEAN,
@@ -37,8 +31,6 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (VARCHAR, TIMESTAMP): _parsed(
         TIMESTAMP, "CASE WHEN NOT starts_with({0}, '0000') THEN TRY_CAST(rtrim({0}, 'Z') AS TIMESTAMP) END"
     ),
-    (TIMESTAMP, DATE): "CAST({0} AS DATE)",
-    (DATE, TIMESTAMP): "CAST({0} AS TIMESTAMP)",
 }
 _SPECIAL = {**SPECIAL, "is_distinct": "(({0}) IS DISTINCT FROM ({1}))"}
 

@@ -9,7 +9,7 @@ from onefold.features import ir
 from onefold.features.casts import FALSE, GRAMMAR, TRUE
 from onefold.features.errors import DefinitionError
 from onefold.features.functions import find_overload
-from onefold.features.types import DataType
+from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -23,6 +23,18 @@ SPECIAL: Mapping[str, str] = {"and": "(({0}) AND ({1}))", "or": "(({0}) OR ({1})
 TEXT_TO_BOOLEAN = (
     f"(CASE WHEN lower({{0}}) IN {_listed(TRUE)} THEN TRUE WHEN lower({{0}}) IN {_listed(FALSE)} THEN FALSE END)"
 )
+
+
+PLAIN_CASTS = (
+    (BIGINT, DOUBLE), (BOOLEAN, BIGINT), (BOOLEAN, DOUBLE), (BIGINT, VARCHAR), (BOOLEAN, VARCHAR), (DATE, VARCHAR),
+    (TIMESTAMP, VARCHAR), (TIMESTAMP, DATE), (DATE, TIMESTAMP),
+)  # fmt: skip
+"""Conversions that every engine's own CAST does as the rules say."""
+
+
+def plain_casts(name: Callable[[DataType], str]) -> dict[tuple[DataType, DataType], str]:
+    """Their templates; name: what the engine calls a type."""
+    return {(have, want): f"CAST({{0}} AS {name(want)})" for have, want in PLAIN_CASTS}
 
 
 def parsed(

@@ -11,11 +11,18 @@ from functools import partial
 from onefold.features import ir
 from onefold.features.casts import WORDS
 from onefold.features.catalogue import decimal_casts
-from onefold.features.scalar_sql import SPECIAL, TEXT_TO_BOOLEAN, Dialect, parsed
+from onefold.features.scalar_sql import SPECIAL, TEXT_TO_BOOLEAN, Dialect, parsed, plain_casts
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
 from onefold.features.values import decimal_text
 
 _FINITE = "nullif(nullif(try_cast({0} AS DOUBLE), double('inf')), double('-inf'))"
+
+
+def type_name(kind: DataType) -> str:
+    """Spark's name of a type."""
+    if kind.item is not None:
+        return f"ARRAY<{type_name(kind.item)}>"
+    return "STRING" if kind == VARCHAR else kind.name
 
 
 def double(value: float) -> str:
@@ -25,16 +32,10 @@ def double(value: float) -> str:
 
 _parsed = partial(parsed, matches=r"rlike({0}, '\\A({1})\\z')", double=double)
 _CASTS: dict[tuple[DataType, DataType], str] = {
-    (BIGINT, DOUBLE): "CAST({0} AS DOUBLE)",
+    **plain_casts(type_name),
     # Spark takes 2^63 for the greatest BIGINT.
     (DOUBLE, BIGINT): "(CASE WHEN ({0}) < 9223372036854775808D THEN try_cast(rint({0}) AS BIGINT) END)",
-    (BOOLEAN, BIGINT): "CAST({0} AS BIGINT)",
-    (BOOLEAN, DOUBLE): "CAST({0} AS DOUBLE)",
     (BIGINT, BOOLEAN): "(({0}) <> 0L)",
-    (BIGINT, VARCHAR): "CAST({0} AS STRING)",
-    (BOOLEAN, VARCHAR): "CAST({0} AS STRING)",
-    (DATE, VARCHAR): "CAST({0} AS STRING)",
-    (TIMESTAMP, VARCHAR): "CAST({0} AS STRING)",
     (VARCHAR, BIGINT): _parsed(BIGINT, "try_cast({0} AS BIGINT)"),
     (VARCHAR, DOUBLE): _parsed(DOUBLE, f"{_FINITE} + 0.0D", words=WORDS),
     (VARCHAR, BOOLEAN): TEXT_TO_BOOLEAN,
@@ -42,8 +43,6 @@ _CASTS: dict[tuple[DataType, DataType], str] = {
     (VARCHAR, TIMESTAMP): _parsed(
         TIMESTAMP, "CASE WHEN NOT startswith({0}, '0000') THEN try_cast(rtrim('Z', {0}) AS TIMESTAMP) END"
     ),
-    (TIMESTAMP, DATE): "CAST({0} AS DATE)",
-    (DATE, TIMESTAMP): "CAST({0} AS TIMESTAMP)",
 }
 _SPECIAL = {**SPECIAL, "is_distinct": "(NOT (({0}) <=> ({1})))"}
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "$": "\\u0024", "\0": "\\u0000"})
@@ -65,13 +64,6 @@ def text(value: str) -> str:
     'it\\'s \\u00241'
     """
     return f"'{value.translate(_ESCAPES)}'"
-
-
-def type_name(kind: DataType) -> str:
-    """Spark's name of a type."""
-    if kind.item is not None:
-        return f"ARRAY<{type_name(kind.item)}>"
-    return "STRING" if kind == VARCHAR else kind.name
 
 
 def literal(node: ir.Literal) -> str:
