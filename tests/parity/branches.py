@@ -68,7 +68,7 @@ def by_lines(source: EventSource, rows: Sequence[Placed]) -> Iterator[Placed]:
     for place, values in rows:
         branch = branch_of(source.branches, place[0])
         pairs = [(f, v) for f, v in zip(source.fields, values, strict=True) if f.name not in branch.values]
-        line = {branch.theirs(f.name): to_json(value, f.type) for f, value in pairs}
+        line = {branch.columns.get(f.name, f.name): to_json(value, f.type) for f, value in pairs}
         yield place, decoders[branch.name].decode(orjson.dumps(line))
 
 
@@ -85,7 +85,8 @@ def by_files(source: EventSource, rows: Sequence[Placed]) -> pa.Table:
 def _imported(folder: Path, source: EventSource, sequence: int, rows: Sequence[Placed]) -> pa.Table:
     branch, path = branch_of(source.branches, sequence), folder / f"{sequence}.parquet"
     columns = zip(source.fields, zip(*(values for _, values in rows), strict=True), strict=True)
-    own = {branch.theirs(f.name): from_internal(list(c), f.type) for f, c in columns if f.name not in branch.values}
+    present = [(f, c) for f, c in columns if f.name not in branch.values]
+    own = {branch.columns.get(f.name, f.name): from_internal(list(c), f.type) for f, c in present}
     pq.write_table(pa.table(own), path)
     found = pa.concat_tables(ImportFile(path, source, branch=branch).events(after=-1, reject=_refused, progress=id))
     offsets = pa.array([place[1] for place, _ in rows], pa.int64())

@@ -7,7 +7,7 @@ import math
 from bisect import bisect_left, bisect_right
 from typing import Any
 
-from onefold.features import aggregates, columns, exact, fold, records, state
+from onefold.features import aggregates, columns, definitions, exact, fold, records, state
 from onefold.features.records import Events
 from onefold.streaming import decode
 from tests.parity.planting import crowded, entry, folds, lacking, own_rows, swap
@@ -133,3 +133,11 @@ def _before(timeline: Any, event: Any) -> Any:
 swap("state", "the row's own event stands first", fold, "_with", _before, own_rows)
 swap("state", "a sketch holds one hash too few", aggregates, "SKETCH", 2047, crowded)
 swap("state", "a branch has NULL for what it lacks", decode, "parse_json", lambda value, kind: None, lacking)
+swap(
+    "state",
+    "a branch's own names are not looked at",
+    definitions.Branch,
+    "theirs",
+    lambda self, column: column,
+    lambda case: any(b.columns for e in case.events.values() if e.source is not None for b in e.source.branches),
+)
