@@ -167,7 +167,7 @@ def _arms(spark: Any, case: Case, scratch: Path) -> dict[str, Callable[[], Any]]
     files = [str(folder / "events.parquet")]
     spark.read.parquet(*files).createOrReplaceTempView("events")
     return {
-        "onefold": lambda: job.features(wanted, {"clicks": files}, rows, joined=False, known=False),
+        "onefold": lambda: job.features(wanted, {"clicks": files}, rows),
         "frames": lambda: spark.sql(by_frames()),
         "join": lambda: spark.sql(by_join()),
     }

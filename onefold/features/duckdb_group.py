@@ -6,7 +6,6 @@ Events come as a relation with the source's columns, `_sequence` and `_offset`; 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from onefold.features import ir
 from onefold.features.copies import LAST_SEQUENCE, first
@@ -22,6 +21,7 @@ from onefold.features.duckdb_lanes import (
     prepared,
 )
 from onefold.features.duckdb_scalar import double, quote, scalar
+from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.layout import TIME, Layout
 from onefold.features.plans import Group
 from onefold.features.steps import Program
@@ -45,20 +45,6 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None, ca
     if floor is not None:
         conditions.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
     return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of the prepared events, and makes lanes or sorts unneeded; it never changes a value.
-
-    plain: columns that `Lanes` may take as plain. unique: no two events of a key have one time.
-    """
-
-    plain: frozenset[int] = frozenset()
-    unique: bool = False
-
-
-UNKNOWN = Facts()
 
 
 class GroupSql:

@@ -18,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from onefold.features import ir
 from onefold.features.copies import copy_ranks, first
 from onefold.features.duckdb_choice import Needs
-from onefold.features.duckdb_group import UNKNOWN, Facts, GroupSql
+from onefold.features.duckdb_group import GroupSql
 from onefold.features.duckdb_lanes import Lane
 from onefold.features.duckdb_newest import newest_slots, newest_values
 from onefold.features.duckdb_prefix import Points, prefix_lanes
 from onefold.features.duckdb_scalar import quote, scalar
+from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.ir import Window
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.types import TIMESTAMP_MIN

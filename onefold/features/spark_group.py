@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onefold.features.copies import LAST_SEQUENCE, first
+from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.layout import Layout
 from onefold.features.plans import Group
 from onefold.features.spark_lanes import Lanes, Running, prepared
@@ -42,10 +43,12 @@ class GroupSql:
     the next one too. So the keys with a bucket are what a shuffle sends to one place, and no key has to go whole.
     """
 
-    def __init__(self, group: Group, events: str, *, size: int | None, rows: str | None = None) -> None:
+    def __init__(
+        self, group: Group, events: str, *, size: int | None, rows: str | None = None, facts: Facts = UNKNOWN
+    ) -> None:
         """rows: rows that may be events of their own."""
         self.group, self.layout, self.size = group, group.layout, size
-        self.lanes = Lanes()
+        self.lanes = Lanes(facts.plain)
         self.slots = [self.lanes.finish(s) for s in group.slots]
         self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields))]
         self.place = [*self.keys, "_bucket"]

@@ -47,6 +47,11 @@ SUM_LANES = {
     "WHEN {c} IS NOT NULL THEN 0L END",
 }
 """The lanes of a sum. `f` and `g` are counters of 31 bits, two in each: too large and NaN, inf and -inf."""
+PLAIN_STEPS = {"y": f"({{c}} * {_TEN})", "h": "CAST({y} AS BIGINT)", "l": _rest("y", "h")}
+PLAIN_LANES = {"0": f"({{l}} & {_M31})", "1": "shiftright({l}, 31)", "h": "{h}"}
+"""The same of a column of which it is known that nothing is off the grid, and that all fit into 64 bits together."""
+ROOM = 2.0**52
+"""What the magnitudes of a plain column add up to, at most; 2^10 times that has room in a BIGINT."""
 SQUARE_STEPS = {
     "x": f"CASE WHEN {_FINITE} THEN {{c}} WHEN {{c}} IS NOT NULL THEN {double(0.0)} END",
     "p": "({x} * {x})",
@@ -121,9 +126,11 @@ class Lanes:
     """The lanes that a group of slots needs, each once; lane i is column `a{i}`.
 
     program: the steps that finish them. events: the steps that make the columns that they read, `columns`, of events.
+    plain: columns without NULL whose magnitudes add up to less than `ROOM`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, plain: frozenset[int] = frozenset()) -> None:
+        self.plain = plain
         self.program, self.events = Program(double), Program(double)
         self._known: dict[Lane, int] = {}
         self.columns: dict[str, str] = {}
@@ -168,6 +175,8 @@ def _count_star(lanes: Lanes, slot: Slot) -> Number:
 
 
 def _count(lanes: Lanes, slot: Slot) -> Number:
+    if slot.arg in lanes.plain:
+        return _count_star(lanes, slot)
     return lanes.add(slot, "count({})", _column(slot))
 
 
@@ -269,12 +278,25 @@ def _carry(program: Program, lanes: Sequence[Number], widths: Sequence[int]) -> 
 
 
 def _sum_limbs(lanes: Lanes, slot: Slot) -> list[Number]:
+    if slot.arg in lanes.plain:
+        lanes.need(slot, PLAIN_LANES, PLAIN_STEPS)
+        parts = [lanes.add(slot, "sum({})", f"{_column(slot)}_{name}") for name in PLAIN_LANES]
+        *low, whole = _carry(lanes.program, parts, (31, 31))
+        return [*low, *_halves(lanes.program, whole)]
     lanes.need(slot, SUM_LANES, SUM_STEPS)
     parts = [lanes.add(slot, "sum({})", f"{_column(slot)}_{name}") for name in "0123"]
     return _carry(lanes.program, parts, (31, 31, 32))
 
 
+def _halves(program: Program, whole: Number) -> list[Number]:
+    """The lower 32 bits, and the upper with the sign."""
+    return [program.let(f"({{0}} & {_M32})", whole), program.let("shiftright({0}, 32)", whole)]
+
+
 def _flags(lanes: Lanes, slot: Slot) -> tuple[Number, Number]:
+    """Counters of what is off the grid; of a plain column, nothing is."""
+    if slot.arg in lanes.plain:
+        return lanes.program.let("0L"), lanes.program.let("0L")
     f, g = (lanes.add(slot, "sum({})", f"{_column(slot)}_{name}") for name in "fg")
     return f, g
 
@@ -338,6 +360,8 @@ def to_double(program: Program, top: Number, middle: Number, low: Number | None,
 
 
 def _bigint_limbs(lanes: Lanes, slot: Slot) -> list[Number]:
+    if slot.arg in lanes.plain:
+        return _halves(lanes.program, lanes.add(slot, "sum({})", _column(slot)))
     lanes.need(slot, BIGINT_LANES, {})
     return _carry(
         lanes.program, [lanes.add(slot, "sum({})", f"{_column(slot)}_{name}") for name in BIGINT_LANES], (32,)

@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onefold.features.copies import copy_ranks
+from onefold.features.facts import UNKNOWN, Facts, plain_items
 from onefold.features.plans import Group, ServicePlan
-from onefold.features.spark_group import GroupSql
+from onefold.features.spark_choice import Needs
+from onefold.features.spark_group import GroupSql, prepared_events
 from onefold.features.spark_lanes import Kind, Lane, Running
 from onefold.features.spark_scalar import quote, scalar
-from onefold.features.types import TIMESTAMP_MIN
+from onefold.features.types import BIGINT, DOUBLE, TIMESTAMP_MIN
 from onefold.features.windows import LONGEST
 
 BUCKETS = 4
@@ -35,12 +37,14 @@ def bucket_size(group: Group) -> int | None:
     return None if reach is None or reach * BUCKETS > LONGEST else max(BUCKETS * reach, SHORTEST)
 
 
-def framed_plan(group: Group, *, events: str, rows: str, size: int | None, dense: bool = False) -> str:
+def framed_plan(
+    group: Group, *, events: str, rows: str, size: int | None, dense: bool = False, facts: Facts = UNKNOWN
+) -> str:
     """Features as of t for each row, by one shuffle and one sort of events and rows together.
 
     dense: windows hold many events of a key; min and max then take a second sort, and no longer for longer windows.
     """
-    sql = GroupSql(group, events, size=size)
+    sql = GroupSql(group, events, size=size, facts=facts)
     place, columns = ", ".join(sql.place), sql.columns()
     of_events = f"SELECT {place}, {', '.join(columns)}, NULL AS _row, NULL AS _t, NULL AS _s FROM ({sql.events()})"
     nothing = ", ".join("_t AS ts" if c == "ts" else "NULL" for c in columns)
@@ -82,7 +86,6 @@ def rank_orders(sql: GroupSql) -> dict[tuple[int, str], str]:
     return {pair: f"k{i}" for i, pair in enumerate(pairs)}
 
 
-_SEARCHED = ("min", "max", "first_value", "min_by", "max_by")
 _EXTREMES = {"min({})": ("least", True), "max({})": ("greatest", False)}
 
 
@@ -153,29 +156,63 @@ def _frame(lower: int | None, upper: int) -> str:
     return f"RANGE BETWEEN {start} AND {'CURRENT ROW' if upper == 0 else f'{upper}L PRECEDING'}"
 
 
-def density_sql(group: Group, events: str) -> str | None:
-    """About the hundredth part of how many events of a key a window of min, max or the like holds, at most.
+def needs_of(group: Group) -> Needs:
+    """What the lanes of a group ask of the plan that `choose` picks."""
+    lanes = GroupSql(group, "", size=None).lanes.all
+    growing, extremes, others = set(), set(), set()
+    for lane in lanes:
+        running, window = lane.running, lane.window
+        if running.kind != Kind.WITHIN and window.rows is None:
+            growing |= {(running, window.upper), (running, window.lower)}
+        elif running.aggregate in _EXTREMES and window.rows is None and window.lower is not None:
+            extremes.add(lane)
+        else:
+            others.add(lane)
+    return Needs(len(growing), len(extremes), len(others))
 
-    None where the group has no such window.
-    """
-    reaches = [s.window.lower for s in group.slots if s.fn in _SEARCHED and s.window.lower is not None]
-    if not reaches:
-        return None
-    source = group.layout.source
-    keys = ", ".join([quote(f.name) for f in group.layout.key_fields])
-    time = f"unix_micros({quote(source.event_time)}) DIV {max(reaches) + 1}L"
-    counted = f"SELECT count(*) AS n FROM {events} TABLESAMPLE (1 PERCENT) GROUP BY {keys}{', ' if keys else ''}{time}"
-    return f"SELECT max(n) FROM ({counted})"
+
+def facts_sql(group: Group, events: str, rows: str) -> str:
+    """How many rows there are, and what `facts.plain_columns` reads, from one pass over the events."""
+    prepared = prepared_events(group.layout, events)
+    items = ", ".join(plain_items(group, [DOUBLE, BIGINT]))
+    return f"SELECT (SELECT count(*) FROM {rows}), {items} FROM ({prepared})"
 
 
-def joined_plan(group: Group, *, events: str, rows: str, size: int | None, known: tuple[str, str] | None = None) -> str:
+def sample_sql(group: Group, events: str, rows: str, *, nth_event: int, nth_row: int) -> str:
+    """Of one event and one row in so many, by a hash: the rows, their pairs with these events within reach; the events
+    of the most frequent key, and the most that one key has in as long as the reach."""
+    keys = ", ".join(f"_k{i}" for i in range(len(group.layout.key_fields))) or "0L AS _k0"
+    names = keys.replace("0L AS ", "")
+    block = "0L" if group.reach is None else f"ts DIV {group.reach + 1}L"
+    near = "t >= ts" if group.reach is None else f"t >= ts AND t - {group.reach}L <= ts"
+    return (
+        f"WITH e AS (SELECT {keys}, ts FROM ({prepared_events(group.layout, events)}) "
+        f"WHERE pmod(xxhash64(_sequence, _offset), {nth_event}L) = 0), "
+        f"s AS (SELECT {keys}, collect_list(_t) AS times FROM {rows} "
+        f"WHERE pmod(xxhash64(_row), {nth_row}L) = 0 GROUP BY ALL), "
+        f"b AS (SELECT {names}, {block} AS b, count(*) AS n FROM e GROUP BY ALL), "
+        f"k AS (SELECT {names}, sum(n) AS n, max(n) AS densest FROM b GROUP BY ALL) "
+        "SELECT (SELECT sum(size(times)) FROM s), "
+        f"(SELECT sum(size(filter(times, t -> {near}))) FROM s JOIN e USING ({names})), max(n), max(densest) FROM k"
+    )
+
+
+def joined_plan(
+    group: Group,
+    *,
+    events: str,
+    rows: str,
+    size: int | None,
+    known: tuple[str, str] | None = None,
+    facts: Facts = UNKNOWN,
+) -> str:
     """Features for each row from the events that it is joined with.
 
     known: two names: of the column of rows that holds an array with the highest offset that the row knew of each
     sequence (by number); and of the column that is to say how many other events there were as of t, within reach. They
     do not count.
     """
-    sql = GroupSql(group, events, size=size, rows=rows)
+    sql = GroupSql(group, events, size=size, rows=rows, facts=facts)
     columns, reach = sql.columns(), group.reach
     on = [f"r.{k} = e.{k}" for k in sql.place] + ["e.ts <= r._t"]
     if reach is not None:

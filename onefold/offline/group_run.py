@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from onefold.features.duckdb_choice import JOINED, choose, room
-from onefold.features.duckdb_group import Facts
 from onefold.features.duckdb_plans import joined_plan, needs_of, prefix_plan, sorted_plan
 from onefold.features.duckdb_scalar import quote, text
+from onefold.features.facts import UNKNOWN
 from onefold.features.plans import Group
 from onefold.features.types import VARCHAR
 from onefold.offline.shape import Look, facts, look
@@ -92,7 +92,7 @@ class GroupRun:
         return "group_spine"
 
     def _query(self, group: Group, plan: str, part: Part, known: bool, seen: Look) -> str:
-        found = Facts()
+        found = UNKNOWN
         looks = seen.shape.events >= LOOKED_AT or self._using in ("prefix", JOINED)
         if looks and not group.request_row:
             found = facts(self._db, group, events=part.events, newest=plan != JOINED)

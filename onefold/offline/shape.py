@@ -8,16 +8,16 @@ from typing import Any
 import duckdb
 
 from onefold.features.duckdb_choice import Shape
-from onefold.features.duckdb_group import Facts, prepared_events
+from onefold.features.duckdb_group import prepared_events
 from onefold.features.duckdb_lanes import ROOM
 from onefold.features.duckdb_newest import newest_slots
+from onefold.features.facts import UNKNOWN, Facts, plain_columns, plain_items
 from onefold.features.plans import Group
 from onefold.features.types import DOUBLE
 
 SAMPLED_ROWS, SAMPLED_EVENTS = 1_000, 100_000
 SMALL = 20_000
 """Rows times events up to which every row is taken to meet every event, and nothing is looked at."""
-_COUNTED = ("count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp", "bool_and", "bool_or")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +54,15 @@ def look(db: duckdb.DuckDBPyConnection, group: Group, *, events: str, spine: str
 
 def facts(db: duckdb.DuckDBPyConnection, group: Group, *, events: str, newest: bool) -> Facts:
     """One pass over the events for what makes lanes and sorts unneeded. newest: whether ASOF joins are next."""
-    asked = sorted({s.args[0] for s in group.slots if s.fn in _COUNTED and s.args[0] >= 0})
-    items = ["count(*)"]
-    for arg in asked:
-        greatest = f"max(abs(c{arg}))" if group.layout.columns[arg].type == DOUBLE else "0.0"
-        items += [f"count(c{arg})", greatest]
+    items = plain_items(group, [DOUBLE])
     look_for_ties = newest and bool(newest_slots(group))
     if look_for_ties:
         keys = [f"_k{i}" for i in range(len(group.layout.key_fields) or 1)]
         items.append(f"count(DISTINCT hash({', '.join([*keys, 'ts'])}))")
     if len(items) == 1:
-        return Facts()
+        return UNKNOWN
     found = _one(db, f"SELECT {', '.join(items)} FROM ({prepared_events(group.layout, events)})")
-    total = found[0]
-    plain = {
-        arg for i, arg in enumerate(asked) if found[2 * i + 1] == total and (found[2 * i + 2] or 0.0) * total < ROOM
-    }
-    return Facts(frozenset(plain), look_for_ties and found[-1] == total)
+    return Facts(plain_columns(group, found, room=ROOM), look_for_ties and found[-1] == found[0])
 
 
 def _one(db: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -9,18 +9,31 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onefold.features.definitions import EventSource
+from onefold.features.facts import UNKNOWN, Facts, plain_columns
 from onefold.features.plans import Group, ServicePlan
-from onefold.features.spark_plans import bucket_size, density_sql, framed_plan, joined_plan, output_sql, rows_sql
+from onefold.features.spark_choice import DENSE, FRAMED, JOINED, Shape, choose
+from onefold.features.spark_lanes import ROOM
+from onefold.features.spark_plans import (
+    bucket_size,
+    facts_sql,
+    framed_plan,
+    joined_plan,
+    needs_of,
+    output_sql,
+    rows_sql,
+    sample_sql,
+)
 from onefold.features.spark_scalar import quote, type_name
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline.arrow import arrow_type
@@ -32,10 +45,13 @@ if TYPE_CHECKING:
 
 Spine: TypeAlias = pa.Table
 _NAMES = count()
-DENSE = 1_000
-"""Events in a window of one key from which on blocks are quicker than the window itself."""
 SMALL = 1 << 24
-"""Bytes of events."""
+"""Bytes of events up to which a look at them costs more than it can save."""
+SAMPLED_ROWS, SAMPLED_EVENTS = 1_000, 200_000
+CERTAIN = 8
+"""Sampled events of a key in one window from which on their number is taken for an estimate."""
+HOT = 1_000_000
+"""Events of a key from which on its work is cut into buckets of time, so that no task has all of it."""
 
 
 def point_in_time(
@@ -44,23 +60,22 @@ def point_in_time(
     spine: pa.Table,
     *,
     known: Known | None = None,
-    few: bool = False,
     settings: SparkSettings | None = None,
+    using: str | None = None,
     bucket: int | None = None,
-    dense: bool | None = None,
     tasks: Tasks | None = None,
 ) -> pa.Table:
     """The service's features for each row of the spine, in the spine's order; see `engine.point_in_time`.
 
-    few: rows are joined with their events. bucket: microseconds of a bucket of time, at least the longest window.
-    dense: whether windows hold many events of a key; where it is not said, a sample tells. None changes a value.
+    using: the plan, one of `spark_choice.PLANS`; where none is said, a look at the work chooses. bucket: microseconds
+    of a bucket of time, at least the longest window. Neither changes a value.
     tasks: called now and then with the tasks that are done and those there are.
     """
     spark = session(settings)
     rows = conform_spine(plan, spine)
     with scratch(settings) as folder:
-        job = Job(spark, folder, bucket=bucket, dense=dense)
-        found = job.features(plan, events, job.spine(plan, rows, known), joined=few, known=known is not None)
+        job = Job(spark, folder, using=using, bucket=bucket)
+        found = job.features(plan, events, job.spine(plan, rows, known), known=known is not None)
         with watched(spark, tasks):
             found.write.parquet(str(folder / "found"))
         table = pq.read_table(folder / "found").sort_by("_row")
@@ -81,13 +96,13 @@ def scratch(settings: SparkSettings | None = None) -> Iterator[Path]:
 class Job:
     """DataFrames of features in one session; tables in memory become Parquet files in `folder`.
 
-    dense: whether windows hold many events of a key; where it is not said, a sample of large sources tells.
+    using, bucket: as in `point_in_time`.
     """
 
     def __init__(
-        self, spark: SparkSession, folder: Path, *, bucket: int | None = None, dense: bool | None = None
+        self, spark: SparkSession, folder: Path, *, using: str | None = None, bucket: int | None = None
     ) -> None:
-        self._spark, self._folder, self._bucket, self._dense = spark, folder, bucket, dense
+        self._spark, self._folder, self._using, self._bucket = spark, folder, using, bucket
 
     def spine(self, plan: ServicePlan, rows: pa.Table, known: Known | None = None) -> DataFrame:
         """The rows of a conformed spine with `_row`, and per group what they knew."""
@@ -106,31 +121,54 @@ class Job:
         return self._spark.read.schema(f"{fields}, _sequence INT, _offset BIGINT").parquet(*files)
 
     def features(
-        self, plan: ServicePlan, events: Mapping[str, Events], spine: DataFrame, *, joined: bool, known: bool
+        self, plan: ServicePlan, events: Mapping[str, Events], spine: DataFrame, *, known: bool = False
     ) -> DataFrame:
         """`_row` and the service's features, in no order; with `known`, also `_late`."""
         sources = {g.source: g.layout.source for g in plan.groups}
         views = {name: view(self.events(source, events[name])) for name, source in sources.items()}
-        found = view(spine.selectExpr("*", f"unix_micros({quote(EVENT_TIMESTAMP)}) AS _t"))
+        found = asked = view(spine.selectExpr("*", f"unix_micros({quote(EVENT_TIMESTAMP)}) AS _t"))
         for i, group in enumerate(plan.groups):
-            rows = view(self._spark.sql(rows_sql(group, found)))
-            size = self._size(group)
-            if joined or known or group.request_row:
+            rows, theirs = view(self._spark.sql(rows_sql(group, found))), views[group.source]
+            if known or group.request_row:
                 knew = (f"_highest{i}", f"_late{i}") if known else None
-                query = joined_plan(group, events=views[group.source], rows=rows, size=size, known=knew)
+                query = joined_plan(group, events=theirs, rows=rows, size=self._size(group), known=knew)
             else:
-                dense = self._is_dense(group, views[group.source], events[group.source])
-                query = framed_plan(group, events=views[group.source], rows=rows, size=size, dense=dense)
+                small = _is_small(events[group.source])
+                query = self._plan(group, small=small, events=theirs, asked=asked)(group, events=theirs, rows=rows)
             found = view(self._spark.sql(query))
         late = [f"_late{i}" for i in range(len(plan.groups))] if known else None
         return self._spark.sql(output_sql(plan, found, late=late))
 
-    def _is_dense(self, group: Group, view: str, events: Events) -> bool:
-        query = density_sql(group, view)
-        if query is None or self._dense is not None or _is_small(events):
-            return query is not None and bool(self._dense)
+    def _plan(self, group: Group, *, small: bool, events: str, asked: str) -> Callable[..., str]:
+        using, facts, size = self._using or FRAMED, UNKNOWN, self._size(group)
+        if not small or using != FRAMED:
+            facts, shape = self.look(group, events, asked)
+            if self._using is None:
+                using = choose(shape, needs_of(group))
+                size = size if shape.largest > HOT or using == JOINED else None
+        if using == JOINED:
+            return partial(joined_plan, size=size, facts=facts)
+        return partial(framed_plan, size=size, dense=using == DENSE, facts=facts)
+
+    def look(self, group: Group, events: str, asked: str) -> tuple[Facts, Shape]:
+        """A pass over the events for facts, and a sample of them for the shape of the work.
+
+        asked: the relation of the spine, before any group; what groups have found would be reckoned for the look alone.
+        """
+        rows = f"({rows_sql(group, asked)})"
+        count, *passed = self._one(facts_sql(group, events, rows))
+        total = passed[0] or 0
+        facts = Facts(plain_columns(group, passed, room=ROOM))
+        nth_event, nth_row = max(1, total // SAMPLED_EVENTS), max(1, count // SAMPLED_ROWS)
+        sampled = self._one(sample_sql(group, events, rows, nth_event=nth_event, nth_row=nth_row))
+        rows_seen, pairs, most, densest = (n or 0 for n in sampled)
+        densest = densest * nth_event if densest >= CERTAIN else 0
+        return facts, Shape(count, total, pairs * nth_event / max(rows_seen, 1), densest, most * nth_event)
+
+    def _one(self, query: str) -> tuple[Any, ...]:
         found = self._spark.sql(query).first()
-        return found is not None and (found[0] or 0) * 100 > DENSE
+        assert found is not None
+        return tuple(found)
 
     def _size(self, group: Group) -> int | None:
         size = bucket_size(group)
@@ -143,7 +181,7 @@ class Job:
 
 
 def _is_small(events: Events) -> bool:
-    """Whether a look at the events costs more than it can save; files that are not on this machine are not small."""
+    """Files that are not on this machine are not small."""
     if isinstance(events, pa.Table):
         return bool(events.nbytes < SMALL)
     return all(Path(f).is_file() for f in events) and sum(Path(f).stat().st_size for f in events) < SMALL

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,7 +21,7 @@ from onefold.features.definitions import Entity, EventSource, FeatureService, Fe
 from onefold.features.errors import ConfigError
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
-from onefold.features.spark_plans import density_sql
+from onefold.features.spark_choice import PLANS
 from onefold.features.state import StateCodec
 from onefold.offline import engine, spark_session
 from onefold.offline import spark as spark_engine
@@ -88,9 +89,9 @@ def job(spark: Any, tmp_path: Path) -> spark_engine.Job:
     return spark_engine.Job(spark, tmp_path)
 
 
-def frame(job: spark_engine.Job, plan: ServicePlan, table: pa.Table, rows: pa.Table, *, joined: bool = False) -> Any:
+def frame(job: spark_engine.Job, plan: ServicePlan, table: pa.Table, rows: pa.Table) -> Any:
     asked = job.spine(plan, engine.conform_spine(plan, rows))
-    return job.features(plan, {"e": table}, asked, joined=joined, known=False)
+    return job.features(plan, {"e": table}, asked)
 
 
 def shuffles(found: Any) -> int:
@@ -115,8 +116,8 @@ def test_a_key_set_costs_one_shuffle(job: spark_engine.Job) -> None:
 def test_every_group_has_the_bits_of_duckdb_by_either_plan(spark: Any) -> None:
     plan, table, rows = plan_of(BY_K, BY_N, OVERALL), events(600), spine(80)
     expected = engine.point_in_time(plan, {"e": table}, rows)
-    for few in (False, True):
-        same(spark_engine.point_in_time(plan, {"e": table}, rows, few=few, settings=SPARK), expected)
+    for using in PLANS:
+        same(spark_engine.point_in_time(plan, {"e": table}, rows, using=using, settings=SPARK), expected)
 
 
 @contextmanager
@@ -146,15 +147,39 @@ def test_a_key_with_half_of_all_events_is_spread_over_tasks(job: spark_engine.Jo
 def test_shorter_buckets_and_blocks_for_dense_windows_change_nothing(spark: Any) -> None:
     plan, table, rows = plan_of(BY_K), events(400), spine(60)
     expected = engine.point_in_time(plan, {"e": table}, rows)
-    same(spark_engine.point_in_time(plan, {"e": table}, rows, bucket=DAY, settings=SPARK), expected)
-    same(spark_engine.point_in_time(plan, {"e": table}, rows, dense=True, settings=SPARK), expected)
+    for using in PLANS:
+        same(spark_engine.point_in_time(plan, {"e": table}, rows, using=using, bucket=DAY, settings=SPARK), expected)
 
 
-def test_a_sample_tells_whether_windows_are_dense(job: spark_engine.Job, spark: Any) -> None:
-    (group,) = plan_of(BY_K).groups
-    name = spark_engine.view(job.events(SOURCE, events(20_000, days=1)))
-    ((found,),) = spark.sql(density_sql(group, name)).collect()
-    assert 40 < found < 200
+def test_a_look_finds_the_shape_of_the_work_and_what_is_plain(
+    job: spark_engine.Job, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spark_engine, "SAMPLED_EVENTS", 2_000)
+    (group,) = (plan := plan_of(BY_K)).groups
+    table, asked = events(20_000, days=10), spine(400, days=10)
+    timed = job.spine(plan, engine.conform_spine(plan, asked)).selectExpr("*", "unix_micros(event_timestamp) AS _t")
+    rows = spark_engine.view(timed)
+    facts, shape = job.look(group, spark_engine.view(job.events(SOURCE, table)), rows)
+    held = table.filter(pc.and_(pc.is_valid(table["k"]), pc.is_valid(table["x"])))
+    assert (shape.rows, shape.events, facts.plain) == (400, held.num_rows, frozenset()), "x is NaN here and there"
+    assert shape.largest == pytest.approx(pc.sum(pc.equal(held["k"], "hot")).as_py(), rel=0.2)
+    assert shape.pairs == pytest.approx(_pairs(held, asked), rel=0.2)
+    filled = pc.fill_null(pc.if_else(pc.is_nan(table["x"]), None, table["x"]), 1.5)
+    filled = table.set_column(table.schema.get_field_index("x"), "x", filled)
+    assert job.look(group, spark_engine.view(job.events(SOURCE, filled)), rows)[0].plain
+
+
+def _pairs(table: pa.Table, rows: pa.Table) -> float:
+    """How many events of the day before it a row has, on average."""
+    times = {
+        k: np.sort(table.filter(pc.equal(table["k"], k))["at"].cast("int64").to_numpy()) for k in ("hot", "a", "é")
+    }
+    met = [
+        np.searchsorted(times[k], t, "right") - np.searchsorted(times[k], t - DAY)
+        for k, t in zip(rows["k"].to_pylist(), rows["event_timestamp"].cast("int64").to_pylist(), strict=True)
+        if k in times
+    ]
+    return float(sum(met) / rows.num_rows)
 
 
 @pytest.mark.parametrize("floor", [None, 20 * DAY])

@@ -100,9 +100,7 @@ def by_spark(case: Case, plan: str) -> list[Row]:
     from onefold.offline import spark
 
     tables = {name: e.table() for name, e in case.events.items()}
-    found = spark.point_in_time(
-        case.plan, tables, case.spine(), few=plan == "joined", dense=plan == "dense", settings=SPARK
-    )
+    found = spark.point_in_time(case.plan, tables, case.spine(), using=plan, settings=SPARK)
     columns = [to_internal(found.column(f.name)) for f in case.plan.features]
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
 

@@ -73,9 +73,7 @@ def test_every_plan_gives_every_request_the_same_bits(flights: Flights, expected
 def test_spark_gives_every_request_the_same_bits(spark: Any, flights: Flights, expected: pa.Table, plan: str) -> None:
     at = flights.every(JOINED if plan == "joined" else 1)
     with FLIGHTS.timed(f"spark-{plan}"):
-        found = spark_engine.point_in_time(
-            PLAN, flights.tables, flights.requests.take(at), few=plan == "joined", dense=plan == "dense", settings=SPARK
-        )
+        found = spark_engine.point_in_time(PLAN, flights.tables, flights.requests.take(at), using=plan, settings=SPARK)
         FLIGHTS.compare(f"spark-{plan}", found, expected.take(at))
 
 
