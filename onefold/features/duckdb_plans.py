@@ -209,7 +209,7 @@ def output_sql(plan: ServicePlan, *, spine: str, groups: Sequence[str], late: bo
     """The service's features in the spine's order, from the group results and the spine.
 
     `spine` has `_row`, `_t` and the request columns; each of `groups` is a relation with `_row` and its refs. With
-    `late`, a last column `_late` adds theirs up.
+    `late`, a last column `_late` adds theirs up, once for each state.
     """
     columns = {f.ref: quote(f.ref) for g in plan.groups for f in g.features}
     own = {f"request.{f.name}": f"spine.{quote(f.name)}" for f in plan.request}
@@ -218,7 +218,7 @@ def output_sql(plan: ServicePlan, *, spine: str, groups: Sequence[str], late: bo
         f"{scalar(e, columns | own)} AS {quote(f.name)}" for f, e in zip(plan.features, plan.outputs, strict=True)
     )
     if late:
-        outputs += f", {' + '.join(f'g{i}._late' for i in range(len(groups))) or '0'} AS _late"
+        outputs += f", {' + '.join(f'g{i}._late' for i in plan.widest) or '0'} AS _late"
     named = [f"{g} AS g{i}" for i, g in enumerate(groups)]
     if not groups or any(c.name in own for e in plan.outputs for c in ir.columns(e)):
         named.append(f"{spine} AS spine")

@@ -6,6 +6,7 @@ slots), and on-demand features (expressions over those, request columns and t).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,6 +128,16 @@ class ServicePlan:
     @cached_property
     def sources(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(g.source for g in self.groups))
+
+    @cached_property
+    def widest(self) -> tuple[int, ...]:
+        """For each state, the number of the group that reads furthest back in it, so that it meets every event that any
+        group of that state meets."""
+        states: dict[tuple[str, str], list[int]] = {}
+        for i, group in enumerate(self.groups):
+            states.setdefault((group.source, group.entity), []).append(i)
+        reaches = [math.inf if g.reach is None else g.reach for g in self.groups]
+        return tuple(max(numbers, key=reaches.__getitem__) for numbers in states.values())
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

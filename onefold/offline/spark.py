@@ -136,7 +136,7 @@ class Job:
                 small = _is_small(events[group.source])
                 query = self._plan(group, small=small, events=theirs, asked=asked)(group, events=theirs, rows=rows)
             found = view(self._spark.sql(query))
-        late = [f"_late{i}" for i in range(len(plan.groups))] if known else None
+        late = [f"_late{i}" for i in plan.widest] if known else None
         return self._spark.sql(output_sql(plan, found, late=late))
 
     def _plan(self, group: Group, *, small: bool, events: str, asked: str) -> Callable[..., str]:
