@@ -5,16 +5,17 @@ make bench NAME=spark
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from _harness import Options, Report, clocked, interleave, main, tell
+from _harness import Options, Report, interleave, main, tell
 
 from onefold.features.definitions import Entity, EventSource, FeatureView
 from onefold.features.plans import ServicePlan
@@ -27,6 +28,8 @@ HOUR, DAY = 3_600_000_000, 86_400_000_000
 START, DAYS = 1_356_998_400_000_000, 30
 WINDOWS = {"h1": HOUR, "d1": DAY, "d7": 7 * DAY}
 FUNCTIONS = ("count", "sum", "avg", "min", "max")
+LIMIT = 120.0
+"""Seconds after which an arm is stopped."""
 SPARK = SparkSettings(conf={"spark.driver.memory": "6g", "spark.sql.shuffle.partitions": "16"})
 
 
@@ -83,6 +86,36 @@ def _exact(h: str, l1: str, l0: str) -> str:
 
 def by_frames() -> str:
     """One sort of events and rows; sums and counts as differences of growing frames, min and max over the windows."""
+    inside = [
+        f"{fn}(x) OVER (PARTITION BY k ORDER BY t RANGE BETWEEN {size}L PRECEDING AND CURRENT ROW) AS {fn}_{w}"
+        for w, size in WINDOWS.items()
+        for fn in ("min", "max")
+    ]
+    return _growing(inside, {w: (f"min_{w}", f"max_{w}") for w in WINDOWS})
+
+
+def by_blocks() -> str:
+    """The same, but min and max over blocks as long as the window: it is the end of one and the beginning of another.
+
+    The newest block is last in one order and the oldest in the other, so that growing frames find both.
+    """
+    inside, found = [], {}
+    for w, size in WINDOWS.items():
+        block = f"(t DIV {size}L)"
+        tail = f"ORDER BY -t RANGE BETWEEN UNBOUNDED PRECEDING AND {size}L FOLLOWING"
+        for fn, newest, oldest in (("min", "-", ""), ("max", "", "-")):
+            for end, sign, order in (("head", newest, "ORDER BY t"), ("tail", oldest, tail)):
+                pair = f"CASE WHEN x IS NOT NULL THEN struct({sign}{block} AS b, x AS x) END"
+                inside.append(f"{fn}({pair}) OVER (PARTITION BY k {order}) AS {fn}_{end}_{w}")
+        found[w] = tuple(
+            f"{pick}(CASE WHEN {fn}_head_{w}.b = {newest}{block} THEN {fn}_head_{w}.x END, "
+            f"CASE WHEN {fn}_tail_{w}.b = {oldest}((t - {size}L) DIV {size}L) THEN {fn}_tail_{w}.x END) AS {fn}_{w}"
+            for fn, pick, newest, oldest in (("min", "least", "-", ""), ("max", "greatest", "", "-"))
+        )
+    return _growing(inside, found)
+
+
+def _growing(inside: Sequence[str], found: Mapping[str, Sequence[str]]) -> str:
     ends = {"t0": 0, **{w: size + 1 for w, size in WINDOWS.items()}}
     growing = [
         f"coalesce(sum({lane}) OVER (PARTITION BY k ORDER BY t RANGE BETWEEN UNBOUNDED PRECEDING AND "
@@ -90,20 +123,15 @@ def by_frames() -> str:
         for end, back in ends.items()
         for lane in ("h", "l1", "l0", "one")
     ]
-    inside = [
-        f"{fn}(x) OVER (PARTITION BY k ORDER BY t RANGE BETWEEN {size}L PRECEDING AND CURRENT ROW) AS {fn}_{w}"
-        for w, size in WINDOWS.items()
-        for fn in ("min", "max")
-    ]
     union = f"SELECT *, CASE WHEN x IS NOT NULL THEN 1L END AS one FROM ({UNION})"
     items = []
     for w in WINDOWS:
         count = f"(one_t0 - one_{w})"
         total = _exact(*(f"({lane}_t0 - {lane}_{w})" for lane in ("h", "l1", "l0")))
-        found = f"CASE WHEN {count} > 0 THEN {total} END"
-        items += [f"{count} AS count_{w}", f"{found} AS sum_{w}", f"{found} / nullif({count}, 0L) AS avg_{w}"]
-        items += [f"min_{w}", f"max_{w}"]
-    framed = f"SELECT _row, {', '.join([*growing, *inside])} FROM ({union})"
+        whole = f"CASE WHEN {count} > 0 THEN {total} END"
+        items += [f"{count} AS count_{w}", f"{whole} AS sum_{w}", f"{whole} / nullif({count}, 0L) AS avg_{w}"]
+        items += found[w]
+    framed = f"SELECT t, _row, {', '.join([*growing, *inside])} FROM ({union})"
     return f"SELECT _row, {', '.join(items)} FROM ({framed}) WHERE _row IS NOT NULL"
 
 
@@ -133,6 +161,9 @@ def by_join() -> str:
     return f"SELECT s._row, {', '.join(outputs)} FROM spine AS s LEFT JOIN ({folded}) AS f ON s._row = f._row"
 
 
+HAND = {"frames": "growing frames", "blocks": "growing frames, blocks for min and max", "join": "range join"}
+
+
 def measure(report: Report, options: Options) -> None:
     spark = session(SPARK)
     shown = []
@@ -140,20 +171,48 @@ def measure(report: Report, options: Options) -> None:
         cut = Case(case.name, case.events // 2_000, max(2, case.keys // 500), case.rows // 2_000)
         tell(f"Spark, {case.name}")
         key = case.name.replace(",", "").replace(" ", "_")
-        arms = _arms(spark, cut if options.quick else case, options.scratch)
-        results = {name: _sorted(make().toArrow()) for name, make in arms.items()} if options.quick else {}
-        assert all(found.equals(results["onefold"]) for found in results.values()), "the arms differ in their values"
-        samples = interleave(
-            {name: clocked(partial(_run, make)) for name, make in arms.items()},
-            rounds=options.pick(3, 1), warmup=options.pick(1, 0), collect=True,
-        )  # fmt: skip
-        best = min((name for name in arms if name != "onefold"), key=lambda name: samples.of(name).median)
-        shown.append((case.name, *(samples.of(name) for name in arms), best, samples.ratio("onefold", best)))
-        for name in arms:
-            report.figure(f"{key}.{name}", samples.of(name).median, "s")
+        frames = _arms(spark, cut if options.quick else case, options.scratch)
+        if options.quick:
+            results = {name: _sorted(make().toArrow()) for name, make in frames.items()}
+            assert all(r.equals(results["onefold"]) for r in results.values()), "the arms differ in their values"
+        arms = {name: _Arm(spark, name, make) for name, make in frames.items()}
+        samples = interleave(arms, rounds=options.pick(3, 1), warmup=options.pick(2, 0), collect=True)
+        best = min(HAND, key=lambda name: samples.of(name).median)
+        cells = [f"> {LIMIT:.0f}" if arm.stopped else samples.of(name) for name, arm in arms.items()]
+        shown.append((case.name, *cells, HAND[best], samples.ratio("onefold", best)))
+        for name, arm in arms.items():
+            if not arm.stopped:
+                report.figure(f"{key}.{name}", samples.of(name).median, "s")
         report.figure(f"{key}.ratio_to_best", samples.ratio("onefold", best).median)
-    columns = ("", "Onefold", "growing frames by hand", "range join by hand", "quickest by hand", "Onefold/quickest")
+    columns = ("", "Onefold", *(f"by hand: {how}" for how in HAND.values()), "quickest by hand", "Onefold/quickest")
     report.table("five aggregates over three windows on Spark: seconds as median (quartiles)", columns, shown)
+
+
+class _Arm:
+    """Runs a job anew each time; one that takes longer than LIMIT is stopped, and not run again."""
+
+    def __init__(self, spark: Any, name: str, make: Callable[[], Any]) -> None:
+        self._spark, self._name, self._make, self.stopped = spark, name, make, False
+
+    def __call__(self, _: int) -> float:
+        if self.stopped:
+            return LIMIT
+        context = self._spark.sparkContext
+        context.setJobGroup(self._name, self._name, interruptOnCancel=True)
+        timer = threading.Timer(LIMIT, context.cancelJobGroup, [self._name])
+        timer.start()
+        start = time.perf_counter()
+        try:
+            self._make().write.format("noop").mode("overwrite").save()
+        except Exception:
+            self.stopped = time.perf_counter() - start >= LIMIT
+            if not self.stopped:
+                raise
+            return LIMIT
+        finally:
+            timer.cancel()
+        tell(f"  {self._name}: {time.perf_counter() - start:.1f} s")
+        return time.perf_counter() - start
 
 
 def _arms(spark: Any, case: Case, scratch: Path) -> dict[str, Callable[[], Any]]:
@@ -169,12 +228,9 @@ def _arms(spark: Any, case: Case, scratch: Path) -> dict[str, Callable[[], Any]]
     return {
         "onefold": lambda: job.features(wanted, {"clicks": files}, rows),
         "frames": lambda: spark.sql(by_frames()),
+        "blocks": lambda: spark.sql(by_blocks()),
         "join": lambda: spark.sql(by_join()),
     }
-
-
-def _run(make: Callable[[], Any], _: int) -> None:
-    make().write.format("noop").mode("overwrite").save()
 
 
 def _sorted(table: pa.Table) -> pa.Table:
