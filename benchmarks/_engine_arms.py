@@ -7,6 +7,7 @@ seconds of processor time, its peak memory above what it had before (MB), and a 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from _engine_sql import ASOF_SQL, PREFIX_SQL, RANGE_SQL, STREAM_SQL, WINDOWS
+from _harness import tell
 
 from onefold.features.definitions import Entity, EventSource, FeatureView
 from onefold.features.plans import ServicePlan
@@ -25,6 +27,7 @@ from onefold.features.project import Project
 from onefold.offline.engine import connect, point_in_time
 from onefold.training.content_hash import content_hash
 
+ROOT = Path(__file__).parents[1]
 EVENTS, SPINE = "events.parquet", "spine.parquet"
 VALUES = 10
 DAY = 86_400_000_000
@@ -151,15 +154,18 @@ class Ran:
     found: str
 
 
-def run(arm: str, folder: Path, *, limit: float | None = None) -> Ran | None:
-    """The arm in a process of its own; None where it does not end within `limit` seconds."""
+def run(arm: str, folder: Path, *, limit: float | None = None, python: str | None = None) -> Ran | None:
+    """The arm in a process of its own, of this Python or another; None where it takes longer than `limit` seconds."""
     try:
         done = subprocess.run(
-            [sys.executable, __file__, arm, str(folder)], check=True, capture_output=True, text=True, timeout=limit
-        )
+            [python or sys.executable, __file__, arm, str(folder)],
+            check=True, capture_output=True, text=True, timeout=limit, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return None
-    return Ran(**json.loads(done.stdout.splitlines()[-1]))
+    found = Ran(**json.loads(done.stdout.splitlines()[-1]))
+    tell(f"  {arm}: {found.seconds:.1f} s")
+    return found
 
 
 def peak_memory() -> float:
