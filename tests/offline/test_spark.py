@@ -144,11 +144,19 @@ def test_a_key_with_half_of_all_events_is_spread_over_tasks(job: spark_engine.Jo
     assert max(map(tasks.count, tasks)) < len(tasks) / 2
 
 
-def test_shorter_buckets_and_blocks_for_dense_windows_change_nothing(spark: Any) -> None:
-    plan, table, rows = plan_of(BY_K), events(400), spine(60)
+def test_no_plan_bucket_or_fact_changes_a_value(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, rows, table = plan_of(BY_K), spine(60), filled(events(400))
     expected = engine.point_in_time(plan, {"e": table}, rows)
     for using in PLANS:
         same(spark_engine.point_in_time(plan, {"e": table}, rows, using=using, bucket=DAY, settings=SPARK), expected)
+    monkeypatch.setattr(spark_engine, "SMALL", 0)
+    same(spark_engine.point_in_time(plan, {"e": table}, rows, settings=SPARK), expected)
+
+
+def filled(table: pa.Table) -> pa.Table:
+    """The same with an x that is never NULL or NaN, so that its sums take fewer lanes."""
+    x = pc.fill_null(pc.if_else(pc.is_nan(table["x"]), None, table["x"]), 1.5)
+    return table.set_column(table.schema.get_field_index("x"), "x", x)
 
 
 def test_a_look_finds_the_shape_of_the_work_and_what_is_plain(
@@ -164,9 +172,7 @@ def test_a_look_finds_the_shape_of_the_work_and_what_is_plain(
     assert (shape.rows, shape.events, facts.plain) == (400, held.num_rows, frozenset()), "x is NaN here and there"
     assert shape.largest == pytest.approx(pc.sum(pc.equal(held["k"], "hot")).as_py(), rel=0.2)
     assert shape.pairs == pytest.approx(_pairs(held, asked), rel=0.2)
-    filled = pc.fill_null(pc.if_else(pc.is_nan(table["x"]), None, table["x"]), 1.5)
-    filled = table.set_column(table.schema.get_field_index("x"), "x", filled)
-    assert job.look(group, spark_engine.view(job.events(SOURCE, filled)), rows)[0].plain
+    assert job.look(group, spark_engine.view(job.events(SOURCE, filled(table))), rows)[0].plain
 
 
 def _pairs(table: pa.Table, rows: pa.Table) -> float:
