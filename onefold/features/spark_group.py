@@ -11,6 +11,7 @@ from onefold.features.copies import LAST_SEQUENCE, first
 from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.layout import Layout
 from onefold.features.plans import Group
+from onefold.features.spark_finish import finish
 from onefold.features.spark_lanes import Lanes, Running, prepared
 from onefold.features.spark_scalar import quote, scalar, type_name
 from onefold.features.types import TIMESTAMP_MIN
@@ -49,7 +50,7 @@ class GroupSql:
         """rows: rows that may be events of their own."""
         self.group, self.layout, self.size = group, group.layout, size
         self.lanes = Lanes(facts.plain)
-        self.slots = [self.lanes.finish(s) for s in group.slots]
+        self.slots = [finish(self.lanes, s) for s in group.slots]
         self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields))]
         self.place = [*self.keys, "_bucket"]
         self.with_rows = group.request_row and rows is not None

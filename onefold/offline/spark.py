@@ -23,7 +23,6 @@ from onefold.features.definitions import EventSource
 from onefold.features.facts import UNKNOWN, Facts, plain_columns
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.spark_choice import DENSE, FRAMED, JOINED, Shape, choose
-from onefold.features.spark_lanes import ROOM
 from onefold.features.spark_plans import (
     bucket_size,
     facts_sql,
@@ -35,6 +34,7 @@ from onefold.features.spark_plans import (
     sample_sql,
 )
 from onefold.features.spark_scalar import quote, type_name
+from onefold.features.spark_sums import ROOM
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline.arrow import arrow_type
 from onefold.offline.engine import LATE, Events, Known, conform_spine, empty_events

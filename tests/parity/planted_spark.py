@@ -5,11 +5,21 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from onefold.features import copies, ir, spark_group, spark_lanes, spark_plans, spark_scalar, types
+from onefold.features import (
+    copies,
+    ir,
+    spark_finish,
+    spark_group,
+    spark_lanes,
+    spark_plans,
+    spark_scalar,
+    spark_sums,
+    types,
+)
 from tests.parity.planting import entry, folds, own_rows, spelling, swap, windows
 
-FINISH = spark_lanes._FINISH
-LANES = spark_lanes.SUM_LANES
+FINISH = spark_finish.FINISH
+LANES = spark_sums.SUM_LANES
 _LANE, _JOINED, _ROWS = spark_plans._Frames.lane, spark_plans._joined_lane, spark_group._with_rows
 
 
@@ -101,10 +111,10 @@ swap(
     lambda firsts, _: "".join(f", {'TRUE' if w is None else f'c{w}'} AS {copies.first(w)}" for w in firsts),
     lambda case: any(group.layout.has_ids for group in case.plan.groups),
 )
-entry("spark", "sums are plain on Spark", FINISH, "sum", spark_lanes._plain("try_sum({})"))
-entry("spark", "variances are Spark's", FINISH, "var_samp", spark_lanes._plain("var_samp({})"))
-entry("spark", "NULL counts on Spark", FINISH, "count", spark_lanes._count_star)
-entry("spark", "distinct values are counted each time on Spark", FINISH, "count_distinct", spark_lanes._count)
+entry("spark", "sums are plain on Spark", FINISH, "sum", spark_finish._plain("try_sum({})"))
+entry("spark", "variances are Spark's", FINISH, "var_samp", spark_finish._plain("var_samp({})"))
+entry("spark", "NULL counts on Spark", FINISH, "count", spark_lanes.count_star)
+entry("spark", "distinct values are counted each time on Spark", FINISH, "count_distinct", spark_lanes.count_values)
 entry("spark", "bool_and is bool_or on Spark", FINISH, "bool_and", FINISH["bool_or"])
 entry("spark", "the first value is the last on Spark", FINISH, "first_value", FINISH["last_value"])
 entry(
@@ -112,14 +122,14 @@ entry(
     "ties go by offset alone on Spark",
     FINISH,
     "last_value",
-    spark_lanes._picked("max({})", "ts AS t, _offset AS o", spark_lanes.Kind.NEWEST),
+    spark_finish._picked("max({})", "ts AS t, _offset AS o", spark_lanes.Kind.NEWEST),
 )
 entry(
     "spark",
     "max_by takes the latest of equals on Spark",
     FINISH,
     "max_by",
-    spark_lanes._picked("max({})", f"{{}} AS y, {spark_lanes._PLACE}", spark_lanes.Kind.WITHIN),
+    spark_finish._picked("max({})", f"{{}} AS y, {spark_finish._PLACE}", spark_lanes.Kind.WITHIN),
 )
 entry("spark", "last_n is the whole list on Spark", FINISH, "last_n", FINISH["array_agg"])
 for _lane, _name in (("f", "NaN and what is too large"), ("g", "infinities")):
@@ -127,7 +137,7 @@ for _lane, _name in (("f", "NaN and what is too large"), ("g", "infinities")):
 entry(
     "spark",
     "lanes are cut down, not toward zero, on Spark",
-    spark_lanes.SUM_STEPS,
+    spark_sums.SUM_STEPS,
     "h",
     "CAST(floor({y}) AS BIGINT)",
     folds("sum", "avg"),
