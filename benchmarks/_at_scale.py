@@ -87,6 +87,6 @@ def _tell(report: Report, compared: Compared, size: Size, ran: dict[str, list[Ra
             for arm, found in ran.items()
         ],
     )  # fmt: skip
-    report.figure(f"{compared.key}_time_ratio", ratio.median)
-    report.figure(f"{compared.key}_cpu_ratio", cpu[compared.ours] / cpu[best])
-    report.figure(f"{compared.key}_memory_ratio", peak[compared.ours] / peak[best])
+    report.headline(f"{compared.key}_time_ratio", ratio.median)
+    report.headline(f"{compared.key}_cpu_ratio", cpu[compared.ours] / cpu[best])
+    report.headline(f"{compared.key}_memory_ratio", peak[compared.ours] / peak[best])

@@ -154,6 +154,10 @@ class Report:
     def figure(self, name: str, value: float, unit: str = "") -> None:
         self.figures.append(Figure(f"{self.name}.{name}", value, unit))
 
+    def headline(self, name: str, value: float) -> None:
+        """A ratio that is known by its own name, without the benchmark's."""
+        self.figures.append(Figure(name, value, ""))
+
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         shown = [tuple(plain(c) if isinstance(c, float) else str(c) for c in row) for row in rows]
         self.tables.append(Table(title, tuple(columns), shown))
