@@ -24,7 +24,7 @@ def test_a_fault_is_found_shrunk_and_can_be_repeated() -> None:
     cases = [draw(n) for n in numbers]
     with mock.patch.object(fold._View, "bounds", lambda self, window: (0, self.timeline.index(self._t))):
         found = next(judge("state", numbers, cases, [by_oracle(c) for c in cases]))
-        small = shrink(found, seconds=20)
+        small = shrink(found, seconds=180)
         case = draw(found.seed)
         (again,) = judge("state", [found.seed], [case], [by_oracle(case)])
     assert again.wrong == found.wrong
