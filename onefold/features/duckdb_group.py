@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from onefold.features import ir
-from onefold.features.copies import LAST_SEQUENCE, first
+from onefold.features.copies import LAST_SEQUENCE, Counted, first
 from onefold.features.duckdb_lanes import (
     FLAGS,
     ORDERED,
@@ -47,7 +47,7 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None, ca
     return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
 
 
-class GroupSql:
+class GroupSql(Counted):
     """What all plans of a group share: its lanes, the events with lane columns, and the finish."""
 
     def __init__(
@@ -95,35 +95,11 @@ class GroupSql:
         filters = [f"c{i}" for r in running for i in (r.slot_filter, r.slot_where) if i is not None]
         return list(dict.fromkeys([*used, *filters]))
 
-    def firsts(self) -> list[int | None]:
-        """The WHEREs that copies are judged after; empty where the source has no ids."""
-        return (
-            sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w)) if self.layout.has_ids else []
-        )
-
     def carried(self, running: Iterable[Running]) -> list[str]:
         """What these lanes need of `events`, marks of first copies included, without `ev`."""
         some = list(running)
         marks = [first(r.slot_where) for r in some] if self.layout.has_ids else []
         return [c for c in dict.fromkeys([*self.columns(some), *marks]) if c != "ev"]
-
-    def passes(self, where: int | None) -> str:
-        """The condition that an event passes a WHERE, and is the first of its copies that does."""
-        if self.layout.has_ids:
-            return first(where)
-        return "TRUE" if where is None else prepared(where)
-
-    def aggregate(self, running: Running, *also: str) -> str:
-        """The aggregate of a lane with its filter, and with further conditions.
-
-        A CASE in place of FILTER: DuckDB 2.0 takes 80 times as long for a running FILTER.
-        """
-        conditions = [f"c{running.slot_filter}"] if running.slot_filter is not None else []
-        if self.layout.has_ids or running.slot_where is not None:
-            conditions.append(self.passes(running.slot_where))
-        conditions += also
-        column = running.column if not conditions else f"CASE WHEN {' AND '.join(conditions)} THEN {running.column} END"
-        return running.aggregate.replace("{}", column)
 
     def finish(self, lanes: str, *, extra: Sequence[str] = ()) -> str:
         """The features, as columns named by their refs, from a query of `_row`, `_t`, lanes `a*` and `extra`."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onefold.features.copies import LAST_SEQUENCE, first
+from onefold.features.copies import LAST_SEQUENCE, Counted
 from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.layout import Layout
 from onefold.features.plans import Group
 from onefold.features.spark_finish import finish
-from onefold.features.spark_lanes import Lanes, Running, prepared
+from onefold.features.spark_lanes import Lanes, prepared
 from onefold.features.spark_scalar import quote, scalar, type_name
 from onefold.features.types import TIMESTAMP_MIN
 
@@ -36,7 +36,7 @@ def prepared_events(layout: Layout, events: str, *, carry: Sequence[str] = ()) -
     return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
 
 
-class GroupSql:
+class GroupSql(Counted):
     """What the plans of a group share: its lanes, the events with lane columns in their buckets, and the finish.
 
     A bucket is a stretch of time `size` microseconds long (None: all of time), as long as some windows. A row is in the
@@ -90,27 +90,6 @@ class GroupSql:
     def columns(self) -> list[str]:
         """All columns of `events` but keys and bucket."""
         return [*self.carried(), *self.lanes.columns]
-
-    def firsts(self) -> list[int | None]:
-        """The WHEREs that copies are judged after; empty where the source has no ids."""
-        if not self.layout.has_ids:
-            return []
-        return sorted({s.where for s in self.group.slots}, key=lambda w: (w is not None, w))
-
-    def passes(self, where: int | None) -> str:
-        """The condition that an event passes a WHERE, and is the first of its copies that does."""
-        if self.layout.has_ids:
-            return first(where)
-        return "TRUE" if where is None else prepared(where)
-
-    def aggregate(self, running: Running, *also: str) -> str:
-        """The aggregate of a lane with its filter, and with further conditions."""
-        conditions = [prepared(running.slot_filter)] if running.slot_filter is not None else []
-        if self.layout.has_ids or running.slot_where is not None:
-            conditions.append(self.passes(running.slot_where))
-        conditions += also
-        column = running.column if not conditions else f"CASE WHEN {' AND '.join(conditions)} THEN {running.column} END"
-        return running.aggregate.replace("{}", column)
 
     def finish(self, lanes: str, *, extra: Sequence[str] = ()) -> str:
         """The features, as columns named by their refs, from a query of `_s`, `_t`, lanes `a*` and `extra` columns."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,7 +43,6 @@ from onefold.offline.spark_session import SparkSettings, Tasks, session, watched
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-Spine: TypeAlias = pa.Table
 _NAMES = count()
 SMALL = 1 << 24
 """Bytes of events up to which a look at them costs more than it can save."""
