@@ -7,7 +7,7 @@ event id where the source has one, are never NULL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 
 from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import EventError
-from onefold.features.protocols import Record
+from onefold.features.protocols import Records
 from onefold.features.types import Field
 from onefold.features.values import Parser, parse_json, parser, shown
 
@@ -24,11 +24,12 @@ Row = tuple[Any, ...]
 
 @dataclass(slots=True)
 class Decoded:
-    """What a run of records gave: rows in the order of the source's schema with their offsets, and refusals."""
+    """What a run of records gave: rows in the order of the source's schema with their offsets, and refusals as
+    (offset, the bytes, the reason)."""
 
     offsets: list[int] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    refused: list[tuple[Record, str]] = field(default_factory=list)
+    refused: list[tuple[int, bytes, str]] = field(default_factory=list)
 
 
 class Decoder:
@@ -61,16 +62,16 @@ class Decoder:
                 raise EventError(f"{what} {name!r} is NULL")
         return row
 
-    def decode_all(self, records: Iterable[Record]) -> Decoded:
+    def decode_all(self, records: Records) -> Decoded:
         """A row for each record that is an event, and the reason for each that is none."""
         decoded = Decoded()
-        for record in records:
+        for offset, value in zip(records.offsets, records.values, strict=True):
             try:
-                decoded.rows.append(self.decode(record.value))
+                decoded.rows.append(self.decode(value))
             except EventError as error:
-                decoded.refused.append((record, str(error)))
+                decoded.refused.append((offset, value, str(error)))
             else:
-                decoded.offsets.append(record.offset)
+                decoded.offsets.append(offset)
         return decoded
 
     def _row(self, event: Mapping[str, Any]) -> Row:

@@ -9,7 +9,7 @@ import pytest
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import EventError
-from onefold.features.protocols import Record
+from onefold.features.protocols import Records
 from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
 from onefold.streaming.decode import Decoder
 
@@ -122,7 +122,7 @@ def test_line_that_is_no_object_is_refused() -> None:
 
 def test_a_bad_line_among_good_ones_is_set_apart() -> None:
     good = json.dumps(WHOLE).encode()
-    decoded = Decoder(SOURCE).decode_all([Record(4, good), Record(5, b"{"), Record(6, good)])
+    decoded = Decoder(SOURCE).decode_all(Records([4, 5, 6], [good, b"{", good]))
     assert decoded.offsets == [4, 6]
     assert len(decoded.rows) == 2
-    assert [(record.offset, record.value) for record, _ in decoded.refused] == [(5, b"{")]
+    assert [(offset, value) for offset, value, _ in decoded.refused] == [(5, b"{")]
