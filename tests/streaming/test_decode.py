@@ -18,6 +18,7 @@ SOURCE = EventSource(
     schema={"id": "VARCHAR", "ts": "TIMESTAMP", "n": "BIGINT", "x": "DOUBLE", "ok": "BOOLEAN", "day": "DATE"},
     event_time="ts",
     event_id="id",
+    optional=("n", "x", "ok", "day"),
 )
 WHOLE = {"id": "a", "ts": "1970-01-01T00:00:01Z"}
 
@@ -32,7 +33,7 @@ def test_every_type_is_read() -> None:
     assert Decoder(SOURCE).decode(line) == ("a", 1359676799123456, -3, 1.5, True, -1)
 
 
-def test_absent_columns_are_null_and_unknown_names_are_passed_over() -> None:
+def test_absent_optional_columns_are_null_and_unknown_names_are_passed_over() -> None:
     assert decode(other=[1]) == {"id": "a", "ts": 1_000_000, "n": None, "x": None, "ok": None, "day": None}
 
 
