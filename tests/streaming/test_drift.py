@@ -101,7 +101,7 @@ def test_branch_lacks_its_own_name_of_a_column_and_none_that_it_has_a_value_for(
         ({"topic": "a", "format": "json"}, r"format is 'json'; write Json\(\)"),
         ({"format": Avro(registry=True)}, "without a topic"),
         ({"topic": "a", "branches": [Branch(name="b")]}, "has a topic and branches"),
-        ({"branches": [Branch(name="b", topic="x"), Branch(name="c", topic="x")]}, r"two branches of one topic \(x, x\)"),
+        ({"branches": [Branch(name=n, topic="x") for n in "bc"]}, r"two branches of one topic \(x, x\)"),
         ({"branches": [Branch(name="b", topic="")]}, "branch 'b': '' is no name of a topic"),
     ],
 )
