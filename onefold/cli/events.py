@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from onefold.progress import Tracker
     from onefold.streaming.feeds import FileFeed
     from onefold.streaming.materialize import BuiltState
-    from onefold.streaming.worker import StepReport, Worker
+    from onefold.streaming.report import StepReport
+    from onefold.streaming.worker import Worker
     from onefold.wiring import Workspace
 
 _PAUSE = 0.2
@@ -71,7 +72,9 @@ def stream(
     A feed's name tells where reading goes on; it is the file's path unless one is given.
     """
     from onefold.progress import on_stderr
-    from onefold.streaming.worker import StepReport, Worker
+    from onefold.streaming.feeds import FixedGroup
+    from onefold.streaming.report import StepReport
+    from onefold.streaming.worker import Worker
     from onefold.wiring import Workspace
 
     workspace = Workspace.find(project)
@@ -82,8 +85,8 @@ def stream(
         note(f"following {names}; stop with Ctrl-C")
     with workspace.store() as store, _until_stopped() as stopped, on_stderr()("stream", None) as tracker:
         worker = Worker(
-            workspace.project, store=store, archive=workspace.archive, feeds=feeds, dead_letters=workspace.dead_letters,
-            archive_every=workspace.settings.stream.archive_every, batch=workspace.settings.stream.batch,
+            workspace.project, store=store, archive=workspace.archive, feeds=FixedGroup(feeds),
+            dead_letters=workspace.dead_letters, archive_every=workspace.settings.stream.archive_every, batch=workspace.settings.stream.batch,
             reach=workspace.settings.reach,
         )  # fmt: skip
         try:
@@ -115,13 +118,10 @@ def _say_troubles(total: StepReport) -> None:
 
 def _run(worker: Worker, total: StepReport, tracker: Tracker, stopped: threading.Event, *, once: bool) -> None:
     """Step until stopped or, with `once`, until nothing more comes; what was taken is archived whenever it is quiet."""
-    from onefold.streaming.worker import StepReport
-
     quiet = False
     while not stopped.is_set():
         report = worker.step()
-        for name in StepReport.__slots__:
-            setattr(total, name, getattr(total, name) + getattr(report, name))
+        total.add(report)
         tracker.advance(report.records)
         if report.records:
             quiet = False

@@ -80,6 +80,10 @@ class DeltaArchive:
         table = self._open(source)
         return -1 if table is None else _committed(table, sequence)
 
+    def progress(self, source: str) -> Mapping[int, int]:
+        """The highest committed offset of each registered sequence, at one moment."""
+        return self.snapshot(source).flushed
+
     def version(self, source: str) -> int:
         """The newest version of the source's table, which `files` can go back to; -1 where there is none."""
         table = self._open(source)
@@ -128,7 +132,10 @@ class DeltaArchive:
             added = new.num_rows
             return rows["_offset"][-1].as_py(), new
 
-        return added if self._commit(source, sequence, rows.schema, chunk) else 0
+        try:
+            return added if self._commit(source, sequence, rows.schema, chunk) else 0
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"archive of source {source!r} cannot be written: {error}") from error
 
     def import_files(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pyarrow as pa
 
 from onefold.features.definitions import EventSource
@@ -9,6 +11,15 @@ from onefold.features.protocols import Archive
 from onefold.features.types import TIMESTAMP
 from onefold.offline.arrow import from_internal, schema_of
 from onefold.streaming.decode import Decoded, Row
+
+
+@dataclass(slots=True)
+class Held:
+    """Events in order of their offsets, each with when it was ingested."""
+
+    rows: list[Row] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    ingested: list[int] = field(default_factory=list)
 
 
 class ArchiveBuffer:
@@ -21,29 +32,30 @@ class ArchiveBuffer:
         self.time_column = schema.names.index(source.event_time)
         position = [pa.field("_offset", pa.int64()), pa.field("_ingested_at", pa.timestamp("us", tz="UTC"))]
         self._schema = pa.schema([*schema, *position])
-        self.clear()
+        self._held = Held()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._held.rows)
 
     def add(self, decoded: Decoded, *, ingested_at: int) -> None:
-        self._rows += decoded.rows
-        self._offsets += decoded.offsets
-        self._ingested += [ingested_at] * len(decoded.rows)
+        self._held.rows += decoded.rows
+        self._held.offsets += decoded.offsets
+        self._held.ingested += [ingested_at] * len(decoded.rows)
 
-    def flush(self) -> int:
-        """Commit what is held; how many events were new. On an error all of it is still held."""
-        if not self._rows:
+    def take(self) -> Held:
+        """All that is held, which is then the caller's to commit."""
+        held, self._held = self._held, Held()
+        return held
+
+    def commit(self, held: Held) -> int:
+        """Commit what was taken; how many events were new. Another thread may call it while more is added."""
+        if not held.rows:
             return 0
-        columns = [from_internal(c, kind) for c, kind in zip(zip(*self._rows, strict=True), self._types, strict=True)]
-        columns += [pa.array(self._offsets, pa.int64()), from_internal(self._ingested, TIMESTAMP)]
+        columns = [from_internal(c, kind) for c, kind in zip(zip(*held.rows, strict=True), self._types, strict=True)]
+        columns += [pa.array(held.offsets, pa.int64()), from_internal(held.ingested, TIMESTAMP)]
         events = pa.Table.from_arrays(columns, schema=self._schema)
-        added = self._archive.append(self._source.name, self._sequence, events)
-        self.clear()
-        return added
+        return self._archive.append(self._source.name, self._sequence, events)
 
     def clear(self) -> None:
         """Forget what is held: its feed will be replayed."""
-        self._rows: list[Row] = []
-        self._offsets: list[int] = []
-        self._ingested: list[int] = []
+        self._held = Held()

@@ -9,7 +9,7 @@ never NULL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,14 @@ import orjson
 from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import EventError
 from onefold.features.native_values import native_parser
-from onefold.features.protocols import Record
+from onefold.features.protocols import Records
 from onefold.features.types import DataType, Field
 from onefold.features.values import Parser, parse_json, parser, shown
 
 Row = tuple[Any, ...]
 Reader = Callable[[bytes], Mapping[str, object]]
 """One message to its values by name, a column that it does not carry left out; raises EventError with the reason."""
+NO_VALUE = "the record has no value: it is a tombstone, or empty"
 
 
 class _Missing:
@@ -39,14 +40,12 @@ _MISSING = _Missing()
 
 @dataclass(slots=True)
 class Decoded:
-    """What a run of records gave: rows in the order of the source's schema with their offsets, and refusals.
-
-    value_errors: columns that are NULL because they were missing or of another type.
-    """
+    """What a run of records gave: rows in the order of the source's schema with their offsets, and refusals as
+    (offset, the bytes, the reason). value_errors: columns that are NULL as they were missing or of another type."""
 
     offsets: list[int] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    refused: list[tuple[Record, str]] = field(default_factory=list)
+    refused: list[tuple[int, bytes, str]] = field(default_factory=list)
     value_errors: int = 0
 
 
@@ -55,7 +54,7 @@ def read_json(line: bytes) -> Mapping[str, object]:
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise EventError(f"the line is not JSON: {error}") from error
+        raise EventError(NO_VALUE if not line else f"the line is not JSON: {error}") from error
     if not isinstance(event, dict):
         raise EventError(f"the line is {shown(event)}; an event is a JSON object")
     return event
@@ -101,16 +100,16 @@ class Decoder:
         self.value_errors += errors
         return row
 
-    def decode_all(self, records: Iterable[Record]) -> Decoded:
+    def decode_all(self, records: Records) -> Decoded:
         """A row for each record that is an event, and the reason for each that is none."""
         decoded, before = Decoded(), self.value_errors
-        for record in records:
+        for offset, value in zip(records.offsets, records.values, strict=True):
             try:
-                decoded.rows.append(self.decode(record.value))
+                decoded.rows.append(self.decode(value))
             except EventError as error:
-                decoded.refused.append((record, str(error)))
+                decoded.refused.append((offset, value, str(error)))
             else:
-                decoded.offsets.append(record.offset)
+                decoded.offsets.append(offset)
         decoded.value_errors = self.value_errors - before
         return decoded
 

@@ -133,11 +133,12 @@ class _Build:
             from onefold.offline.spark_heads import SparkHeadBuilder
 
             builder = SparkHeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now), settings=self._spark)
-            self._store.put(builder.heads(pinned.files, tasks=self._tasks))
+            self._store.put(builder.heads(pinned.files, tasks=self._tasks), keep=writer.keep)
         else:
             builder = HeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now))
             if pinned.files:
-                self._store.put(builder.heads(db, events_relation(self._source, parquet_relation(pinned.files))))
+                events = events_relation(self._source, parquet_relation(pinned.files))
+                self._store.put(builder.heads(db, events), keep=writer.keep)
         self._mark([writer], pinned)
         return BuiltState(
             layout.source.name, layout.entity.name, writer.epoch, layout.fingerprint,
@@ -150,13 +151,13 @@ class _Build:
         while (newer := self._archive.snapshot(self._source.name)).version != done.version:
             for sequence, offsets, rows in archived_rows(self._source, newer.files, after=done.flushed):
                 for writer in writers:
-                    self._store.append(writer.pack(sequence, offsets, rows, after=-1))
+                    self._store.append(writer.pack(sequence, offsets, rows, after=-1), keep=writer.keep)
             self._mark(writers, newer)
             done = newer
 
     def _mark(self, writers: Sequence[StateWriter], snapshot: Snapshot) -> None:
         offsets = [(s, offset) for s, offset in snapshot.flushed.items() if offset >= 0]
-        self._store.put([(w.marker(s), names.encode_marker(offset)) for w in writers for s, offset in offsets])
+        self._store.mark([(w.marks, s, offset) for w in writers for s, offset in offsets])
 
     def _flip(self, writers: Sequence[StateWriter]) -> None:
         """Make the new epochs live, all in one write, and delete what they took the place of."""
@@ -174,5 +175,5 @@ class _Build:
 def _delete(store: OnlineStore, layout: Layout, epoch: int) -> None:
     """Delete all strings and markers of an epoch, whatever their layout."""
     source, entity = layout.source.name, layout.entity.name
-    for whole in (names.state_prefix(source, entity, epoch, ""), names.marker_prefix(source, entity, epoch, "")):
-        store.put((name, None) for name, _ in store.scan(whole[:-1]))
+    store.clear(names.state_prefix(source, entity, epoch, "")[:-1])
+    store.clear(names.marks_name(source, entity, epoch, ""))

@@ -17,6 +17,8 @@ from onefold.offline.packing import fresh_generation
 
 TAIL = 4096
 """Bytes of tail that are never worth a compaction."""
+KEPT_MORE = 86_400
+"""Seconds that a string is kept beyond twice what its windows reach."""
 HOT = 1 << 20
 """Bytes from which on a state is a hot key."""
 
@@ -36,7 +38,8 @@ class StateWriter:
     """Writes the strings of one layout under one epoch.
 
     marker: the offset up to which the layout holds each sequence, as it was read when the writer was made.
-    slack: microseconds by which the floor stays below stream time less retention.
+    slack: microseconds by which the floor stays below stream time less retention. keep: seconds after which a string
+    that nobody wrote to may go, as no window reaches its events any more; None where one always does.
     """
 
     def __init__(self, store: OnlineStore, layout: Layout, epoch: int, *, slack: int = 0) -> None:
@@ -46,6 +49,7 @@ class StateWriter:
         self._errors = ValueErrors()
         self._prepare = layout.preparer(self._errors)
         self._prefix = layout.prefix(epoch)
+        self.keep = None if layout.retention is None else 2 * (layout.retention + self._slack) // 1_000_000 + KEPT_MORE
         self._keys: dict[bytes, bytes] = {}
         self._limits: dict[bytes, int] = {}
 
@@ -81,10 +85,11 @@ class StateWriter:
                 self._consider(name, state, self.floor(stream_time), done)
         return done
 
-    def marker(self, sequence: int) -> bytes:
-        """The name of the progress marker of a sequence."""
+    @property
+    def marks(self) -> bytes:
+        """The name of the group of marks that say how far the layout has come."""
         layout = self.layout
-        return names.marker_name(layout.source.name, layout.entity.name, self.epoch, layout.fingerprint, sequence)
+        return names.marks_name(layout.source.name, layout.entity.name, self.epoch, layout.fingerprint)
 
     def _name(self, key: bytes) -> bytes:
         name = names.state_name(self._prefix, key)
@@ -105,7 +110,7 @@ class StateWriter:
             done.corrupt += 1
             self._limits[name] = 2 * len(state)
             return
-        if self._store.swap(name, length=len(state), generation=head.generation, value=packed):
+        if self._store.swap(name, length=len(state), generation=head.generation, value=packed, keep=self.keep):
             done.strings += 1
             self._limits[name] = len(packed) + _allowed(len(packed))
 

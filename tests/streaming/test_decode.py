@@ -9,7 +9,7 @@ import pytest
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import EventError
-from onefold.features.protocols import Record
+from onefold.features.protocols import Records
 from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
 from onefold.streaming.decode import Decoder
 
@@ -110,7 +110,12 @@ def test_event_time_and_id_are_never_null(column: str, what: str) -> None:
         decode(**{column: None})
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b'{"x": NaN}', b'{"id": "\\ud800"}', b"\xff", b'{"a":1}{"a":2}'])
+def test_record_without_a_value_is_refused() -> None:
+    with pytest.raises(EventError, match="tombstone"):
+        Decoder(SOURCE).decode(b"")
+
+
+@pytest.mark.parametrize("line", [b"{", b'{"x": NaN}', b'{"id": "\\ud800"}', b"\xff", b'{"a":1}{"a":2}'])
 def test_lines_that_are_no_json_are_refused(line: bytes) -> None:
     with pytest.raises(EventError, match="is not JSON"):
         Decoder(SOURCE).decode(line)
@@ -123,7 +128,7 @@ def test_line_that_is_no_object_is_refused() -> None:
 
 def test_a_bad_line_among_good_ones_is_set_apart() -> None:
     good = json.dumps(WHOLE).encode()
-    decoded = Decoder(SOURCE).decode_all([Record(4, good), Record(5, b"{"), Record(6, good)])
+    decoded = Decoder(SOURCE).decode_all(Records([4, 5, 6], [good, b"{", good]))
     assert decoded.offsets == [4, 6]
     assert len(decoded.rows) == 2
-    assert [(record.offset, record.value) for record, _ in decoded.refused] == [(5, b"{")]
+    assert [(offset, value) for offset, value, _ in decoded.refused] == [(5, b"{")]

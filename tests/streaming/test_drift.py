@@ -9,7 +9,7 @@ import pytest
 
 from onefold import Avro, Branch, EventSource, Json, Protobuf
 from onefold.features.errors import DefinitionError, EventError
-from onefold.features.protocols import Record
+from onefold.features.protocols import Records
 from onefold.streaming.decode import Decoder
 
 SCHEMA = {"id": "VARCHAR", "at": "TIMESTAMP", "n": "BIGINT", "city": "VARCHAR"}
@@ -47,9 +47,8 @@ def test_optional_column_of_another_type_is_drift() -> None:
 
 
 def test_drift_as_value_error_is_a_null_that_is_counted() -> None:
-    found = Decoder(source(drift="value_error")).decode_all(
-        Record(offset, value) for offset, value in enumerate([without(), without("n"), without("n", city=7)])
-    )
+    lines = [without(), without("n"), without("n", city=7)]
+    found = Decoder(source(drift="value_error")).decode_all(Records([0, 1, 2], lines))
     assert [row[2:] for row in found.rows] == [(1, "Bern"), (None, "Bern"), (None, None)]
     assert (found.value_errors, found.refused) == (3, [])
 
@@ -73,7 +72,7 @@ def test_event_without_its_time_or_id_is_always_a_dead_letter(drift: str, line: 
 
 
 def test_refused_event_counts_no_value_errors() -> None:
-    found = Decoder(source(drift="value_error")).decode_all([Record(0, without("n", "at"))])
+    found = Decoder(source(drift="value_error")).decode_all(Records([0], [without("n", "at")]))
     assert (len(found.refused), found.value_errors) == (1, 0)
 
 
