@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, contextmanager
 from onefold.features.errors import StoreError
 from onefold.online import redis_commands as commands
 from onefold.online.redis_connection import Connection
-from onefold.online.redis_wire import command
 
 _PREFIX = b"l/"
 _HEAD = b"H-------"

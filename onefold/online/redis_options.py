@@ -65,8 +65,9 @@ tls=True, ca='', cert='', key='', check_hostname=True, timeout=5.0, retry_for=5.
         login, _, places = parts.netloc.rpartition("@")
         username, _, password = login.partition(":")
         found = cls(
-            _addresses(parts, places), database=_database(parts), username=unquote(username),
-            password=unquote(password), cluster=parts.scheme.endswith("+cluster"), tls=parts.scheme.startswith("rediss"),
+            _addresses(parts, places), database=_database(parts),
+            username=unquote(username), password=unquote(password),
+            cluster=parts.scheme.endswith("+cluster"), tls=parts.scheme.startswith("rediss"),
         )  # fmt: skip
         if found.cluster and found.database:
             raise ConfigError(f"{found} names database {found.database}; a cluster has database 0 only")

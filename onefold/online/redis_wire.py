@@ -120,7 +120,7 @@ class Wire:
                 count = self._socket.recv_into(buffer)
                 if not count:
                     raise ConnectionResetError("the server closed the connection")
-                reader.feed(buffer, 0, count)
+                reader.feed(buffer, 0, count)  # type: ignore[arg-type]  # it takes any buffer
                 if count < _RECEIVE and not self._tls:
                     break
         except _AGAIN:
