@@ -24,13 +24,24 @@
     batch = 1000               # events of a feed in a micro-batch, at most
     archive_every = 5000       # events between two commits to the archive, at most
 
+    [kafka]                    # for sources with a topic; docs/kafka.md
+    bootstrap = "localhost:9092"   # brokers, with commas between
+    group = ""                 # consumer group; "" is the project's name
+    options = {}               # of kafka-python, as {security_protocol = "SASL_SSL", sasl_mechanism = "PLAIN"}
+    patience = "60 seconds"    # how long brokers, or a schema registry, may be out of reach before a worker gives up
+    schema_registry = ""       # URL, for Avro and Protobuf whose schemas are there
+    schema_registry_user = ""  # for basic authentication, with schema_registry_password
+    schema_registry_token = "" # for bearer authentication
+    dead_letters = "files"     # or "topic": to <topic>.dlq, for sources with a topic
+
     [spark]                    # for `--engine spark`; docs/spark.md
     master = "local[*]"        # where it runs, as "spark://host:7077", "yarn" or "k8s://https://host:443"
     packages = ""              # Maven coordinates that it is to load, with commas between
     conf = {}                  # its own settings, as {"spark.executor.memory" = "8g"}
     scratch = ""               # folder that every executor reaches, for spines and results; "" is this machine's own
 
-An override has two underscores between section and key: `ONEFOLD_SERVE__PORT=9000`.
+An override has two underscores between section and key: `ONEFOLD_SERVE__PORT=9000`, and again below a key that is a
+table: `ONEFOLD_KAFKA__OPTIONS__SASL_PLAIN_PASSWORD=...`. Secrets belong there, not into the file.
 """
 
 from __future__ import annotations
@@ -40,7 +51,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -118,6 +129,18 @@ class StreamSettings(_Section):
     archive_every: int = Field(default=5_000, ge=1)
 
 
+class KafkaSettings(_Section):
+    bootstrap: str = Field(default="localhost:9092", pattern=r"^[^\s,]+(,[^\s,]+)*$")
+    group: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    patience: Length = "60 seconds"
+    schema_registry: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    schema_registry_user: str = ""
+    schema_registry_password: str = Field(default="", repr=False)
+    schema_registry_token: str = Field(default="", repr=False)
+    dead_letters: Literal["files", "topic"] = "files"
+
+
 class SparkSettings(_Section):
     master: str = "local[*]"
     packages: str = ""
@@ -138,6 +161,7 @@ class Settings(BaseSettings):
     online: OnlineSettings = OnlineSettings()
     serve: ServeSettings = ServeSettings()
     stream: StreamSettings = StreamSettings()
+    kafka: KafkaSettings = KafkaSettings()
     spark: SparkSettings = SparkSettings()
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -278,7 +302,7 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     for name, value in environ.items():
         section, dots, key = name.removeprefix(PREFIX).partition("__")
         if name.startswith(PREFIX) and dots:
-            found.setdefault(section.lower(), {})[key.lower()] = value
+            found.setdefault(section.lower(), {})[key.lower().partition("__")[0]] = value
     return found
 
 

@@ -195,6 +195,7 @@ class Worker:
         report.records += len(records)
         report.events += len(decoded.rows)
         report.refused += self._refuse(joined, decoded)
+        report.value_errors += decoded.value_errors
         self._move_stream_time(joined, decoded, now, report)
         self._append(joined, decoded, report)
         joined.buffer.add(decoded, ingested_at=now)

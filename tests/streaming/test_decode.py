@@ -18,6 +18,7 @@ SOURCE = EventSource(
     schema={"id": "VARCHAR", "ts": "TIMESTAMP", "n": "BIGINT", "x": "DOUBLE", "ok": "BOOLEAN", "day": "DATE"},
     event_time="ts",
     event_id="id",
+    optional=("n", "x", "ok", "day"),
 )
 WHOLE = {"id": "a", "ts": "1970-01-01T00:00:01Z"}
 
@@ -32,7 +33,7 @@ def test_every_type_is_read() -> None:
     assert Decoder(SOURCE).decode(line) == ("a", 1359676799123456, -3, 1.5, True, -1)
 
 
-def test_absent_columns_are_null_and_unknown_names_are_passed_over() -> None:
+def test_absent_optional_columns_are_null_and_unknown_names_are_passed_over() -> None:
     assert decode(other=[1]) == {"id": "a", "ts": 1_000_000, "n": None, "x": None, "ok": None, "day": None}
 
 
@@ -109,7 +110,12 @@ def test_event_time_and_id_are_never_null(column: str, what: str) -> None:
         decode(**{column: None})
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b'{"x": NaN}', b'{"id": "\\ud800"}', b"\xff", b'{"a":1}{"a":2}'])
+def test_record_without_a_value_is_refused() -> None:
+    with pytest.raises(EventError, match="tombstone"):
+        Decoder(SOURCE).decode(b"")
+
+
+@pytest.mark.parametrize("line", [b"{", b'{"x": NaN}', b'{"id": "\\ud800"}', b"\xff", b'{"a":1}{"a":2}'])
 def test_lines_that_are_no_json_are_refused(line: bytes) -> None:
     with pytest.raises(EventError, match="is not JSON"):
         Decoder(SOURCE).decode(line)

@@ -222,7 +222,7 @@ def test_malformed_lines_become_dead_letters_once_and_nothing_else_is_lost(place
     assert [offset for _, offset in place.positions()] == [0, 1, 2, 4, 5, 7, 8]
     found = list(place.letters.read("orders"))
     assert [(letter.offset, letter.original) for letter in found] == [(n, lines[n]) for n in (3, 6, 9)]
-    assert "event time 'ts' is NULL" in found[1].reason
+    assert "column 'id' is missing" in found[1].reason
 
 
 def test_late_event_takes_its_place_in_time(place: Place) -> None:
