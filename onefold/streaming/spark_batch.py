@@ -1,6 +1,6 @@
 """One batch of Spark's stream, on the driver: decode, see that all of it was of the topics that are joined, append,
-raise the marks, commit to the archive. An error at any point leaves what a replay of the batch, or of any other from the
-same place, makes whole.
+raise the marks, commit to the archive. An error at any point leaves what a replay of the batch, or of any other from
+the same place, makes whole.
 """
 
 from __future__ import annotations
