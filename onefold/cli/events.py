@@ -86,7 +86,8 @@ def stream(
     with workspace.store() as store, _until_stopped() as stopped, on_stderr()("stream", None) as tracker:
         worker = Worker(
             workspace.project, store=store, archive=workspace.archive, feeds=FixedGroup(feeds),
-            dead_letters=workspace.dead_letters, archive_every=workspace.settings.stream.archive_every, batch=workspace.settings.stream.batch,
+            dead_letters=workspace.dead_letters, batch=workspace.settings.stream.batch,
+            archive_every=workspace.settings.stream.archive_every,
             reach=workspace.settings.reach,
         )  # fmt: skip
         try:
