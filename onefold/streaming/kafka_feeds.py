@@ -60,8 +60,10 @@ class KafkaFeed:
         self.stands = False
         """Whether its worker has said where to begin."""
         self.trouble: str | None = None
-        self._next = 0
-        self._clear()
+        self._offsets: list[int] = []
+        self._values: list[bytes] = []
+        self._times: list[int] = []
+        self._at = self._next = 0
 
     @property
     def source(self) -> str:
@@ -140,10 +142,7 @@ class KafkaFeed:
             self._offsets, self._values, self._times = offsets, values, times
 
     def _clear(self) -> None:
-        self._offsets: list[int] = []
-        self._values: list[bytes] = []
-        self._times: list[int] = []
-        self._at = 0
+        self._offsets, self._values, self._times, self._at = [], [], [], 0
 
 
 class KafkaGroup:
