@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -10,14 +11,14 @@ from onefold.features.definitions import EventSource
 from onefold.features.protocols import Archive
 from onefold.features.types import TIMESTAMP
 from onefold.offline.arrow import from_internal, schema_of
-from onefold.streaming.decode import Decoded, Row
+from onefold.streaming.decode import Decoded
 
 
 @dataclass(slots=True)
 class Held:
-    """Events in order of their offsets, each with when it was ingested."""
+    """Events as columns, in order of their offsets, each with when it was ingested."""
 
-    rows: list[Row] = field(default_factory=list)
+    columns: list[list[Any]] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     ingested: list[int] = field(default_factory=list)
 
@@ -30,8 +31,7 @@ def held_schema(source: EventSource) -> pa.Schema:
 
 def held_table(source: EventSource, held: Held, schema: pa.Schema) -> pa.Table:
     """Events as a table of that schema."""
-    columns = zip(zip(*held.rows, strict=True), source.fields, strict=True)
-    arrays = [from_internal(column, field.type) for column, field in columns]
+    arrays = [from_internal(c, f.type) for c, f in zip(held.columns, source.fields, strict=True)]
     arrays += [pa.array(held.offsets, pa.int64()), from_internal(held.ingested, TIMESTAMP)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -46,12 +46,16 @@ class ArchiveBuffer:
         self._held = Held()
 
     def __len__(self) -> int:
-        return len(self._held.rows)
+        return len(self._held.offsets)
 
     def add(self, decoded: Decoded, *, ingested_at: int) -> None:
-        self._held.rows += decoded.rows
-        self._held.offsets += decoded.offsets
-        self._held.ingested += [ingested_at] * len(decoded.rows)
+        held = self._held
+        if not held.columns:
+            held.columns = [[] for _ in self._source.fields]
+        for column, more in zip(held.columns, decoded.columns, strict=True):
+            column += more
+        held.offsets += decoded.offsets
+        held.ingested += [ingested_at] * len(decoded.offsets)
 
     def take(self) -> Held:
         """All that is held, which is then the caller's to commit."""
@@ -60,7 +64,7 @@ class ArchiveBuffer:
 
     def commit(self, held: Held) -> int:
         """Commit what was taken; how many events were new. Another thread may call it while more is added."""
-        if not held.rows:
+        if not held.offsets:
             return 0
         return self._archive.append(self._source.name, self._sequence, held_table(self._source, held, self._schema))
 

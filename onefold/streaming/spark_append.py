@@ -21,7 +21,7 @@ from onefold.features.definitions import EventSource
 from onefold.features.errors import SessionError
 from onefold.features.layout import Layout
 from onefold.features.protocols import OnlineStore
-from onefold.offline.arrow import conform, rows_of, to_internal
+from onefold.offline.arrow import conform, to_internal
 from onefold.streaming.live import read_live
 from onefold.streaming.report import StepReport
 from onefold.streaming.state_writer import StateWriter
@@ -98,11 +98,11 @@ def _packed(file: EventFile, targets: Sequence[Target]) -> Iterator[pa.RecordBat
     with pq.ParquetFile(file.path) as events:
         for batch in events.iter_batches(_ROWS):
             table = conform(pa.Table.from_batches([batch]), file.source.fields, what=f"file {file.path.name}")
-            rows, offsets = list(rows_of(table)), to_internal(batch.column("_offset"))
+            columns, offsets = [to_internal(c) for c in table.columns], to_internal(batch.column("_offset"))
             if low is not None:
                 too_old += sum(t < low for t in to_internal(table[file.source.event_time]))
             for number, writer, held in writers:
-                if blocks := writer.pack(file.sequence, offsets, rows, after=held):
+                if blocks := writer.pack(file.sequence, offsets, columns, after=held):
                     yield _block_batch(number, file.sequence, offsets[0], blocks, writer.keys)
     counted = {"target": -1, "name": b"", "value_errors": sum(w.value_errors for _, w, _ in writers)}
     yield pa.RecordBatch.from_pylist([counted | {"too_old": too_old}], schema=BLOCKS)

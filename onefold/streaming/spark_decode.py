@@ -152,7 +152,7 @@ class _Task:
         portion.records += len(records)
         portion.offset = records.offsets[-1]
         decoded = self.decoder.decode_all(records)
-        portion.events += len(decoded.rows)
+        portion.events += len(decoded.offsets)
         portion.value_errors += decoded.value_errors
         self._time(decoded)
         self._write(decoded)
@@ -171,15 +171,15 @@ class _Task:
 
     def _time(self, decoded: Decoded) -> None:
         limit = self.now + duration(self.reading.source.skew)
-        timely = [row[self.time_column] for row in decoded.rows if row[self.time_column] <= limit]
+        timely = [t for t in decoded.columns[self.time_column] if t <= limit]
         if timely:
             latest, highest = self.portion.latest, max(timely)
             self.portion.latest = highest if latest is None else max(latest, highest)
 
     def _write(self, decoded: Decoded) -> None:
-        if not decoded.rows:
+        if not decoded.offsets:
             return
-        held = Held(decoded.rows, decoded.offsets, [self.now] * len(decoded.rows))
+        held = Held(decoded.columns, decoded.offsets, [self.now] * len(decoded.offsets))
         events = held_table(self.reading.source, held, self.schema)
         offsets, archived = decoded.offsets, self.reading.archived
         known = sum(offset <= archived for offset in offsets)
