@@ -47,7 +47,8 @@ _LOOK = 0.2
 """Seconds between two looks at a query that runs."""
 _TOPICS = 10
 """Looks at the query between two at the topics."""
-_ERROR = re.compile(r"onefold\.features\.errors\.(\w+): (.*)")
+_OURS = re.compile(r"onefold\.features\.errors\.(\w+): (.*)")
+_ANY = re.compile(r"^[\w.]+(?:Error|Exception)\b.*", re.MULTILINE)
 
 _log = logging.getLogger(__name__)
 
@@ -213,9 +214,9 @@ def _told(error: BaseException) -> BaseException:
     """The error of ours that an executor raised, which Spark hands on as text; one of the driver's is as it is."""
     if isinstance(error, OnefoldError | OSError):
         return error
-    said = _ERROR.findall(str(error))
+    said = _OURS.findall(str(error))
     if said:
         kind, message = said[-1]
         return getattr(errors, kind, StoreError)(message)
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return StoreError(f"a batch of Spark's failed: {first}; Spark's log has the whole of it")
+    found = _ANY.findall(str(error)) or str(error).strip().splitlines() or [type(error).__name__]
+    return StoreError(f"a batch of Spark's failed: {found[-1]}; Spark's log has the whole of it")
