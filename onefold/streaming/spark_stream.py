@@ -111,7 +111,7 @@ class SparkStream:
         progress: called with the records of each batch. After an error the feeds are joined again, and a new query
         goes on from what is surely in; StoreError after 5 without a batch between them.
         """
-        self._progress, self._tried = progress, 0
+        self._progress, self._tried, self._total = progress, 0, StepReport()
         stopped = stopped or threading.Event()
         while not stopped.is_set():
             try:
