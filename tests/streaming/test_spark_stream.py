@@ -114,7 +114,8 @@ def assert_same(place: Place, expected: Place) -> None:
     assert place.positions() == expected.positions()
     assert len(place.positions()) == len(set(place.positions()))
     assert sorted(map(repr, place.letters.read("orders"))) == sorted(map(repr, expected.letters.read("orders")))
-    assert place.marks("user") == expected.marks("user")
+    marks = {sequence: offset for sequence, offset in place.marks("user").items() if sequence >= 0}
+    assert marks == expected.marks("user")
 
 
 def test_spark_makes_the_workers_state_archive_and_dead_letters(
@@ -156,12 +157,12 @@ def test_a_stream_follows_a_topic_a_build_and_new_partitions_until_it_is_stopped
         if len(batches) == 1:
             materialize(topic.project, store=redis, archive=place.archive, full=True)
             topic.send(orders(60, 120))
-        if sum(batches) == 120 and topic.producer.partitions_for(topic.name) == {0, 1}:
+        elif sum(batches) == 120:
             with topic.broker.admin() as admin:
                 admin.create_partitions({topic.name: PARTITIONS + 1})
-            topic.producer.send(topic.name, order(7000), partition=PARTITIONS)
-            topic.producer.flush(30)
-        if sum(batches) >= 121:
+            with closing(KafkaProducer(bootstrap_servers=topic.broker.address)) as producer:
+                producer.send(topic.name, order(7000), partition=PARTITIONS).get(30)
+        elif sum(batches) == 121:
             stopped.set()
 
     topic.send(orders(0, 60))
@@ -222,8 +223,9 @@ def test_a_state_that_is_behind_the_archive_gets_what_it_lacks_and_the_archive_n
 def test_what_cannot_work_is_refused(topic: Topic, redis: RedisStore, tmp_path: Path) -> None:
     place = topic.place(tmp_path, redis)
     ask = partial(
-        SparkStream, store=redis, archive=place.archive, dead_letters=place.letters, kafka=topic.settings, spark=SPARK
-    )
+        SparkStream, store=redis, archive=place.archive, dead_letters=place.letters, kafka=topic.settings, spark=SPARK,
+        patience=0,
+    )  # fmt: skip
     with pytest.raises(ConfigError, match=r"'yarn'.*executors need a Redis"):
         ask(topic.project, open_store=None, spark=replace(SPARK, master="yarn"))
     source = replace(topic.project.sources["orders"], format=Avro(registry=True))
