@@ -160,7 +160,10 @@ def test_server_that_may_evict_is_refused(tmp_path: Path) -> None:
         opened(server).close()
 
 
-SECURE = ("user app on >s3cret ~* &* +@all -@admin -@dangerous +info +ping", "user blind on >s3cret ~* +@all -info -config")
+SECURE = (
+    "user app on >s3cret ~* &* +@all -@admin -@dangerous +info +ping",
+    "user blind on >s3cret ~* +@all -info -config",
+)
 NEEDED = (
     "user least on >s3cret ~s/* ~p/* ~m/* ~l/* +append +mget +get +set +unlink +del +multi +exec +pexpire +zadd +zrange "
     "+eval +evalsha +scan +exists +strlen +getrange +memory|usage +ping +info +client|setname"
