@@ -31,7 +31,8 @@ class Worker:
     """Takes the events of some feeds into the archive and into the state of every layout of their sources.
 
     clock: now, in microseconds since 1970 UTC: events further ahead of it than their source's skew move no
-    floor. archive_every: events held back before they are committed; archive_seconds: how long they are held back.
+    floor. monotonic: seconds that only rise, for `archive_seconds`. archive_every: events held back before they are
+    committed; archive_seconds: how long they are held back.
     batch: records polled of a feed in a step. reach: microseconds before stream time at which values can still be asked
     for. background: commit to the archive in a thread of its own. accept_loss: go on where a feed no longer has what is
     lacking, as a new sequence. Raises StoreError, UnbuiltError or MismatchError where the state must be built from the
@@ -47,6 +48,7 @@ class Worker:
         feeds: FeedGroup,
         dead_letters: DeadLetterSink,
         clock: Callable[[], int] = now_micros,
+        monotonic: Callable[[], float] = time.monotonic,
         archive_every: int = ARCHIVE_EVERY,
         archive_seconds: float = 10.0,
         batch: int = BATCH,
@@ -55,11 +57,11 @@ class Worker:
         accept_loss: bool = False,
     ) -> None:
         self._project, self._store, self._archive, self._group = project, store, archive, feeds
-        self._dead_letters, self._clock = dead_letters, clock
+        self._dead_letters, self._clock, self._monotonic = dead_letters, clock, monotonic
         self._archive_every, self._archive_seconds = archive_every, archive_seconds
         self._batch, self._reach, self._accept_loss = batch, reach, accept_loss
         self._flusher = Flusher(dead_letters, background=background)
-        self._flushed_at = time.monotonic()
+        self._flushed_at = monotonic()
         self._stream_time: dict[str, int] = {}
         self._joined: dict[EventFeed, JoinedFeed] = {}
         feeds.on_leave(self._leave)
@@ -94,7 +96,7 @@ class Worker:
 
     def flush(self) -> int:
         """Commit the events held back to the archive; how many were new there."""
-        self._flushed_at = time.monotonic()
+        self._flushed_at = self._monotonic()
         return self._flusher.start(self._joined.values()) + self._flusher.collect(wait=True)
 
     def close(self) -> None:
@@ -251,8 +253,8 @@ class Worker:
         """Flush when enough is held back, or for long enough; how many events are in by now."""
         added = self._flusher.collect()
         held = sum(len(j.buffer) for j in self._joined.values())
-        late = time.monotonic() - self._flushed_at >= self._archive_seconds
+        late = self._monotonic() - self._flushed_at >= self._archive_seconds
         if (held >= self._archive_every or (held and late)) and not self._flusher.busy:
-            self._flushed_at = time.monotonic()
+            self._flushed_at = self._monotonic()
             added += self._flusher.start(self._joined.values())
         return added
