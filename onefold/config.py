@@ -51,12 +51,15 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from onefold.features.errors import ConfigError, DefinitionError, nearest
+
+if TYPE_CHECKING:
+    from onefold.online.redis_options import RedisOptions
 
 FILE = "onefold.toml"
 PREFIX = "ONEFOLD_"
@@ -220,6 +223,26 @@ class Settings(BaseSettings):
     @property
     def online_path(self) -> Path:
         return self.state / self.online.path
+
+    @property
+    def online_store(self) -> Path | RedisOptions:
+        """Where the online store is: a folder, or the Redis of [online] url. Raises ConfigError for a wrong URL."""
+        from onefold.features.windows import duration
+        from onefold.online.redis_options import RedisOptions
+
+        given = self.online
+        if not given.url:
+            return self.online_path
+        files = {
+            name: str(self._root / path)
+            for name, path in (("ca", given.tls_ca), ("cert", given.tls_cert), ("key", given.tls_key))
+            if path
+        }
+        return RedisOptions.of(
+            given.url, username=given.username or None, password=given.password or None, expire=given.expire,
+            check_hostname=given.tls_check_hostname, timeout=duration(given.timeout) / 1e6,
+            retry_for=duration(given.retry_for) / 1e6, **files,
+        )  # fmt: skip
 
     @property
     def reach(self) -> int:

@@ -117,6 +117,9 @@ class RedisStore:
         """Bytes of Redis' memory that each string takes, its name and slack with it; 0 where there is none."""
         return self._pool.read(partial(_memory, names=names))
 
+    def flush(self) -> None:
+        """Nothing: how much a Redis keeps when it dies is in its own settings (appendonly, appendfsync, save)."""
+
     def close(self) -> None:
         """Close all connections; a second close does nothing."""
         self._pool.close()

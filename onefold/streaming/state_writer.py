@@ -40,7 +40,8 @@ class StateWriter:
 
     marker: the offset up to which the layout holds each sequence, as it was read when the writer was made.
     slack: microseconds by which the floor stays below stream time less retention. keep: seconds after which a string
-    that nobody wrote to may go, as no window reaches its events any more; None where one always does.
+    that nobody wrote to may go, as no window reaches its events any more; None where one always does. keys: the full
+    keys of strings that it packed under a hash.
     """
 
     def __init__(self, store: OnlineStore, layout: Layout, epoch: int, *, slack: int = 0) -> None:
@@ -51,7 +52,7 @@ class StateWriter:
         self._prepare = ColumnPreparer(layout, self._errors)
         self._prefix = layout.prefix(epoch)
         self.keep = None if layout.retention is None else 2 * (layout.retention + self._slack) // 1_000_000 + KEPT_MORE
-        self._keys: dict[bytes, bytes] = {}
+        self.keys: dict[bytes, bytes] = {}
         self._limits: dict[bytes, int] = {}
 
     def pack(self, sequence: int, offsets: list[int], columns: Sequence[list[Any]], *, after: int) -> list[Append]:
@@ -108,7 +109,7 @@ class StateWriter:
     def _name(self, key: bytes) -> bytes:
         name = names.state_name(self._prefix, key)
         if len(key) > names.LONGEST:
-            self._keys[name] = key
+            self.keys[name] = key
         return name
 
     def _consider(self, name: bytes, state: bytes, floor: int | None, done: Compacted) -> None:
@@ -119,7 +120,7 @@ class StateWriter:
                 self._limits[name] = head.length + _allowed(head.length)
                 return
             generation = fresh_generation()
-            packed = self._codec.compact(state, floor=floor, generation=generation, key=self._keys.get(name, b""))
+            packed = self._codec.compact(state, floor=floor, generation=generation, key=self.keys.get(name, b""))
         except StateError:
             done.corrupt += 1
             self._limits[name] = 2 * len(state)
