@@ -53,7 +53,7 @@ class Joiner:
         states = join(self._store, flushed, layouts, brought=brought)
         done = flushed.get(joined.sequence, -1)
         joined.write_to(self._store, states, flushed=done, slack=self._reach)
-        self._store.mark(joined.debts(flushed=done), session=joined.session)
+        self._store.mark(joined.debts(), session=joined.session)
         return self._go_on(joined, done)
 
     def moved(self, source: str) -> bool:
@@ -83,10 +83,6 @@ class Joiner:
                     f"{first - 1} of feed {feed.name!r}, which begins at {first} by now; "
                     "run onefold materialize to build it from the archive"
                 )
-        if joined.position < flushed and first <= flushed + 1:  # the archive has them, and so have all states
-            joined.position = flushed
-            feed.seek(flushed + 1)
-            return joined
         if not self._accept_loss:
             feed.seek(joined.position + 1)
         return self._restart(joined, first)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from onefold.features.errors import OnefoldError
 from onefold.features.project import Project
-from onefold.features.protocols import Archive, DeadLetterSink, EventFeed, FeedGroup, OnlineStore
+from onefold.features.protocols import Archive, DeadLetterSink, EventFeed, FeedGroup, OnlineStore, Records
 from onefold.offline.archive import now_micros
 from onefold.streaming.decode import Decoded
 from onefold.streaming.flushing import Flusher
@@ -31,11 +31,12 @@ class Worker:
     """Takes the events of some feeds into the archive and into the state of every layout of their sources.
 
     clock: now, in microseconds since 1970 UTC: events further ahead of it than their source's skew move no
-    floor. archive_every: events held back before they are committed; archive_seconds: how long they are held back.
-    batch: records polled of a feed in a step. reach: microseconds before stream time at which values can still be asked
-    for. background: commit to the archive in a thread of its own. accept_loss: go on where a feed no longer has what is
-    lacking, as a new sequence. Raises StoreError, UnbuiltError or MismatchError where the state must be built from the
-    archive first (`materialize`).
+    floor. archive_every: events held back before they are committed; archive_seconds: how long they are held back, by
+    `monotonic`. batch: records polled of a feed in a step. reach: microseconds before stream time at which values can
+    still be asked for. background: commit to the archive in a thread of its own. accept_loss: go on where a feed no
+    longer has what is lacking, as a new sequence. on_acknowledged: called with a feed and its records once they are in
+    the state. Raises StoreError, UnbuiltError or MismatchError where the state must be built from the archive first
+    (`materialize`).
     """
 
     def __init__(
@@ -47,17 +48,21 @@ class Worker:
         feeds: FeedGroup,
         dead_letters: DeadLetterSink,
         clock: Callable[[], int] = now_micros,
+        monotonic: Callable[[], float] = time.monotonic,
         archive_every: int = ARCHIVE_EVERY,
         archive_seconds: float = 10.0,
         batch: int = BATCH,
         reach: int = 0,
         background: bool = False,
         accept_loss: bool = False,
+        on_acknowledged: Callable[[JoinedFeed, Records], None] | None = None,
     ) -> None:
-        self._store, self._group, self._dead_letters, self._clock = store, feeds, dead_letters, clock
+        self._on_acknowledged = on_acknowledged
+        self._store, self._group, self._dead_letters = store, feeds, dead_letters
+        self._clock, self._monotonic = clock, monotonic
         self._archive_every, self._archive_seconds, self._batch = archive_every, archive_seconds, batch
         self._flusher = Flusher(dead_letters, background=background)
-        self._flushed_at = time.monotonic()
+        self._flushed_at = monotonic()
         self._stream_time: dict[str, int] = {}
         self._joiner = Joiner(project, store=store, archive=archive, feeds=feeds, reach=reach, accept_loss=accept_loss)
         self._joined = self._joiner.by_feed
@@ -93,16 +98,23 @@ class Worker:
 
     def flush(self) -> int:
         """Commit the events held back to the archive; how many were new there."""
-        self._flushed_at = time.monotonic()
+        self._flushed_at = self._monotonic()
         return self._flusher.start(self._joined.values()) + self._flusher.collect(wait=True)
 
-    def close(self) -> None:
-        """Flush, and hand the feeds over. Store, archive and dead letters stay open: they are the caller's."""
+    def is_drained(self) -> bool:
+        """Whether it has feeds, and none of them is known to have more."""
+        return bool(self._joined) and not any(j.lost or j.feed.lag() for j in self._joined.values())
+
+    def close(self) -> int:
+        """Flush, and hand the feeds over; how many events were new in the archive. Store, archive and dead letters stay
+        open: they are the caller's."""
         try:
-            self.flush()
+            return self.flush()
         finally:
-            self._flusher.close()
-            self._group.close()
+            try:
+                self._group.close()
+            finally:
+                self._flusher.close()
 
     @property
     def feeds(self) -> Sequence[JoinedFeed]:
@@ -131,6 +143,8 @@ class Worker:
         self._move_stream_time(joined, decoded, now, report)
         self._append(joined, decoded, report)
         joined.buffer.add(decoded, ingested_at=now)
+        if self._on_acknowledged is not None:
+            self._on_acknowledged(joined, records)
 
     def _refuse(self, joined: JoinedFeed, decoded: Decoded) -> int:
         return sum(
@@ -183,8 +197,8 @@ class Worker:
         """Flush when enough is held back, or for long enough; how many events are in by now."""
         added = self._flusher.collect()
         held = sum(len(j.buffer) for j in self._joined.values())
-        late = time.monotonic() - self._flushed_at >= self._archive_seconds
+        late = self._monotonic() - self._flushed_at >= self._archive_seconds
         if (held >= self._archive_every or (held and late)) and not self._flusher.busy:
-            self._flushed_at = time.monotonic()
+            self._flushed_at = self._monotonic()
             added += self._flusher.start(self._joined.values())
         return added
