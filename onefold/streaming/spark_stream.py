@@ -32,7 +32,7 @@ from onefold.streaming.joining import Joiner
 from onefold.streaming.kafka_client import KafkaSettings
 from onefold.streaming.materialize import materialize
 from onefold.streaming.report import StepReport
-from onefold.streaming.spark_append import OpenStore
+from onefold.streaming.spark_append import Opener
 from onefold.streaming.spark_batch import BatchTaker
 from onefold.streaming.spark_decode import decoder
 from onefold.streaming.spark_errors import start_error, told
@@ -74,7 +74,7 @@ class SparkStream:
         project: Project,
         *,
         store: OnlineStore,
-        open_store: OpenStore | None,
+        open_store: Opener | None,
         archive: DeltaArchive,
         dead_letters: DeadLetterSink,
         kafka: KafkaSettings,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +30,13 @@ from onefold.streaming.spark_feeds import java_options
 from onefold.streaming.spark_stream import SparkStream
 from onefold.streaming.worker import Worker
 from tests.services.kafka import KafkaBroker
+from tests.services.process import ROOT
 from tests.services.redis import RedisServer
 from tests.spark import SPARK
 from tests.streaming.conftest import NOW, Place, make_project, order
 
 PARTITIONS = 2
-Open = Callable[[], AbstractContextManager[Any]]
+Open = Callable[[], Any]
 
 
 class Topic:
@@ -110,7 +114,7 @@ def orders(first: int, last: int) -> list[bytes]:
 
 def assert_same(place: Place, expected: Place) -> None:
     """States byte for byte after a canonical compaction; each event once in the archive; the same dead letters."""
-    assert place.canonical() == expected.canonical()
+    assert place.canonical(floor=0) == expected.canonical(floor=0)
     assert place.positions() == expected.positions()
     assert len(place.positions()) == len(set(place.positions()))
     assert sorted(map(repr, place.letters.read("orders"))) == sorted(map(repr, expected.letters.read("orders")))
@@ -199,6 +203,22 @@ def test_a_batch_that_breaks_off_between_appends_is_taken_again(
     with topic.stream(place, partial(Cutting, redis_server.url, tmp_path / "flag", how), limit=80) as stream:
         assert stream.run(once=True).records >= 120
     assert (tmp_path / "flag").exists()
+    assert_same(place, topic.expected(tmp_path / "worker"))
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_in_a_batch_is_followed_by_one_that_knows_nothing_of_it(
+    topic: Topic, redis: RedisStore, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    topic.send(orders(0, 120))
+    place = topic.place(tmp_path / "spark", redis)
+    program = [sys.executable, "-m", "tests.streaming.spark_process"]
+    given = [str(place.folder), topic.broker.address, topic.name, redis_server.url]
+    ended = subprocess.run([*program, *given], capture_output=True, cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert place.positions() == [] and place.marks("user") == {}
+    with topic.stream(place, partial(RedisStore, redis_server.url)) as stream:
+        assert stream.run(once=True).records == 120
     assert_same(place, topic.expected(tmp_path / "worker"))
 
 
