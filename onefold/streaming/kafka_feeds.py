@@ -188,6 +188,7 @@ class KafkaGroup:
         self._topics = Topics(settings)
         self._feeds: dict[TopicPartition, KafkaFeed] = {}
         self._found: dict[str, Topic] = {}
+        self._missed: set[str] = set()
         self._unproven: dict[TopicPartition, list[Any]] = {}
         self._leaving: Leaving | None = None
         self._commits: dict[TopicPartition, OffsetAndMetadata] | None = None
@@ -341,6 +342,9 @@ class KafkaGroup:
             self._silence(error)
             return
         self._found, self._checked, self._silent_since = topics, time.monotonic(), None
+        for name in self._sources.keys() - topics.keys() - self._missed:
+            log.warning("topic %r of source %r is not there; waiting for it", name, self._sources[name])
+        self._missed = self._sources.keys() - topics.keys()
         for partition in self._feeds.keys() | assigned:
             feed, topic = self._feeds.get(partition), topics.get(partition.topic)
             if topic is None or partition not in assigned:
