@@ -30,6 +30,8 @@ _CHECK = 1.0
 """Seconds between two looks at the topics where nothing comes."""
 _SLICE = 0.25
 """Seconds of one poll of the consumer: it sleeps through an assignment."""
+_REJOIN = 1.0
+"""Seconds of a poll while the group is shared out anew."""
 _PAUSE = 0.05
 """Seconds between two polls of the consumer while feeds still hold records."""
 Leaving = Callable[[Sequence[EventFeed]], None]
@@ -173,6 +175,8 @@ class KafkaGroup:
             partition_assignment_strategy=[CooperativeStickyAssignor],
             max_poll_records=settings.options.get("max_poll_records", MAX_POLL),
         )  # fmt: skip
+        # kafka-python 3.0.12 does not hand this option on, and would have brokers make topics that are asked for.
+        self._consumer._cluster.config["allow_auto_create_topics"] = False
         self._consumer.subscribe(topics=sorted(self._sources), listener=_Listener(self))
 
     def feeds(self, wait: float) -> Sequence[KafkaFeed]:
@@ -280,6 +284,11 @@ class KafkaGroup:
 
     def _poll(self, wait: float) -> None:
         self._balance()
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            # kafka-python 3.0.12 forgets an assignment that comes while nobody polls, and then never joins again.
+            coordinator.request_rejoin()
+            wait = max(wait, _REJOIN)
         try:
             found = self._consumer.poll(timeout_ms=int(wait * 1000))
         except (OffsetOutOfRangeError, LogTruncationError) as error:

@@ -155,6 +155,7 @@ def test_aborted_transactions_are_passed_over(place: Place) -> None:
     ):
         producer.begin_transaction()
         producer.send(place.topic, click(number), partition=0)
+        producer.flush()
         end()
     producer.close()
     with closing(place.group()) as group:
