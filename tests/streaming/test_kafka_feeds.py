@@ -43,7 +43,8 @@ class Place:
         self.producer: Any = KafkaProducer(bootstrap_servers=broker.address)
 
     def settings(self, **said: Any) -> KafkaSettings:
-        return KafkaSettings(**({"bootstrap": self.broker.address, "group": self.topic, "patience": 20.0} | said))
+        usual: dict[str, Any] = {"bootstrap": self.broker.address, "group": self.topic, "patience": 20.0}
+        return KafkaSettings(**(usual | said))
 
     def group(self, **said: Any) -> KafkaGroup:
         return KafkaGroup(project(self.topic), self.settings(), **said)
@@ -125,7 +126,7 @@ def test_what_the_group_has_committed_decides_nothing_and_is_what_was_said(place
         (feed,) = wait_for(group, some(1))
         feed.seek(0)
         taken(group, 5)
-        group.on_leave(lambda feeds: [f.commit(3) for f in feeds] and None)
+        group.on_leave(lambda feeds: feeds[0].commit(3))
     with closing(place.group()) as group:
         (feed,) = wait_for(group, some(1))
         assert group._consumer.committed(TopicPartition(place.topic, 0)) == 4
