@@ -80,7 +80,7 @@ class Workspace:
     @property
     def has_topics(self) -> bool:
         """Whether some source, or a branch of one, is fed by a topic."""
-        return any(x.topic for s in self.project.sources.values() for x in (s, *s.branches))
+        return any(s.topic or any(b.topic for b in s.branches) for s in self.project.sources.values())
 
     def topics(self) -> KafkaGroup:
         """The feeds that the consumer group gives this process; it must be closed."""

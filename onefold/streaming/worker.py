@@ -111,8 +111,10 @@ class Worker:
         try:
             return self.flush()
         finally:
-            self._flusher.close()
-            self._group.close()
+            try:
+                self._group.close()
+            finally:
+                self._flusher.close()
 
     @property
     def feeds(self) -> Sequence[JoinedFeed]:
