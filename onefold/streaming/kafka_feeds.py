@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
@@ -20,6 +21,7 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 from onefold.features.errors import DefinitionError, OnefoldError, StoreError
 from onefold.features.project import Project
 from onefold.features.protocols import EventFeed, Records
+from onefold.streaming.decode import Reader
 from onefold.streaming.kafka_client import DENIED, KafkaSettings, Topic, Topics, connected, unreachable
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,11 @@ class KafkaFeed:
         """How many records wait to be polled."""
         return len(self._offsets) - self._at
 
+    @property
+    def reader(self) -> Reader | None:
+        """What reads its values; None where they are JSON."""
+        return self._group.reader(self._source)
+
     def first(self) -> int:
         """The lowest offset that Kafka still has."""
         return self._group.bounds(self)[0]
@@ -179,11 +186,19 @@ class KafkaGroup:
     kafka-python sends heartbeats from a thread of its own, however long a step takes; a worker that does not call
     `feeds` for `max_poll_interval_ms` (5 minutes) leaves the group. `leaving` is called by that thread while `feeds`
     or `close` waits for it, so nothing runs beside it. known: the names that are registered for a source
-    (`Archive.sequences`), so that a partition that was `restarted` goes on as what it was then. Raises StoreError
-    where no broker answers.
+    (`Archive.sequences`), so that a partition that was `restarted` goes on as what it was then. readers: of feeds whose
+    format is not JSON, by source. Raises StoreError where no broker answers.
     """
 
-    def __init__(self, project: Project, settings: KafkaSettings, *, known: Known = _nothing) -> None:
+    def __init__(
+        self,
+        project: Project,
+        settings: KafkaSettings,
+        *,
+        known: Known = _nothing,
+        readers: Mapping[str, Reader | None] = MappingProxyType({}),
+    ) -> None:
+        self._readers = readers
         self._settings, self._sources, self._known = settings, sources_of(project), known
         if not self._sources:
             raise DefinitionError('no source has a topic; name one, as EventSource(topic="orders", ..)')
@@ -257,6 +272,9 @@ class KafkaGroup:
             return first, self._consumer.end_offsets([at], timeout_ms=timeout)[at]
         except KafkaError as error:
             raise unreachable(self._settings, self._settings.patience, error) from error
+
+    def reader(self, source: str) -> Reader | None:
+        return self._readers.get(source)
 
     def place(self, feed: KafkaFeed, offset: int) -> None:
         if self._feeds.get(feed.partition) is not feed:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import ConfigError
 from onefold.features.formats import Avro, Format, Protobuf
+from onefold.features.project import Project
 from onefold.streaming.decode import Reader
 
 if TYPE_CHECKING:
     from onefold.streaming.schema_registry import SchemaRegistry
+
+
+def readers_of(project: Project, *, root: Path, registry: SchemaRegistry | None = None) -> dict[str, Reader | None]:
+    """The reader of every topic's format, by source (`source` or `source.branch`). Raises what `reader_of` does."""
+    said: dict[str, EventSource | Branch] = {}
+    for source in project.sources.values():
+        said |= {source.name: source, **{f"{source.name}.{b.name}": b for b in source.branches}}
+    return {name: reader_of(x.format, root=root, registry=registry) for name, x in said.items() if x.topic is not None}
 
 
 def reader_of(how: Format, *, root: Path, registry: SchemaRegistry | None = None) -> Reader | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import struct
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
@@ -207,3 +208,15 @@ def test_files_and_settings_that_are_wrong_are_refused(tmp_path: Path) -> None:
         decoder(Avro(schema="bad.avsc"), root=tmp_path)
     with pytest.raises(ConfigError, match=r"needs a schema registry; give its URL as \[kafka\] schema_registry"):
         decoder(Avro(registry=True))
+
+
+def test_spoilt_messages_are_dead_letters_or_events_and_never_a_crash(tmp_path: Path) -> None:
+    found, good, dice = decoder(file(tmp_path), root=tmp_path), written(), random.Random(7)
+    spoilt = []
+    for _ in range(3000):
+        message = bytearray(good[: dice.randrange(1, len(good) + 1)])
+        for _ in range(dice.randrange(4)):
+            message[dice.randrange(len(message))] = dice.randrange(256)
+        spoilt.append(bytes(message))
+    decoded = found.decode_all(Records(list(range(3000)), spoilt))
+    assert len(decoded.offsets) + len(decoded.refused) == 3000 and len(decoded.refused) > 1000

@@ -6,17 +6,19 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
-from onefold import Branch, Entity, EventSource, FeatureView
+from onefold import Avro, Branch, Entity, EventSource, FeatureView
 from onefold.features.errors import ConfigError, DefinitionError, StoreError
 from onefold.features.project import Project
 from onefold.streaming.decode import Decoder
 from onefold.streaming.kafka_client import KafkaSettings
 from onefold.streaming.kafka_feeds import KafkaFeed, KafkaGroup, sources_of
+from onefold.streaming.readers import readers_of
 from tests.services.kafka import KafkaBroker
 
 Done = Callable[[Sequence[KafkaFeed]], bool]
@@ -303,6 +305,20 @@ def test_passwords_are_not_shown_and_stay_text() -> None:
     settings = KafkaSettings(options={"sasl_plain_password": 1234})
     assert "1234" not in repr(settings)
     assert settings.of(KafkaProducer)["sasl_plain_password"] == "1234"
+
+
+def test_feed_has_the_reader_of_its_format(place: Place, tmp_path: Path) -> None:
+    field = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}
+    order = {"type": "record", "name": "Click", "fields": [field, {"name": "user", "type": "string"}]}
+    (tmp_path / "click.avsc").write_text(json.dumps(order))
+    place.send(b"\x0a\x04me")
+    avro = project(place.topic, format=Avro(schema="click.avsc"))
+    with closing(KafkaGroup(avro, place.settings(), readers=readers_of(avro, root=tmp_path))) as group:
+        (feed,) = wait_for(group, some(1))
+        feed.seek(0)
+        ((_, value),) = taken(group, 1)
+        assert Decoder(avro.sources["clicks"], reader=feed.reader).decode(value) == (5, "me")
+    assert readers_of(project(place.topic), root=tmp_path) == {"clicks": None}
 
 
 def test_topic_that_feeds_two_sources_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from google.protobuf.wrappers_pb2 import DESCRIPTOR as WRAPPERS_FILE
 
 from onefold import EventSource, Protobuf
 from onefold.features.errors import DefinitionError, EventError, StoreError
+from onefold.features.protocols import Records
 from onefold.streaming.decode import Decoder
 from onefold.streaming.readers import reader_of
 from onefold.streaming.schema_registry import SchemaRegistry
@@ -201,3 +203,15 @@ def test_descriptors_that_are_wrong_are_refused(tmp_path: Path) -> None:
     (tmp_path / "order.desc").write_bytes(b"\xff\xff")
     with pytest.raises(DefinitionError, match="is no whole set of descriptors"):
         decoder(Protobuf(descriptors="order.desc", message=NAME), root=tmp_path)
+
+
+def test_spoilt_messages_are_dead_letters_or_events_and_never_a_crash(tmp_path: Path) -> None:
+    found, good, dice = decoder(file(tmp_path), root=tmp_path), WHOLE.SerializeToString(), random.Random(7)
+    spoilt = []
+    for _ in range(3000):
+        message = bytearray(good[: dice.randrange(1, len(good) + 1)])
+        for _ in range(dice.randrange(4)):
+            message[dice.randrange(len(message))] = dice.randrange(256)
+        spoilt.append(bytes(message))
+    decoded = found.decode_all(Records(list(range(3000)), spoilt))
+    assert len(decoded.offsets) + len(decoded.refused) == 3000 and len(decoded.refused) > 1000
