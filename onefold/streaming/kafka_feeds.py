@@ -16,7 +16,7 @@ from typing import Any
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
+from kafka.errors import CorruptRecordError, KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from onefold.features.errors import DefinitionError, OnefoldError, StoreError
 from onefold.features.project import Project
@@ -341,7 +341,7 @@ class KafkaGroup:
         except KafkaError as error:
             if isinstance(error.__cause__, OnefoldError):
                 raise error.__cause__ from None
-            if isinstance(error, DENIED) or not error.retriable:
+            if isinstance(error, (*DENIED, CorruptRecordError)) or not error.retriable:
                 raise self._told(error) from error
             self._silence(error)
             found = {}
