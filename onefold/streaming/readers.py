@@ -41,5 +41,5 @@ def reader_of(how: Format, *, root: Path, registry: SchemaRegistry | None = None
 
             return protobuf_reader(how, root=root, registry=registry)
     except ImportError as error:
-        raise ConfigError(f"format {how} needs {error.name}; install it: pip install 'onefold[kafka]'") from error
+        raise ConfigError(f"format {how} needs {error.name}; install it: pip install 'onefold[formats]'") from error
     return None
