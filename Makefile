@@ -34,6 +34,7 @@ $(SPARK): $(READY) requirements-spark.txt scripts/java scripts/apt
 # Redis, and the jars of a Kafka broker.
 $(SERVICES): $(READY) scripts/services scripts/java scripts/apt deploy/kafka/pom.xml deploy/kafka/jars.sha256
 	@scripts/services install
+	@$(BIN)/python -m tests.services warm
 	@touch $@
 
 demo: $(READY) ## real flights: training set, model, a replayed December, and the proof

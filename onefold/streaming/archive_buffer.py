@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -10,14 +11,14 @@ from onefold.features.definitions import EventSource
 from onefold.features.protocols import Archive
 from onefold.features.types import TIMESTAMP
 from onefold.offline.arrow import from_internal, schema_of
-from onefold.streaming.decode import Decoded, Row
+from onefold.streaming.decode import Decoded
 
 
 @dataclass(slots=True)
 class Held:
-    """Events in order of their offsets, each with when it was ingested."""
+    """Events as columns, in order of their offsets, each with when it was ingested."""
 
-    rows: list[Row] = field(default_factory=list)
+    columns: list[list[Any]] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     ingested: list[int] = field(default_factory=list)
 
@@ -35,12 +36,16 @@ class ArchiveBuffer:
         self._held = Held()
 
     def __len__(self) -> int:
-        return len(self._held.rows)
+        return len(self._held.offsets)
 
     def add(self, decoded: Decoded, *, ingested_at: int) -> None:
-        self._held.rows += decoded.rows
-        self._held.offsets += decoded.offsets
-        self._held.ingested += [ingested_at] * len(decoded.rows)
+        held = self._held
+        if not held.columns:
+            held.columns = [[] for _ in self._types]
+        for column, more in zip(held.columns, decoded.columns, strict=True):
+            column += more
+        held.offsets += decoded.offsets
+        held.ingested += [ingested_at] * len(decoded.offsets)
 
     def take(self) -> Held:
         """All that is held, which is then the caller's to commit."""
@@ -49,9 +54,9 @@ class ArchiveBuffer:
 
     def commit(self, held: Held) -> int:
         """Commit what was taken; how many events were new. Another thread may call it while more is added."""
-        if not held.rows:
+        if not held.offsets:
             return 0
-        columns = [from_internal(c, kind) for c, kind in zip(zip(*held.rows, strict=True), self._types, strict=True)]
+        columns = [from_internal(c, kind) for c, kind in zip(held.columns, self._types, strict=True)]
         columns += [pa.array(held.offsets, pa.int64()), from_internal(held.ingested, TIMESTAMP)]
         events = pa.Table.from_arrays(columns, schema=self._schema)
         return self._archive.append(self._source.name, self._sequence, events)

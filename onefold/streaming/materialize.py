@@ -24,7 +24,7 @@ from onefold.offline.archive import DeltaArchive, Snapshot
 from onefold.offline.engine import connect, events_relation, parquet_relation
 from onefold.streaming.heads import HeadBuilder
 from onefold.streaming.live import FIRST_EPOCH, LiveState, read_live, trouble
-from onefold.streaming.replay import archived_rows, stream_time
+from onefold.streaming.replay import archived_columns, stream_time
 from onefold.streaming.state_writer import StateWriter
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ class _Build:
         """Append what was archived since the pin, until nothing more was."""
         done = self._pinned
         while (newer := self._archive.snapshot(self._source.name)).version != done.version:
-            for sequence, offsets, rows in archived_rows(self._source, newer.files, after=done.flushed):
+            for sequence, offsets, columns in archived_columns(self._source, newer.files, after=done.flushed):
                 for writer in writers:
-                    self._store.append(writer.pack(sequence, offsets, rows, after=-1), keep=writer.keep)
+                    self._store.append(writer.pack(sequence, offsets, columns, after=-1), keep=writer.keep)
             self._mark(writers, newer)
             done = newer
 

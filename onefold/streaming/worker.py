@@ -193,7 +193,7 @@ class Worker:
         now = self._clock()
         decoded = joined.decoder.decode_all(records)
         report.records += len(records)
-        report.events += len(decoded.rows)
+        report.events += len(decoded.offsets)
         report.refused += self._refuse(joined, decoded)
         report.value_errors += decoded.value_errors
         self._move_stream_time(joined, decoded, now, report)
@@ -211,11 +211,10 @@ class Worker:
 
     def _move_stream_time(self, joined: JoinedFeed, decoded: Decoded, now: int, report: StepReport) -> None:
         """The highest event time, leaving out what is further ahead of the clock than the source's skew."""
-        if not joined.writers or not decoded.rows:
+        if not joined.writers or not decoded.offsets:
             return
         source, latest = joined.source, now + joined.writers[0][0].layout.skew
-        at = joined.buffer.time_column
-        times = [row[at] for row in decoded.rows]
+        times = decoded.columns[joined.buffer.time_column]
         highest = max(times)
         if highest > latest:
             timely = [t for t in times if t <= latest]
@@ -229,9 +228,9 @@ class Worker:
 
     def _append(self, joined: JoinedFeed, decoded: Decoded, report: StepReport) -> None:
         """Append to every layout in one go; only when that is acknowledged, raise the marks."""
-        sequence, offsets, rows, last = joined.sequence, decoded.offsets, decoded.rows, joined.position
+        sequence, offsets, columns, last = joined.sequence, decoded.offsets, decoded.columns, joined.position
         before = sum(writer.value_errors for writer, _ in joined.writers)
-        packed = [(writer, writer.pack(sequence, offsets, rows, after=held)) for writer, held in joined.writers]
+        packed = [(writer, writer.pack(sequence, offsets, columns, after=held)) for writer, held in joined.writers]
         report.value_errors += sum(writer.value_errors for writer, _ in joined.writers) - before
         grown = [
             (writer, self._store.append(items, session=joined.session, keep=writer.keep) if items else [], items)
