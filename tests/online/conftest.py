@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 STORES = ("lmdb", "redis")
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    from tests.services.redis import RedisServer
-
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """An empty store of each kind."""
