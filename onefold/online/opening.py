@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,9 @@ MAP_SIZE = 1 << 28
 
 class OpenStore(OnlineStore, Protocol):
     """A store that whoever opened it closes."""
+
+    def memory(self, names: Sequence[bytes]) -> list[int]:
+        """Bytes that each string takes with its name, as the store counts them; 0 where there is none."""
 
     def flush(self) -> None:
         """Return when what was written is on disk, where that is this process's to say."""
