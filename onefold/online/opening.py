@@ -43,9 +43,10 @@ def open_store(place: Path | RedisOptions, *, readonly: bool = False, map_size: 
 
 def _open_redis(options: RedisOptions, *, readonly: bool) -> OpenStore:
     try:
+        from onefold.online.redis_cluster import RedisClusterStore
         from onefold.online.redis_store import RedisStore
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"[online] url asks for Redis, which needs the library {error.name}; try: pip install 'onefold[redis]'"
         ) from error
-    return RedisStore(options, readonly=readonly)
+    return (RedisClusterStore if options.cluster else RedisStore)(options, readonly=readonly)
