@@ -42,15 +42,6 @@ def opened(kind: str, request: pytest.FixtureRequest, folder: Path) -> Any:
     return made
 
 
-@pytest.fixture(scope="session")
-def redis_cluster() -> Iterator[RedisCluster]:
-    """The one cluster of these tests. One that ends a node starts its own."""
-    from tests.services.redis_cluster import RedisCluster
-
-    with RedisCluster() as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def redis_store(redis_server: RedisServer) -> Iterator[RedisStore]:
     """An empty store in the Redis of the session."""

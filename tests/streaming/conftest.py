@@ -21,6 +21,7 @@ from onefold.features.state import StateCodec
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
+from onefold.online.redis_cluster import RedisClusterStore
 from onefold.online.redis_store import RedisStore
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.worker import Worker
@@ -163,7 +164,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
         with LmdbStore(tmp_path / "online") as embedded:
             yield embedded
         return
-    with RedisStore(request.getfixturevalue("redis_server").url) as shared:
+    shared: Any
+    if request.param == "redis":
+        shared = RedisStore(request.getfixturevalue("redis_server").url)
+    else:
+        addresses = request.getfixturevalue("redis_cluster").addresses
+        shared = RedisClusterStore(f"redis+cluster://{','.join(addresses)}")
+    with shared:
         shared.clear(b"")
         yield shared
 
