@@ -100,7 +100,7 @@ def test_older_snapshot_is_brought_up_from_the_feed_and_partial_until_then(place
         rows = [{"user": "u", "shop": 1}]
         assert place.marks("user") == {0: 9}
         worker.step()
-        assert place.marks("user") == {0: 19, -1: 29}
+        assert place.marks("user") == {0: 9, -1: 29}
         (behind,) = Lookup(store, plan).read(rows, [40 * HOUR])
         assert set(behind.statuses) == {PARTIAL}
         run(worker)
