@@ -38,7 +38,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "ok": st.booleans(),
     "day": st.sampled_from(["2026-01-01", "1970-01-01"]),
 }
-ODD = st.sampled_from([
+ODD: st.SearchStrategy[Any] = st.sampled_from([
     None, "", "x", 3, 3.0, 3.5, True, 2**63, 2**70, -(2**64), 1e19, [], {}, "NaN", "Infinity", "\udc00", "\x00",
     "2026-02-30T00:00:00Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T00:00:00+01:00",
     "2026-01-01T24:00:00Z", "2026-01-01T00:60:00Z", "2026-01-01T00:00:60Z", "2026-01-01t00:00:00z",
