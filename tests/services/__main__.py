@@ -38,7 +38,9 @@ def _carry_out(asked: argparse.Namespace) -> None:
             _start(service) if asked.what == "start" else _stop(service)
     if asked.what == "start":
         print(f"services: data and logs are below {folder}; make services-stop ends both")
-        print(f"services: for Onefold, in the environment: ONEFOLD_KAFKA__BOOTSTRAP={services[1].url}")
+        redis, kafka = (service.url for service in services)
+        print(f"export ONEFOLD_ONLINE__URL={redis} ONEFOLD_KAFKA__BOOTSTRAP={kafka}")
+        print(f'or in onefold.toml: [online] url = "{redis}", [kafka] bootstrap = "{kafka}"')
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -47,6 +47,8 @@ def test_services_start_once_answer_and_stop(make: Made) -> None:
     assert first.returncode == 0, first.stderr
     assert f"redis://127.0.0.1:{make.redis}/0 runs (" in first.stdout
     assert f"127.0.0.1:{make.kafka} runs (" in first.stdout
+    assert f"ONEFOLD_ONLINE__URL=redis://127.0.0.1:{make.redis}/0" in first.stdout
+    assert f"ONEFOLD_KAFKA__BOOTSTRAP=127.0.0.1:{make.kafka}" in first.stdout
     with redis.Redis(port=make.redis) as client:
         client.set("kept", "1")
     KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{make.kafka}").close()
