@@ -39,7 +39,7 @@ class Nodes:
         self._owners: list[Address] = []
         self._pools: dict[Address, RedisPool] = {}
         self._writers: dict[Address, Connection] = {}
-        self._session = 0
+        self._session, self._known = 0, list[Address]()
         self._writing, self._mapping, self._closed = threading.RLock(), threading.Lock(), False
 
     @property
@@ -81,7 +81,10 @@ class Nodes:
                     "it may have lost writes since; read them again"
                 )
             try:
-                return self._ask(asked, self._writer, moved=None if session is None else self._refuse_move)
+                if session is None:
+                    return self._ask(asked, self._writer)
+                # By the map under which the marks were read: a node that has a bucket no more says so.
+                return self._ask(asked, self._writer, owners=self._known, moved=self._refuse_move)
             except Unreachable:
                 self._forget()
                 raise
@@ -129,9 +132,11 @@ class Nodes:
         for pool in list(self._pools.values()):
             pool.close()
 
-    def _ask(self, asked: Asked, lend: Lend, *, moved: Callable[[str], None] | None = None) -> list[Any]:
+    def _ask(
+        self, asked: Asked, lend: Lend, *, owners: Sequence[Address] = (), moved: Callable[[str], None] | None = None
+    ) -> list[Any]:
         """Ask all nodes at once, then those again to which a bucket has moved."""
-        replies = self._once(asked, lend)
+        replies = self._once(asked, lend, owners)
         for _ in range(_REDIRECTIONS):
             todo = [i for i, reply in enumerate(replies) if is_redirection(reply)]
             if not todo:
@@ -143,9 +148,9 @@ class Nodes:
                 replies[i] = reply
         raise Unreachable(f"the cluster at {self.options} sends from node to node without end")
 
-    def _once(self, asked: Asked, lend: Lend) -> list[Any]:
+    def _once(self, asked: Asked, lend: Lend, owners: Sequence[Address] = ()) -> list[Any]:
         """Every reply, in order, from a single request to each node."""
-        owners, replies = self.owners, list[Any]([None] * len(asked))
+        owners, replies = owners or self.owners, list[Any]([None] * len(asked))
         by_node: dict[Address, list[int]] = {}
         for i, (bucket, _) in enumerate(asked):
             by_node.setdefault(owners[bucket], []).append(i)
@@ -188,15 +193,17 @@ class Nodes:
         return retried(self.options, tried)
 
     def _connect_all(self) -> None:
-        """A connection that writes to each primary; the session changes where one was made."""
+        """A connection that writes to each primary; the session changes where one was made, or a bucket has moved."""
+        owners = self.owners
         try:
-            missing = [address for address in self.primaries if address not in self._writers]
+            missing = [address for address in dict.fromkeys(owners) if address not in self._writers]
             for address in missing:
                 self._writers[address] = Connection(self.options, address, writes=True)
         except Unreachable:
             self._forget()
             raise
-        self._session += bool(missing)
+        self._session += bool(missing) or owners != self._known
+        self._known = owners
 
     def _writer(self, address: Address) -> Connection:
         """The connection that writes to a node; a node that came in the middle of a request is a new session."""

@@ -128,6 +128,7 @@ def test_bucket_on_its_way_to_another_node_is_read_and_written(cluster: RedisClu
         finally:
             for client in (taker, giver, *(node.client() for node in cluster.nodes)):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
+        assert store.get(mine[2:3]) == [b"R" + mine[2] + b"R"]  # which looks again who has what
         with pytest.raises(StoreError, match="has another node by now and may have lost writes"):
             store.append([(mine[2], b"R")], session=session)
         assert store.session != session
