@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from onefold.features.errors import StoreError
 from onefold.features.protocols import DeadLetterSink
@@ -42,7 +43,7 @@ class Flusher:
         """Begin to flush; how many events are in by now. In the background, `collect` says how it ended."""
         done = self.collect(wait=True)
         self._portions = [_Portion(j, j.buffer.take(), j.position) for j in feeds if not j.lost]
-        work = _work(self._portions)
+        work = partial(_commit, self._dead_letters, self._portions)
         if self._pool is None:
             self._running = _at_once(work)
             return done + self.collect()
@@ -57,7 +58,6 @@ class Flusher:
         portions, self._portions = self._portions, []
         try:
             added = running.result()
-            self._dead_letters.flush()
         except BaseException:
             for portion in portions:
                 portion.joined.lost = True
@@ -72,11 +72,10 @@ class Flusher:
             self._pool.shutdown()
 
 
-def _work(portions: list[_Portion]) -> Callable[[], int]:
-    def commit() -> int:
-        return sum(portion.joined.buffer.commit(portion.held) for portion in portions)
-
-    return commit
+def _commit(dead_letters: DeadLetterSink, portions: list[_Portion]) -> int:
+    """Dead letters first: what the archive is ahead of is never polled again."""
+    dead_letters.flush()
+    return sum(portion.joined.buffer.commit(portion.held) for portion in portions)
 
 
 def _at_once(work: Callable[[], int]) -> Future[int]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
 
+from onefold.features.definitions import EventSource
+from onefold.features.layout import Layout
 from onefold.streaming import state_writer
 from tests.simulation.world import World
 
@@ -59,11 +64,29 @@ class Total:
         )
 
 
+_PREPARER, _FIELDS = Layout.preparer, EventSource.fields.fget  # type: ignore[attr-defined]
+_made: dict[int, Any] = {}
+"""By the id of a layout or source, all of which live as long as the process."""
+
+
+def _once(of: Any, make: Callable[[Any], Any]) -> Any:
+    if id(of) not in _made:
+        _made[id(of)] = make(of)
+    return _made[id(of)]
+
+
 @contextmanager
 def small() -> Iterator[None]:
-    """Tails of few records are compacted, and generations are counted, not drawn from the system."""
+    """Tails of few records are compacted; generations are counted, not drawn from the system.
+
+    What is compiled anew for each join of a worker is compiled once.
+    """
     numbers = itertools.count(1)
     with ExitStack() as stack:
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.CRITICAL)
+        stack.enter_context(mock.patch.object(Layout, "preparer", lambda self, errors=None: _once(self, _PREPARER)))
+        stack.enter_context(mock.patch.object(EventSource, "fields", property(lambda self: _once(self, _FIELDS))))
         stack.enter_context(mock.patch.object(state_writer, "TAIL", TAIL))
         stack.enter_context(
             mock.patch.object(state_writer, "fresh_generation", lambda: next(numbers).to_bytes(8, "big"))
@@ -73,9 +96,13 @@ def small() -> Iterator[None]:
 
 def simulate(seed: int, *, told: bool = False) -> Told:
     """One seed."""
-    world = World(seed, told=told)
     with small():
-        world.run()
+        world = World(seed, told=told)
+        try:
+            world.run()
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            world.chaos.problem(f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
     chaos = world.chaos
     return Told(seed, world.steps, chaos.counts, chaos.problems, chaos.history or [])
 

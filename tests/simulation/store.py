@@ -20,11 +20,12 @@ class Kept:
         self.values: dict[bytes, bytes] = {}
         self.marks: dict[tuple[bytes, int], int] = {}
         self.locked: set[bytes] = set()
-        self.losses = 0
+        self.losses = self.version = 0
         self._journal: list[_Entry] = []
 
     def write(self, table: dict[Any, Any], name: Any, value: Any) -> None:
         self._journal.append((table, name, table.get(name)))
+        self.version += 1
         _put(table, name, value)
 
     @property
@@ -35,7 +36,7 @@ class Kept:
         """Go back to an earlier moment; 0 is empty."""
         while len(self._journal) > moment:
             _put(*self._journal.pop())
-        self.losses += 1
+        self.losses, self.version = self.losses + 1, self.version + 1
 
     def group(self, group: bytes) -> dict[int, int]:
         return {field: offset for (name, field), offset in self.marks.items() if name == group}
@@ -90,7 +91,7 @@ class SimStore:
         self._check(session)
         losses, lengths = self.kept.losses, []
         order = list(items)
-        partly = self._chaos.chance(2 * self._chaos.rates.fail + self._chaos.rates.crash)
+        partly = bool(items) and self._chaos.chance(2 * self._chaos.rates.fail + self._chaos.rates.crash)
         if partly:
             order = self._some(order)
         for name, more in order:

@@ -229,7 +229,7 @@ class World:
     def lose(self) -> None:
         """The store comes back as it was at some earlier moment, or empty."""
         rng = self.chaos.rng
-        moment = 0 if rng.random() < 0.2 else max(0, self.kept.moments - rng.randrange(1, 60))
+        moment = 0 if rng.random() < 0.15 else max(0, self.kept.moments - rng.choice((1, 3, 10, 40)))
         self.chaos.fault("store empty" if moment == 0 else "store older", f"{self.kept.moments} -> {moment} writes")
         self.kept.lose(moment)
 
@@ -258,7 +258,7 @@ class World:
         """A topic that was read to its end is deleted and made anew."""
         rng = self.chaos.rng
         partition = self.topic.partitions[rng.choice(list(self.topic.partitions))]
-        if not partition.offsets or any(self.checks.unfinished(partition)):
+        if not partition.offsets or [*self.checks.unfinished(partition)]:
             return
         self._incarnations += 1
         self.topic.drop(partition.name)
