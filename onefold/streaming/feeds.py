@@ -20,6 +20,25 @@ def sequence_name(feed: EventFeed) -> str:
     return f"{branch}/{feed.name}" if branch else feed.name
 
 
+def newest(names: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """By what feeds are called: the sequence that each goes on as, and where that begins.
+
+    That is the one it was registered as first, or the one that it was restarted as last.
+
+    >>> newest(["a", "b", "a+7", "a+30"])
+    {'a': ('a+30', 30), 'b': ('b', 0)}
+    """
+    found = {}
+    known = set(names)
+    for name in names:
+        base, _, start = name.rpartition("+")
+        if base not in known or not start.isdecimal():
+            found.setdefault(name, (name, 0))
+        elif int(start) > found.get(base, (base, 0))[1]:
+            found[base] = name, int(start)
+    return found
+
+
 class FixedGroup:
     """Feeds that are one worker's for as long as it lives. A feed is given to one worker."""
 
