@@ -41,7 +41,9 @@ def project() -> Project:
 
 def _view(name: str, aggregates: tuple[str, ...]) -> FeatureView:
     items = [
-        f"{aggregate} OVER w{w} AS {name}_{i}_{w}" for i, aggregate in enumerate(aggregates) for w in range(len(WINDOWS))
+        f"{aggregate} OVER w{w} AS {name}_{i}_{w}"
+        for i, aggregate in enumerate(aggregates)
+        for w in range(len(WINDOWS))
     ]
     windows = [
         f"w{w} AS (RANGE BETWEEN INTERVAL {length} PRECEDING AND CURRENT ROW)" for w, length in enumerate(WINDOWS)

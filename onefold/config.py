@@ -6,7 +6,13 @@
     state = ".onefold"         # all that Onefold keeps
 
     [online]
-    path = "online"            # below the state folder, unless absolute
+    url = ""                   # of a Redis, as "redis://host:6379/0"; docs/redis.md. "" is the embedded store
+    username = ""              # of Redis; the password is best said as ONEFOLD_ONLINE__PASSWORD
+    tls_ca = ""                # files of TLS (rediss://), below the project unless absolute; also tls_cert, tls_key
+    timeout = "5 seconds"      # without an answer, after which a connection is given up
+    retry_for = "5 seconds"    # how long connecting and reading are tried again
+    expire = true              # whether Redis drops strings that no window reaches any more
+    path = "online"            # of the embedded store: below the state folder, unless absolute
     map_size = "256 MiB"       # of the embedded store to begin with; it doubles when it is full
     reach = "0 seconds"        # how far before stream time a lookup may ask, beyond the longest window
 
@@ -45,16 +51,20 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from onefold.features.errors import ConfigError, DefinitionError, nearest
 
+if TYPE_CHECKING:
+    from onefold.online.redis_options import RedisOptions
+
 FILE = "onefold.toml"
 PREFIX = "ONEFOLD_"
 _SIZE = re.compile(r"(\d+)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+_SECRET = ("url", "password")
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -97,6 +107,16 @@ class ProjectSettings(_Section):
 
 
 class OnlineSettings(_Section):
+    url: str = Field(default="", repr=False)
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_check_hostname: bool = True
+    timeout: Length = "5 seconds"
+    retry_for: Length = "5 seconds"
+    expire: bool = True
     path: str = "online"
     map_size: Size = 256 * 1024**2
     reach: Length = "0 seconds"
@@ -205,6 +225,26 @@ class Settings(BaseSettings):
         return self.state / self.online.path
 
     @property
+    def online_store(self) -> Path | RedisOptions:
+        """Where the online store is: a folder, or the Redis of [online] url. Raises ConfigError for a wrong URL."""
+        from onefold.features.windows import duration
+        from onefold.online.redis_options import RedisOptions
+
+        given = self.online
+        if not given.url:
+            return self.online_path
+        files = {
+            name: str(self._root / path)
+            for name, path in (("ca", given.tls_ca), ("cert", given.tls_cert), ("key", given.tls_key))
+            if path
+        }
+        return RedisOptions.of(
+            given.url, username=given.username or None, password=given.password or None, expire=given.expire,
+            check_hostname=given.tls_check_hostname, timeout=duration(given.timeout) / 1e6,
+            retry_for=duration(given.retry_for) / 1e6, **files,
+        )  # fmt: skip
+
+    @property
     def reach(self) -> int:
         """[online] reach, in microseconds."""
         from onefold.features.windows import duration
@@ -297,6 +337,8 @@ def _explain_one(file: str, loc: Iterable[int | str], message: str, found: objec
     path = [str(part) for part in loc]
     variable = PREFIX + "__".join(path).upper()
     place = variable if variable in os.environ else f"{file}: {'.'.join(path)}"
+    if path[-1] in _SECRET:
+        return f"{place}: {message.removeprefix('Value error, ')}"
     if message == "Field required":
         return f"{place} is missing; " + ('add [project] with name = "..."' if path[0] == "project" else "add it")
     return f"{place} is {found!r}: {message.removeprefix('Value error, ')}"

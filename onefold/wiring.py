@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onefold.offline.dead_letters import DeadLetters
     from onefold.offline.served import ServedLog
     from onefold.offline.spark_session import SparkSettings
-    from onefold.online.lmdb_store import LmdbStore
+    from onefold.online.opening import OpenStore
     from onefold.registry import Registry
 
 
@@ -80,13 +80,14 @@ class Workspace:
         return SparkSettings(given.master, given.packages, given.conf, given.scratch or None)
 
     @contextmanager
-    def store(self, *, readonly: bool = False) -> Iterator[LmdbStore]:
-        """The online store, closed at the end. A process opens it once; one process at a time writes it."""
-        from onefold.online.lmdb_store import LmdbStore
+    def store(self, *, readonly: bool = False) -> Iterator[OpenStore]:
+        """The online store, closed at the end. An embedded one is opened once a process, and written by one."""
+        from onefold.online.opening import open_store
 
-        if readonly and not (self.settings.online_path / "data.mdb").exists():
-            raise StoreError(f"no online state in {self.settings.online_path} yet; run `onefold materialize` first")
-        store = LmdbStore(self.settings.online_path, readonly=readonly, map_size=self.settings.online.map_size)
+        place = self.settings.online_store
+        if readonly and isinstance(place, Path) and not (place / "data.mdb").exists():
+            raise StoreError(f"no online state in {place} yet; run `onefold materialize` first")
+        store = open_store(place, readonly=readonly, map_size=self.settings.online.map_size)
         try:
             yield store
         finally:

@@ -9,7 +9,7 @@ never NULL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from onefold.features.native_values import native_parser
 from onefold.features.protocols import Records
 from onefold.features.types import DataType, Field
 from onefold.features.values import Parser, parse_json, parser, shown
+from onefold.streaming.bulk_json import BulkJson
 
 Row = tuple[Any, ...]
 Reader = Callable[[bytes], Mapping[str, object]]
@@ -40,13 +41,18 @@ _MISSING = _Missing()
 
 @dataclass(slots=True)
 class Decoded:
-    """What a run of records gave: rows in the order of the source's schema with their offsets, and refusals as
-    (offset, the bytes, the reason). value_errors: columns that are NULL as they were missing or of another type."""
+    """What a run of records gave: columns in the order of the source's schema with the offsets of their rows, and
+    refusals as (offset, the bytes, the reason). value_errors: values that are NULL as they were missing or of another
+    type."""
 
+    columns: list[list[Any]]
     offsets: list[int] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
     refused: list[tuple[int, bytes, str]] = field(default_factory=list)
     value_errors: int = 0
+
+    @property
+    def rows(self) -> list[Row]:
+        return list(zip(*self.columns, strict=True))
 
 
 def read_json(line: bytes) -> Mapping[str, object]:
@@ -85,6 +91,7 @@ class Decoder:
         if source.drift == "dead_letter":
             self._strict.update(range(len(names)))
         self.value_errors = 0
+        self._bulk = BulkJson.of(source, branch) if reader is None else None
 
     def decode(self, line: bytes) -> Row:
         """One row; EventError with the reason when the line is not an event of the source."""
@@ -102,14 +109,33 @@ class Decoder:
 
     def decode_all(self, records: Records) -> Decoded:
         """A row for each record that is an event, and the reason for each that is none."""
-        decoded, before = Decoded(), self.value_errors
-        for offset, value in zip(records.offsets, records.values, strict=True):
+        columns, careful = self._in_bulk(records.values)
+        if not careful:
+            return Decoded(columns, records.offsets)
+        return self._with_care(records, columns, sorted(careful))
+
+    def _in_bulk(self, values: list[bytes]) -> tuple[list[list[Any]], Collection[int]]:
+        """Columns, and the places of the records that have to be read one by one."""
+        if self._bulk is None or not values:
+            return [[None] * len(values) for _ in self._columns], range(len(values))
+        return self._bulk(values)
+
+    def _with_care(self, records: Records, columns: list[list[Any]], places: list[int]) -> Decoded:
+        before, bad = self.value_errors, set[int]()
+        decoded = Decoded(columns, records.offsets)
+        for place in places:
             try:
-                decoded.rows.append(self.decode(value))
+                row = self.decode(records.values[place])
             except EventError as error:
-                decoded.refused.append((offset, value, str(error)))
+                decoded.refused.append((records.offsets[place], records.values[place], str(error)))
+                bad.add(place)
             else:
-                decoded.offsets.append(offset)
+                for column, value in zip(columns, row, strict=True):
+                    column[place] = value
+        if bad:
+            kept = [i for i in range(len(records)) if i not in bad]
+            decoded.columns = [[column[i] for i in kept] for column in columns]
+            decoded.offsets = [records.offsets[i] for i in kept]
         decoded.value_errors = self.value_errors - before
         return decoded
 

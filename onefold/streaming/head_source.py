@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onefold.features.definitions import EventSource
 from onefold.features.layout import Layout
 from onefold.offline.archive import Snapshot
 from onefold.offline.engine import connect, events_relation, parquet_relation
-from onefold.streaming.decode import Row
 from onefold.streaming.heads import HeadBuilder
-from onefold.streaming.replay import archived_rows, stream_time
+from onefold.streaming.replay import archived_columns, stream_time
 
 if TYPE_CHECKING:
     from onefold.offline.spark_heads import SparkHeadBuilder
@@ -44,10 +43,10 @@ class HeadSource(Protocol):
     def heads(self, layout: Layout, *, epoch: int, floor: int | None, snapshot: Snapshot) -> Heads:
         """A head for every key, with its events from `floor` on."""
 
-    def rows(
+    def columns(
         self, source: EventSource, snapshot: Snapshot, *, after: Mapping[int, int]
-    ) -> Iterator[tuple[int, list[int], list[Row]]]:
-        """(sequence, offsets, rows) of the events above `after` of their sequence, in order."""
+    ) -> Iterator[tuple[int, list[int], list[list[Any]]]]:
+        """(sequence, offsets, columns) of the events above `after` of their sequence, in order."""
 
 
 class DuckDBHeads:
@@ -61,10 +60,10 @@ class DuckDBHeads:
         builder = HeadBuilder(layout, epoch=epoch, floor=floor)
         return Heads(self._pairs(builder, layout.source, snapshot), builder)
 
-    def rows(
+    def columns(
         self, source: EventSource, snapshot: Snapshot, *, after: Mapping[int, int]
-    ) -> Iterator[tuple[int, list[int], list[Row]]]:
-        return archived_rows(source, snapshot.files, after=after)
+    ) -> Iterator[tuple[int, list[int], list[list[Any]]]]:
+        return archived_columns(source, snapshot.files, after=after)
 
     @staticmethod
     def _pairs(builder: HeadBuilder, source: EventSource, snapshot: Snapshot) -> Iterator[tuple[bytes, bytes]]:

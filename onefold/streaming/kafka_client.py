@@ -18,10 +18,13 @@ from onefold.features.errors import ConfigError, StoreError, nearest
 log = logging.getLogger(__name__)
 
 _OURS = frozenset(
-    "bootstrap_servers group_id enable_auto_commit auto_offset_reset isolation_level key_deserializer key_serializer "
-    "value_deserializer value_serializer allow_auto_create_topics enable_idempotence acks transactional_id "
-    "partition_assignment_strategy partitioner consumer_timeout_ms".split()
-)
+    {
+        "acks", "allow_auto_create_topics", "auto_offset_reset", "bootstrap_servers", "consumer_timeout_ms",
+        "enable_auto_commit", "enable_idempotence", "group_id", "isolation_level", "key_deserializer",
+        "key_serializer", "partition_assignment_strategy", "partitioner", "transactional_id", "value_deserializer",
+        "value_serializer",
+    }
+)  # fmt: skip
 _USUAL: Mapping[str, Any] = {"reconnect_backoff_max_ms": 1_000, "metadata_max_age_ms": 30_000}
 _NO_ID = UUID(int=0)
 DENIED = (

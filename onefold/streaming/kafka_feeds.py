@@ -28,9 +28,16 @@ MAX_POLL = 10_000
 """Records of one poll of the consumer, at most; feeds hold what their worker has not asked for yet."""
 _CHECK = 1.0
 """Seconds between two looks at the topics where nothing comes."""
+_SLICE = 0.25
+"""Seconds of one poll of the consumer: it sleeps through an assignment."""
 _PAUSE = 0.05
 """Seconds between two polls of the consumer while feeds still hold records."""
 Leaving = Callable[[Sequence[EventFeed]], None]
+Known = Callable[[str], Iterable[str]]
+
+
+def _nothing(source: str) -> Iterable[str]:
+    return ()
 
 
 def sources_of(project: Project) -> dict[str, str]:
@@ -53,8 +60,10 @@ class KafkaFeed:
         self.stands = False
         """Whether its worker has said where to begin."""
         self.trouble: str | None = None
-        self._next = 0
-        self._clear()
+        self._offsets: list[int] = []
+        self._values: list[bytes] = []
+        self._times: list[int] = []
+        self._at = self._next = 0
 
     @property
     def source(self) -> str:
@@ -124,7 +133,7 @@ class KafkaFeed:
         """Hold what the consumer has fetched (`ConsumerRecord`s). No value, a tombstone, is an empty one."""
         offsets = [r.offset for r in records]
         values = [r.value or b"" for r in records]
-        times = [-1 if r.timestamp < 0 else r.timestamp * 1000 for r in records]
+        times = [r.timestamp * 1000 for r in records]
         if self._offsets:
             self._offsets += offsets
             self._values += values
@@ -133,10 +142,7 @@ class KafkaFeed:
             self._offsets, self._values, self._times = offsets, values, times
 
     def _clear(self) -> None:
-        self._offsets: list[int] = []
-        self._values: list[bytes] = []
-        self._times: list[int] = []
-        self._at = 0
+        self._offsets, self._values, self._times, self._at = [], [], [], 0
 
 
 class KafkaGroup:
@@ -144,15 +150,18 @@ class KafkaGroup:
 
     kafka-python sends heartbeats from a thread of its own, however long a step takes; a worker that does not call
     `feeds` for `max_poll_interval_ms` (5 minutes) leaves the group. `leaving` is called by that thread while `feeds`
-    or `close` waits for it, so nothing runs beside it. Raises StoreError where no broker answers.
+    or `close` waits for it, so nothing runs beside it. known: the names that are registered for a source
+    (`Archive.sequences`), so that a partition that was `restarted` goes on as what it was then. Raises StoreError
+    where no broker answers.
     """
 
-    def __init__(self, project: Project, settings: KafkaSettings) -> None:
-        self._settings, self._sources = settings, sources_of(project)
+    def __init__(self, project: Project, settings: KafkaSettings, *, known: Known = _nothing) -> None:
+        self._settings, self._sources, self._known = settings, sources_of(project), known
         if not self._sources:
             raise DefinitionError('no source has a topic; name one, as EventSource(topic="orders", ..)')
         self._topics = Topics(settings)
         self._feeds: dict[TopicPartition, KafkaFeed] = {}
+        self._found: dict[str, Topic] = {}
         self._unproven: dict[TopicPartition, list[Any]] = {}
         self._leaving: Leaving | None = None
         self._commits: dict[TopicPartition, OffsetAndMetadata] | None = None
@@ -168,15 +177,34 @@ class KafkaGroup:
 
     def feeds(self, wait: float) -> Sequence[KafkaFeed]:
         """The feeds that this worker has now; returns when one has records, or after `wait` seconds."""
-        now = time.monotonic()
-        busy = any(feed.held for feed in self._feeds.values())
-        if not busy or now - self._polled > _PAUSE:
-            self._poll(0.0 if busy else wait)
+        end = time.monotonic() + wait
+        before = set(self._feeds.values())
+        if not self._busy():
+            self._poll(min(wait, _SLICE))
+        elif time.monotonic() - self._polled > _PAUSE:
+            self._poll(0)
+        while not self._busy() and before == set(self._feeds.values()) and (left := end - time.monotonic()) > 0:
+            self._poll(min(left, _SLICE))
         return tuple(self._feeds.values())
+
+    def _busy(self) -> bool:
+        return any(feed.held or feed.trouble for feed in self._feeds.values())
 
     def on_leave(self, leaving: Leaving) -> None:
         """Have `leaving` called with the feeds that go, while their offsets can still be committed."""
         self._leaving = leaving
+
+    def brings(self, source: str, name: str) -> bool:
+        """Whether a partition goes by that name now, be it this worker's or another's of the group."""
+        for topic, feeds in self._sources.items():
+            of, _, branch = feeds.partition(".")
+            start = f"{branch}/{topic}@" if branch else f"{topic}@"
+            if of == source and name.startswith(start) and topic in self._found:
+                found, name = self._found[topic], name.removeprefix(f"{branch}/")
+                base = name.partition("+")[0]
+                bases = {f"{topic}@{found.id}/{number}" for number in range(found.partitions)}
+                return base in bases and self._newest(feeds, base) == name
+        return False
 
     def close(self) -> None:
         """Leave the group, in good order."""
@@ -192,6 +220,9 @@ class KafkaGroup:
         """The first offset of a feed's partition, and the one behind its last."""
         at, timeout = feed.partition, int(self._settings.patience * 1000)
         try:
+            topic = self._topics.find([feed.topic.name]).get(feed.topic.name)
+            if topic is None or topic.id != feed.topic.id:
+                raise StoreError(f"feed {feed.name!r} of source {feed.source!r}: the topic is gone; ask for the feeds")
             first = self._consumer.beginning_offsets([at], timeout_ms=timeout)[at]
             return first, self._consumer.end_offsets([at], timeout_ms=timeout)[at]
         except KafkaError as error:
@@ -279,26 +310,40 @@ class KafkaGroup:
     def _check(self, assigned: set[TopicPartition]) -> None:
         """Look the topics up; hand on what is proven to be of the incarnation that its feed is."""
         try:
-            topics = self._topics.find(p.topic for p in assigned)
+            topics = self._topics.find(self._sources)
         except KafkaError as error:
             self._silence(error)
             return
-        self._checked, self._silent_since = time.monotonic(), None
+        self._found, self._checked, self._silent_since = topics, time.monotonic(), None
         for partition in self._feeds.keys() | assigned:
             feed, topic = self._feeds.get(partition), topics.get(partition.topic)
             if topic is None or partition not in assigned:
-                self.drop([partition])
+                self._end(partition, assigned)
             elif feed is None or feed.topic.id != topic.id:
                 self._begin(partition, topic)
         unproven, self._unproven = self._unproven, {}
         for partition, records in unproven.items():
-            self._feeds[partition].take(records)
+            if partition in self._feeds:
+                self._feeds[partition].take(records)
+
+    def _end(self, partition: TopicPartition, assigned: set[TopicPartition]) -> None:
+        """Its topic is gone, though the group may not know it yet."""
+        self.drop([partition])
+        if partition in assigned:
+            self.hold([partition])
 
     def _begin(self, partition: TopicPartition, topic: Topic) -> None:
         self._unproven.pop(partition, None)
         self.hold([partition])
-        name = f"{topic.name}@{topic.id}/{partition.partition}"
-        self._feeds[partition] = KafkaFeed(self, partition, topic, self._sources[topic.name], name)
+        source, base = self._sources[topic.name], f"{topic.name}@{topic.id}/{partition.partition}"
+        self._feeds[partition] = KafkaFeed(self, partition, topic, source, self._newest(source, base))
+
+    def _newest(self, source: str, base: str) -> str:
+        """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
+        name, _, branch = source.partition(".")
+        start = f"{branch}/{base}+" if branch else f"{base}+"
+        firsts = [int(known.removeprefix(start)) for known in self._known(name) if known.startswith(start)]
+        return f"{base}+{max(firsts)}" if firsts else base
 
     def _trouble(self, error: KafkaError) -> None:
         """A position is not in the log: its feed's next poll says so, unless the topic turns out to be another one."""

@@ -142,9 +142,9 @@ class _Build:
         """Append what was archived since the pin, until nothing more was."""
         done = self._pinned
         while (newer := self._archive.snapshot(self._source.name)).version != done.version:
-            for sequence, offsets, rows in self._head_source.rows(self._source, newer, after=done.flushed):
+            for sequence, offsets, columns in self._head_source.columns(self._source, newer, after=done.flushed):
                 for writer in writers:
-                    self._store.append(writer.pack(sequence, offsets, rows, after=-1), keep=writer.keep)
+                    self._store.append(writer.pack(sequence, offsets, columns, after=-1), keep=writer.keep)
             self._mark(writers, newer)
             done = newer
 

@@ -11,14 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from onefold.features.errors import OnefoldError, UnbuiltError
+from onefold.features.errors import OnefoldError
 from onefold.features.project import Project
 from onefold.features.protocols import Archive, DeadLetterSink, EventFeed, FeedGroup, OnlineStore
 from onefold.offline.archive import now_micros
 from onefold.streaming.decode import Decoded
 from onefold.streaming.flushing import Flusher
-from onefold.streaming.joined import JoinedFeed, register
-from onefold.streaming.live import join, pointer_names
+from onefold.streaming.joined import JoinedFeed
+from onefold.streaming.joining import Joiner
 from onefold.streaming.report import StepReport
 
 ARCHIVE_EVERY = 5_000
@@ -56,18 +56,18 @@ class Worker:
         background: bool = False,
         accept_loss: bool = False,
     ) -> None:
-        self._project, self._store, self._archive, self._group = project, store, archive, feeds
-        self._dead_letters, self._clock, self._monotonic = dead_letters, clock, monotonic
-        self._archive_every, self._archive_seconds = archive_every, archive_seconds
-        self._batch, self._reach, self._accept_loss = batch, reach, accept_loss
+        self._store, self._group, self._dead_letters = store, feeds, dead_letters
+        self._clock, self._monotonic = clock, monotonic
+        self._archive_every, self._archive_seconds, self._batch = archive_every, archive_seconds, batch
         self._flusher = Flusher(dead_letters, background=background)
         self._flushed_at = monotonic()
         self._stream_time: dict[str, int] = {}
-        self._joined: dict[EventFeed, JoinedFeed] = {}
+        self._joiner = Joiner(project, store=store, archive=archive, feeds=feeds, reach=reach, accept_loss=accept_loss)
+        self._joined = self._joiner.by_feed
         feeds.on_leave(self._leave)
-        self._follow(feeds.feeds(0))
+        self._joiner.follow(feeds.feeds(0))
         for joined in list(self._joined.values()):
-            self._join(joined)
+            self._joiner.join(joined)
 
     def step(self, wait: float = 0) -> StepReport:
         """Poll every feed once and take what comes, waiting for it so many seconds at most.
@@ -75,11 +75,11 @@ class Worker:
         After an error, the next step goes back to what is surely in.
         """
         report = StepReport()
-        self._follow(self._group.feeds(wait))
-        moved = {source for source in {j.source for j in self._joined.values()} if self._moved(source)}
+        self._joiner.follow(self._group.feeds(wait))
+        moved = {source for source in {j.source for j in self._joined.values()} if self._joiner.moved(source)}
         for joined in list(self._joined.values()):
             if joined.lost or joined.source in moved:
-                joined = self._join(joined)
+                joined = self._joiner.join(joined)
             joined.lost = True
             self._take(joined, report)
             joined.lost = False
@@ -112,14 +112,6 @@ class Worker:
         """The feeds that it has now."""
         return list(self._joined.values())
 
-    def _follow(self, feeds: Sequence[EventFeed]) -> None:
-        """Take on feeds that came; forget those that were taken away, which are another's to replay."""
-        for gone in self._joined.keys() - set(feeds):
-            del self._joined[gone]
-        for feed in feeds:
-            if feed not in self._joined:
-                self._joined[feed] = register(self._project, self._archive, feed)
-
     def _leave(self, feeds: Sequence[EventFeed]) -> None:
         """Flush what leaves in an orderly way, so that whoever has it next need not replay it."""
         leaving = [self._joined.pop(feed) for feed in feeds if feed in self._joined]
@@ -129,65 +121,6 @@ class Worker:
         except OnefoldError as error:
             _log.warning("feeds left before they were flushed, and will be replayed: %s", error)
 
-    def _join(self, joined: JoinedFeed) -> JoinedFeed:
-        """Find the live state of the feed's source, and go to the first record that it or the archive lacks."""
-        source = joined.source
-        joined.lost, joined.session = True, self._store.session
-        layouts = [layout for layout in self._project.layouts.values() if layout.source.name == source]
-        flushed = self._archive.progress(source)
-        names = self._archive.sequences(source)
-        brought = [number for name, number in names.items() if self._group.brings(source, name)]
-        states = join(self._store, flushed, layouts, brought=brought)
-        done = flushed.get(joined.sequence, -1)
-        joined.write_to(self._store, states, flushed=done, slack=self._reach)
-        self._store.mark(joined.debts(flushed=done), session=joined.session)
-        return self._go_on(joined, done)
-
-    def _go_on(self, joined: JoinedFeed, flushed: int) -> JoinedFeed:
-        """Seek to behind the feed's position, if the feed still has what comes there."""
-        feed, first = joined.feed, joined.feed.first()
-        if first <= joined.position + 1:
-            feed.seek(joined.position + 1)
-            return joined
-        if joined.is_new(flushed):
-            joined.position = first - 1
-            feed.seek(first)
-            return joined
-        for writer, marker in joined.writers:
-            if marker < min(flushed, first - 1):
-                raise UnbuiltError(
-                    f"the state of ({joined.source}, {writer.layout.entity.name}) lacks offsets {marker + 1} to "
-                    f"{first - 1} of feed {feed.name!r}, which begins at {first} by now; "
-                    "run onefold materialize to build it from the archive"
-                )
-        if joined.position < flushed and first <= flushed + 1:  # the archive has them, and so have all states
-            joined.position = flushed
-            feed.seek(flushed + 1)
-            return joined
-        if not self._accept_loss:
-            feed.seek(joined.position + 1)
-        return self._restart(joined, first)
-
-    def _restart(self, joined: JoinedFeed, first: int) -> JoinedFeed:
-        """Go on as a sequence of its own: what lies between is gone for ever."""
-        _log.error(
-            "feed %s: offsets %d to %d are gone; it goes on from %d as a sequence of its own",
-            joined.feed.name, joined.position + 1, first - 1, first,
-        )  # fmt: skip
-        restarted = register(self._project, self._archive, joined.feed.restarted(first))
-        self._joined[joined.feed] = restarted
-        return self._join(restarted)
-
-    def _moved(self, source: str) -> bool:
-        """Whether another state is live than the one that is written, or the store may have lost writes."""
-        feeds = [j for j in self._joined.values() if j.source == source and not j.lost]
-        if not feeds:
-            return False
-        session = self._store.session
-        layouts = [writer.layout for writer, _ in feeds[0].writers]
-        pointers = self._store.get(pointer_names(layouts)) if layouts else []
-        return any(j.session != session or j.pointers != pointers for j in feeds)
-
     def _take(self, joined: JoinedFeed, report: StepReport) -> None:
         records = joined.poll(self._batch)
         if not records:
@@ -195,7 +128,7 @@ class Worker:
         now = self._clock()
         decoded = joined.decoder.decode_all(records)
         report.records += len(records)
-        report.events += len(decoded.rows)
+        report.events += len(decoded.offsets)
         report.refused += self._refuse(joined, decoded)
         report.value_errors += decoded.value_errors
         self._move_stream_time(joined, decoded, now, report)
@@ -213,11 +146,10 @@ class Worker:
 
     def _move_stream_time(self, joined: JoinedFeed, decoded: Decoded, now: int, report: StepReport) -> None:
         """The highest event time, leaving out what is further ahead of the clock than the source's skew."""
-        if not joined.writers or not decoded.rows:
+        if not joined.writers or not decoded.offsets:
             return
         source, latest = joined.source, now + joined.writers[0][0].layout.skew
-        at = joined.buffer.time_column
-        times = [row[at] for row in decoded.rows]
+        times = decoded.columns[joined.buffer.time_column]
         highest = max(times)
         if highest > latest:
             timely = [t for t in times if t <= latest]
@@ -231,9 +163,9 @@ class Worker:
 
     def _append(self, joined: JoinedFeed, decoded: Decoded, report: StepReport) -> None:
         """Append to every layout in one go; only when that is acknowledged, raise the marks."""
-        sequence, offsets, rows, last = joined.sequence, decoded.offsets, decoded.rows, joined.position
+        sequence, offsets, columns, last = joined.sequence, decoded.offsets, decoded.columns, joined.position
         before = sum(writer.value_errors for writer, _ in joined.writers)
-        packed = [(writer, writer.pack(sequence, offsets, rows, after=held)) for writer, held in joined.writers]
+        packed = [(writer, writer.pack(sequence, offsets, columns, after=held)) for writer, held in joined.writers]
         report.value_errors += sum(writer.value_errors for writer, _ in joined.writers) - before
         grown = [
             (writer, self._store.append(items, session=joined.session, keep=writer.keep) if items else [], items)

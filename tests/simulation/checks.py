@@ -83,9 +83,7 @@ class Checks:
         archived = self.archived(partition)
         letters = {o for s, o in self._world.letters.durable if self._partition(s)[0] is partition}
         for offset, row in partition.rows.items():
-            if row is None and offset >= partition.first and offset not in letters:
-                yield offset
-            elif row is not None and offset not in archived and offset not in partition.gone:
+            if (row is None and offset >= partition.first and offset not in letters) or (row is not None and offset not in archived and offset not in partition.gone):
                 yield offset
 
     def is_level(self) -> bool:
@@ -267,5 +265,3 @@ class Checks:
     def _marks(self, known: _Layout, epoch: int) -> dict[int, int]:
         source, entity = known.layout.source.name, known.layout.entity.name
         return self._world.kept.group(marks_name(source, entity, epoch, known.layout.fingerprint))
-
-

@@ -16,7 +16,7 @@ from onefold.streaming.worker import Worker
 from tests.simulation.archive import Letters, SimArchive, SimHeads, SimLetters, Table
 from tests.simulation.chaos import Chaos, Crash
 from tests.simulation.checks import Checks
-from tests.simulation.feeds import SimFeed, SimGroup, Topic
+from tests.simulation.feeds import SimGroup, Topic
 from tests.simulation.project import HOUR, SOURCE, START, project, record
 from tests.simulation.store import Kept, SimStore
 

@@ -23,6 +23,7 @@ from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.worker import Worker
+from tests.services.kafka import KafkaBroker
 
 NOW = 2_000_000_000_000_000
 HOUR = 3_600_000_000
@@ -159,3 +160,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     with LmdbStore(tmp_path / "online") as store:
         archive = DeltaArchive(tmp_path / "archive", clock=lambda: NOW)
         yield Place(tmp_path, make_project(), store, archive, DeadLetters(tmp_path / "letters"))
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[KafkaBroker]:
+    """A broker that all tests share, each with topics of its own."""
+    with KafkaBroker() as found:
+        yield found
