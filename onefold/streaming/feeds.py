@@ -20,23 +20,10 @@ def sequence_name(feed: EventFeed) -> str:
     return f"{branch}/{feed.name}" if branch else feed.name
 
 
-def newest(names: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """By what feeds are called: the sequence that each goes on as, and where that begins.
-
-    That is the one it was registered as first, or the one that it was restarted as last.
-
-    >>> newest(["a", "b", "a+7", "a+30"])
-    {'a': ('a+30', 30), 'b': ('b', 0)}
-    """
-    found = {}
-    known = set(names)
-    for name in names:
-        base, _, start = name.rpartition("+")
-        if base not in known or not start.isdecimal():
-            found.setdefault(name, (name, 0))
-        elif int(start) > found.get(base, (base, 0))[1]:
-            found[base] = name, int(start)
-    return found
+def begins(feed: EventFeed) -> int:
+    """The first offset of a feed's sequence: above 0 where the feed was `restarted`, as its name says."""
+    _, _, start = feed.name.rpartition("+")
+    return int(start) if start.isdecimal() else 0
 
 
 class FixedGroup:

@@ -10,7 +10,7 @@ from onefold.features.project import Project
 from onefold.features.protocols import Archive, EventFeed, OnlineStore, Records
 from onefold.streaming.archive_buffer import ArchiveBuffer
 from onefold.streaming.decode import Decoder
-from onefold.streaming.feeds import newest, sequence_name
+from onefold.streaming.feeds import sequence_name
 from onefold.streaming.live import LiveState
 from onefold.streaming.state_writer import StateWriter
 
@@ -20,7 +20,7 @@ class JoinedFeed:
     """A feed with its number, and a writer for each layout of its source with the offset that layout holds.
 
     position: the offset of the last record that was polled; what a feed hands over again is passed over.
-    start: the first offset of its sequence, where it was restarted. joins: how often it has joined.
+    joins: how often it has joined.
     session: of the store, when its marks were read. lost: an error came between the poll and the end of a step, so the
     feed may stand behind what was taken. acknowledged: by group of marks, the highest offset that the store has
     acknowledged to this worker.
@@ -33,7 +33,6 @@ class JoinedFeed:
     buffer: ArchiveBuffer
     writers: list[tuple[StateWriter, int]] = field(default_factory=list)
     pointers: list[bytes | None] = field(default_factory=list)
-    start: int = 0
     joins: int = 0
     position: int = -1
     session: int = -1
@@ -53,7 +52,7 @@ class JoinedFeed:
         self.pointers = [s.pointer for s in states]
         self.buffer.clear()
         self.joins += 1
-        self.position = max(self.start - 1, min([flushed, *(marker for _, marker in self.writers)]))
+        self.position = min([flushed, *(marker for _, marker in self.writers)])
 
     def debts(self, *, flushed: int) -> list[tuple[bytes, int, int]]:
         """Marks that say up to where the states are known to have been, where they hold less: they lost writes."""
@@ -71,10 +70,7 @@ class JoinedFeed:
 
 
 def register(project: Project, archive: Archive, feed: EventFeed) -> JoinedFeed:
-    """A feed with the number that the archive has for it, as what it was restarted last.
-
-    NotFoundError where its source is not defined.
-    """
+    """A feed with the number that the archive has for it. NotFoundError where its source is not defined."""
     name, _, of = feed.source.partition(".")
     if name not in project.sources:
         raise NotFoundError(f"feed {feed.name!r}: source {name!r} is not defined{nearest(name, project.sources)}")
@@ -83,19 +79,5 @@ def register(project: Project, archive: Archive, feed: EventFeed) -> JoinedFeed:
         known = " or ".join(f"{name}.{b.name}" for b in source.branches)
         raise NotFoundError(f"feed {feed.name!r}: source {name!r} has branches; say which one it feeds: {known}")
     branch = source.branch(of) if of else None
-    archive.sequence(name, sequence_name(feed))
-    feed, start = _resumed(archive, name, feed)
     sequence = archive.sequence(name, sequence_name(feed))
-    decoder, buffer = Decoder(source, branch=branch), ArchiveBuffer(archive, source, sequence)
-    return JoinedFeed(feed, name, sequence, decoder, buffer, start=start)
-
-
-def _resumed(archive: Archive, source: str, feed: EventFeed) -> tuple[EventFeed, int]:
-    """A feed as what it was restarted last, and the first offset of that."""
-    mine = sequence_name(feed)
-    for base, (name, start) in newest(archive.sequences(source)).items():
-        if mine == name:
-            return feed, start
-        if mine == base and feed.first() >= start:
-            return feed.restarted(start), start
-    return feed, 0
+    return JoinedFeed(feed, name, sequence, Decoder(source, branch=branch), ArchiveBuffer(archive, source, sequence))

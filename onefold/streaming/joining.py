@@ -6,8 +6,10 @@ import logging
 from collections.abc import Sequence
 
 from onefold.features.errors import UnbuiltError
+from onefold.features.keys import debt
 from onefold.features.project import Project
 from onefold.features.protocols import Archive, EventFeed, FeedGroup, OnlineStore
+from onefold.streaming.feeds import begins
 from onefold.streaming.joined import JoinedFeed, register
 from onefold.streaming.live import join, pointer_names
 
@@ -69,6 +71,8 @@ class Joiner:
     def _go_on(self, joined: JoinedFeed, flushed: int) -> JoinedFeed:
         """Seek to behind the feed's position, if the feed still has what comes there."""
         feed, first = joined.feed, joined.feed.first()
+        if first > joined.position + 1:
+            joined.position = max(joined.position, begins(feed) - 1)
         if first <= joined.position + 1:
             feed.seek(joined.position + 1)
             return joined
@@ -93,6 +97,12 @@ class Joiner:
             "feed %s: offsets %d to %d are gone; it goes on from %d as a sequence of its own",
             joined.feed.name, joined.position + 1, first - 1, first,
         )  # fmt: skip
+        self._owe(joined, first - 1)
         restarted = register(self._project, self._archive, joined.feed.restarted(first))
         self.by_feed[joined.feed] = restarted
         return self.join(restarted)
+
+    def _owe(self, joined: JoinedFeed, offset: int) -> None:
+        """Have the states built anew: their strings may hold events above what the archive will ever have."""
+        owed = [(writer.marks, debt(joined.sequence), max(offset, marker + 1)) for writer, marker in joined.writers]
+        self._store.mark(owed, session=joined.session)

@@ -142,16 +142,17 @@ class SimHeads:
         counted = _Count()
         return Heads(self._pairs(layout, epoch, floor, snapshot, counted), counted)
 
-    def rows(
+    def columns(
         self, source: EventSource, snapshot: Snapshot, *, after: Mapping[int, int]
-    ) -> Iterator[tuple[int, list[int], list[Row]]]:
+    ) -> Iterator[tuple[int, list[int], list[list[Any]]]]:
         found: dict[int, list[tuple[int, Row]]] = {}
         end = snapshot.version + 1
         for (sequence, offset), row in zip(self._table.positions[:end], self._table.rows[:end], strict=True):
             if offset > after.get(sequence, -1):
                 found.setdefault(sequence, []).append((offset, row))
         for sequence, pairs in sorted(found.items()):
-            yield sequence, [offset for offset, _ in pairs], [row for _, row in pairs]
+            rows = [row for _, row in pairs]
+            yield sequence, [offset for offset, _ in pairs], [list(column) for column in zip(*rows, strict=True)]
 
     def _pairs(
         self, layout: Layout, epoch: int, floor: int | None, snapshot: Snapshot, counted: _Count

@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from onefold.features.definitions import EventSource
-from onefold.features.layout import Layout
+from onefold.features.layout import ColumnPreparer, Layout
 from onefold.streaming import state_writer
 from tests.simulation.world import World
 
@@ -65,14 +65,19 @@ class Total:
 
 
 _PREPARER, _FIELDS = Layout.preparer, EventSource.fields.fget  # type: ignore[attr-defined]
-_made: dict[int, Any] = {}
+_made: dict[tuple[int, Any], Any] = {}
 """By the id of a layout or source, all of which live as long as the process."""
 
 
 def _once(of: Any, make: Callable[[Any], Any]) -> Any:
-    if id(of) not in _made:
-        _made[id(of)] = make(of)
-    return _made[id(of)]
+    found = _made.get((id(of), make))
+    if found is None:
+        found = _made[id(of), make] = make(of)
+    return found
+
+
+def _columns(layout: Layout, errors: object) -> Any:
+    return _once(layout, ColumnPreparer)
 
 
 @contextmanager
@@ -86,6 +91,7 @@ def small() -> Iterator[None]:
         stack.callback(logging.disable, logging.root.manager.disable)
         logging.disable(logging.CRITICAL)
         stack.enter_context(mock.patch.object(Layout, "preparer", lambda self, errors=None: _once(self, _PREPARER)))
+        stack.enter_context(mock.patch.object(state_writer, "ColumnPreparer", _columns))
         stack.enter_context(mock.patch.object(EventSource, "fields", property(lambda self: _once(self, _FIELDS))))
         stack.enter_context(mock.patch.object(state_writer, "TAIL", TAIL))
         stack.enter_context(

@@ -8,7 +8,7 @@ from typing import Any
 
 from onefold.features.codec import generation_of
 from onefold.features.errors import SessionError, StoreError
-from tests.simulation.chaos import Chaos, Crash
+from tests.simulation.chaos import Chaos
 
 _Entry = tuple[dict[Any, Any], Any, Any]
 
@@ -176,8 +176,7 @@ class SimStore:
         rng = self._chaos.rng
         self._chaos.fault("appends of some keys fail", self.who)
         if rng.random() < 0.3:
-            self._chaos.fault("crash within append", self.who)
             for name, more in items[: rng.randrange(len(items))]:
                 self.kept.write(self.kept.values, name, self.kept.values.get(name, b"") + more)
-            raise Crash(f"{self.who} within append")
+            raise self._chaos.crash(self.who, "within", "append")
         return rng.sample(items, rng.randrange(len(items)))

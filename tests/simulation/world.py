@@ -89,13 +89,11 @@ class World:
         self.records, self.steps, self.seconds = 0, 0, 0.0
         self.limit = rng.randrange(20, 61)
         self.accept, self.unbuilt, self.building = False, False, False
-        self._replaces = rng.random() < 0.5
         self._incarnations = 0
         self._decoder = Decoder(self.project.sources[SOURCE])
-        self._builds = 0
+        self._builds = self._readers = 0
         self.slots = [Slot(name) for name in SLOTS[: rng.randrange(2, 4)]]
-        self._zombies: list[Slot] = []
-        self._reader = self._new_reader()
+        self._reader = self.new_reader()
         self.chaos.between = self._between
         for number in range(rng.randrange(2, 4)):
             self.topic.make(f"p{number}")
@@ -221,7 +219,7 @@ class World:
             self.checks.reading(self._reader)
         except (OnefoldError, Crash) as error:
             self.chaos.note(f"reader: {error}")
-            self._reader = self._new_reader()
+            self._reader = self.new_reader()
 
     def look(self) -> None:
         self.checks.marks()
@@ -229,6 +227,8 @@ class World:
     def lose(self) -> None:
         """The store comes back as it was at some earlier moment, or empty."""
         rng = self.chaos.rng
+        if self.accept:
+            return
         moment = 0 if rng.random() < 0.15 else max(0, self.kept.moments - rng.choice((1, 3, 10, 40)))
         self.chaos.fault("store empty" if moment == 0 else "store older", f"{self.kept.moments} -> {moment} writes")
         self.kept.lose(moment)
@@ -314,7 +314,7 @@ class World:
         slot.background = Background()
         slot.group = SimGroup(
             who, self.topic, chaos, slot.store, committed=self.checks.commit, pointers=self.pointers,
-            replaces=self._replaces,
+            known=lambda: self.table.feeds,
         )  # fmt: skip
         self._share_out(new=who)
         background = rng.random() < 0.5
@@ -357,12 +357,19 @@ class World:
         except OnefoldError as error:
             chaos.note(f"{slot.name}: {error}")
             if "begins at" in str(error):
-                self.accept = True
-                self._leave(slot)
+                self._give_in()
             return False
         finally:
             slot.busy = False
         return True
+
+    def _give_in(self) -> None:
+        """What was lost stays lost: an operator ends all workers, and has the next ones go on without it."""
+        self.accept = True
+        for slot in self.slots:
+            if slot.group is not None:
+                self.chaos.dead.add(slot.group.member)
+            self._leave(slot)
 
     def _standing(self, slot: Slot) -> str:
         if slot.worker is None:
@@ -403,8 +410,9 @@ class World:
         if self.chaos.history is not None:
             self.chaos.note(f"{name}/{offset}: {value.decode()}")
 
-    def _new_reader(self) -> Lookup:
-        return Lookup(SimStore(self.kept, self.chaos, "reader"), self.project.service("all"))
+    def new_reader(self) -> Lookup:
+        self._readers += 1
+        return Lookup(SimStore(self.kept, self.chaos, f"reader{self._readers}"), self.project.service("all"))
 
 
 def _do(work: Later | None) -> None:
