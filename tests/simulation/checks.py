@@ -116,7 +116,7 @@ class Checks:
                 chaos.problem(f"{feed.name} committed {offset}; the dead letter {at} is not flushed")
             if row is not None and at not in archived:
                 chaos.problem(f"{feed.name} committed {offset}; the archive lacks {at}")
-        if feed.losses == self._world.kept.losses and feed.pointers == self._world.pointers():
+        if feed.losses == self._world.kept.losses and [*feed.pointers.values()] == self._world.pointers():
             sequence = self._world.table.feeds.index(feed.name)
             for known, live in self._live():
                 if live is not None and (lacking := self._lacking(known, live, sequence, offset)):

@@ -72,7 +72,7 @@ class SimFeed:
 
     def __init__(self, partition: Partition, group: SimGroup, name: str) -> None:
         self.partition, self.losses = partition, -1
-        self.pointers: list[bytes | None] = []
+        self.pointers: dict[bytes, bytes | None] = {}
         self._group, self._name, self._at = group, name, -1
 
     @property
@@ -95,7 +95,7 @@ class SimFeed:
         self._group.gate("seek")
         if not self.partition.first <= offset <= self.partition.end:
             raise StoreError(f"feed {self.name} begins at {self.partition.first}, asked is {offset}")
-        self._at, self.losses, self.pointers = offset, self._group.store.seen, self._group.pointers()
+        self._at, self.losses, self.pointers = offset, self._group.store.seen, dict(self._group.store.pointers)
 
     def poll(self, limit: int) -> Records:
         self._group.gate("poll")
@@ -125,10 +125,10 @@ class SimGroup:
 
     def __init__(
         self, member: str, topic: Topic, chaos: Chaos, store: SimStore, *, committed: Checked,
-        pointers: Callable[[], list[bytes | None]], known: Callable[[], Sequence[str]],
+        known: Callable[[], Sequence[str]],
     ) -> None:  # fmt: skip
         self.member, self.topic, self.chaos, self.store = member, topic, chaos, store
-        self.committed, self.pointers, self._known = committed, pointers, known
+        self.committed, self._known = committed, known
         self.stale = 0
         self._view: dict[str, SimFeed] = {}
         self._leaving: Callable[[Sequence[EventFeed]], None] | None = None

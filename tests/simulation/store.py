@@ -50,10 +50,13 @@ def _put(table: dict[Any, Any], name: Any, value: Any) -> None:
 
 
 class SimStore:
-    """One process's way to the store. `seen`: the losses that its last look at the session knew of."""
+    """One process's way to the store. seen: the losses that its last look at the session knew of. pointers: as it read,
+    or wrote, them last.
+    """
 
     def __init__(self, kept: Kept, chaos: Chaos, who: str) -> None:
         self.kept, self.who, self.seen = kept, who, -1
+        self.pointers: dict[bytes, bytes | None] = {}
         self._chaos, self._connections = chaos, 0
 
     @property
@@ -73,6 +76,7 @@ class SimStore:
     def get(self, names: Sequence[bytes]) -> list[bytes | None]:
         self._gate("get", "before")
         found = [self.kept.values.get(name) for name in names]
+        self.pointers.update((n, v) for n, v in zip(names, found, strict=True) if n.startswith(b"p/"))
         self._gate("get", "after")
         return found
 
@@ -125,6 +129,8 @@ class SimStore:
         self._gate("put", "before")
         for name, value in items:
             self.kept.write(self.kept.values, name, value)
+            if name.startswith(b"p/"):
+                self.pointers[name] = value
             if not isinstance(items, list):
                 self._gate("put", "within")
         self._gate("put", "after")

@@ -313,7 +313,7 @@ class World:
         slot.store = SimStore(self.kept, chaos, who)
         slot.background = Background()
         slot.group = SimGroup(
-            who, self.topic, chaos, slot.store, committed=self.checks.commit, pointers=self.pointers,
+            who, self.topic, chaos, slot.store, committed=self.checks.commit,
             known=lambda: self.table.feeds,
         )  # fmt: skip
         self._share_out(new=who)
