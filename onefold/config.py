@@ -21,8 +21,10 @@
     port = 8750
 
     [stream]
-    batch = 1000               # events of a feed in a micro-batch, at most
-    archive_every = 5000       # events between two commits to the archive, at most
+    batch = 10000              # events of a feed in a micro-batch, at most
+    archive_every = 200000     # events between two commits to the archive, at most
+    archive_within = "5 seconds"   # and how long an event waits for one, at most
+    patience = "2 minutes"     # how long the store or the archive may be out of reach before a worker gives up
 
     [kafka]                    # for sources with a topic; docs/kafka.md
     bootstrap = "localhost:9092"   # brokers, with commas between
@@ -93,6 +95,12 @@ def _length(value: str) -> str:
     return value
 
 
+def _seconds(length: str) -> float:
+    from onefold.features.windows import duration
+
+    return duration(length) / 1_000_000
+
+
 Length = Annotated[str, AfterValidator(_length)]
 
 
@@ -128,8 +136,10 @@ class ServeSettings(_Section):
 
 
 class StreamSettings(_Section):
-    batch: int = Field(default=1_000, ge=1)
-    archive_every: int = Field(default=5_000, ge=1)
+    batch: int = Field(default=10_000, ge=1)
+    archive_every: int = Field(default=200_000, ge=1)
+    archive_within: Length = "5 seconds"
+    patience: Length = "2 minutes"
 
 
 class KafkaSettings(_Section):
@@ -243,6 +253,21 @@ class Settings(BaseSettings):
             check_hostname=given.tls_check_hostname, timeout=duration(given.timeout) / 1e6,
             retry_for=duration(given.retry_for) / 1e6, **files,
         )  # fmt: skip
+
+    @property
+    def archive_within(self) -> float:
+        """[stream] archive_within, in seconds."""
+        return _seconds(self.stream.archive_within)
+
+    @property
+    def kafka_patience(self) -> float:
+        """[kafka] patience, in seconds."""
+        return _seconds(self.kafka.patience)
+
+    @property
+    def patience(self) -> float:
+        """[stream] patience, in seconds."""
+        return _seconds(self.stream.patience)
 
     @property
     def reach(self) -> int:

@@ -143,10 +143,13 @@ class Layout:
 class ColumnPreparer:
     """Prepares many events of a layout at once: what `Layout.preparer` gives for each.
 
-    errors: counts value errors.
+    errors: counts value errors. called: what stands for a key among the `keys` (itself, without), asked once a key and
+    then remembered.
     """
 
-    def __init__(self, layout: Layout, errors: ValueErrors | None = None) -> None:
+    def __init__(
+        self, layout: Layout, errors: ValueErrors | None = None, *, called: Callable[[bytes], bytes] | None = None
+    ) -> None:
         names = [f.name for f in layout.source.fields]
         places = {name: i for i, name in enumerate(names)}
         self._key_types = [f.type for f in layout.key_fields]
@@ -155,6 +158,7 @@ class ColumnPreparer:
         self._id_at = places[layout.source.event_id] if layout.source.event_id else None
         self._keep = compile_columns(layout.keep, places) if layout.keep is not None else None
         self._evaluate = [compile_columns(c, places, errors=errors) for c in layout.columns]
+        self._called = called
         self._keys: dict[Any, bytes | None] = {}
 
     def __call__(self, columns: Sequence[list[Any]], offsets: list[int]) -> PreparedEvents:
@@ -173,14 +177,18 @@ class ColumnPreparer:
         """The key of each row; those met lately are looked up."""
         if len(self._keys) > _KEYS_HELD:
             self._keys.clear()
-        known, types = self._keys, self._key_types
-        if len(types) == 1:
+        known = self._keys
+        if len(self._key_types) == 1:
             values = columns[self._key_at[0]]
-            known.update((value, encode_key(types, [value])) for value in set(values) - known.keys())
-            return [known[value] for value in values]
-        rows = list(zip(*(columns[i] for i in self._key_at), strict=True)) if types else [()] * count
-        known.update((row, encode_key(types, row)) for row in set(rows) - known.keys())
-        return [known[row] for row in rows]
+            known.update((value, self._key((value,))) for value in set(values) - known.keys())
+            return list(map(known.__getitem__, values))
+        rows = list(zip(*(columns[i] for i in self._key_at), strict=True)) if self._key_types else [()] * count
+        known.update((row, self._key(row)) for row in set(rows) - known.keys())
+        return list(map(known.__getitem__, rows))
+
+    def _key(self, values: Sequence[Any]) -> bytes | None:
+        key = encode_key(self._key_types, values)
+        return key if key is None or self._called is None else self._called(key)
 
 
 def hash_id(value: Any) -> int:

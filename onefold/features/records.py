@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 from operator import add, le, lt
@@ -131,9 +131,11 @@ class RecordCodec:
             return [zero if v is None else v.to_bytes(16, "little", signed=True) for v in column]
         return [zero if v is None else v for v in column] if None in column else column
 
-    def _varying_all(self, item: DataType | None, column: list[Any]) -> Iterator[bytes]:
-        raws = map(self._varying_bytes, repeat(item), column)
-        return (_U32.pack(len(raw)) + raw for raw in raws)
+    def _varying_all(self, item: DataType | None, column: list[Any]) -> list[bytes]:
+        pack = _U32.pack
+        texts = item is None and None not in column
+        raws = map(str.encode, column) if texts else map(self._varying_bytes, repeat(item), column)
+        return [pack(len(raw)) + raw for raw in raws]
 
     @staticmethod
     def _varying_bytes(item: DataType | None, value: Any) -> bytes:

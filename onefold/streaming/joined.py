@@ -54,14 +54,10 @@ class JoinedFeed:
         self.joins += 1
         self.position = min([flushed, *(marker for _, marker in self.writers)])
 
-    def debts(self, *, flushed: int) -> list[tuple[bytes, int, int]]:
-        """Marks that say up to where the states are known to have been, where they hold less: they lost writes."""
-        found = []
-        for writer, marker in self.writers:
-            known = max(flushed, self.acknowledged.get(writer.marks, -1))
-            if known > marker:
-                found.append((writer.marks, debt(self.sequence), known))
-        return found
+    def debts(self) -> list[tuple[bytes, int, int]]:
+        """Marks that say what the store has acknowledged to this worker, where it holds less: it lost writes."""
+        known = [(w.marks, self.acknowledged.get(w.marks, -1), marker) for w, marker in self.writers]
+        return [(marks, debt(self.sequence), offset) for marks, offset, marker in known if offset > marker]
 
     def is_new(self, flushed: int) -> bool:
         """Whether nothing of the feed was ever taken, as far as anyone knows."""

@@ -55,7 +55,7 @@ class Joiner:
         states = join(self._store, flushed, layouts, brought=brought)
         done = flushed.get(joined.sequence, -1)
         joined.write_to(self._store, states, flushed=done, slack=self._reach)
-        self._store.mark(joined.debts(flushed=done), session=joined.session)
+        self._store.mark(joined.debts(), session=joined.session)
         return self._go_on(joined, done)
 
     def moved(self, source: str) -> bool:

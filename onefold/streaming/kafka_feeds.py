@@ -51,6 +51,32 @@ def sources_of(project: Project) -> dict[str, str]:
     return found
 
 
+def feed_name(topic: Topic, partition: int) -> str:
+    """By what a partition of one incarnation of a topic is registered."""
+    return f"{topic.name}@{topic.id}/{partition}"
+
+
+def topic_ends(project: Project, settings: KafkaSettings) -> dict[tuple[str, str], int]:
+    """The offset behind the last record of every partition, by the name of its source and of its sequence."""
+    sources, topics = sources_of(project), Topics(settings)
+    consumer = connected(settings, KafkaConsumer, group_id=None, enable_auto_commit=False)
+    try:
+        found = topics.find(sources)
+        places = {TopicPartition(t.name, n): t for t in found.values() for n in range(t.partitions)}
+        ends = consumer.end_offsets(list(places))
+    except KafkaError as error:
+        raise unreachable(settings, settings.patience, error) from error
+    finally:
+        topics.close()
+        consumer.close(autocommit=False)
+    named = {}
+    for place, end in ends.items():
+        name, _, branch = sources[place.topic].partition(".")
+        base = feed_name(places[place], place.partition)
+        named[name, f"{branch}/{base}" if branch else base] = end
+    return named
+
+
 class KafkaFeed:
     """One partition of one incarnation of a topic, while this worker has it. Fits `protocols.EventFeed`."""
 

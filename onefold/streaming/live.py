@@ -85,18 +85,24 @@ def join(
 
     flushed: the highest archived offset of each sequence. brought: the sequences that a feed, of this writer or of
     another, goes on with, and will replay from what the state holds. A state is begun where the archive holds nothing
-    yet. Otherwise it must be whole: MismatchError where it has another layout, UnbuiltError where it lacks events that
-    no feed will bring.
+    yet. One that lacks what the archive has is marked so, and is not served as whole until it has it. What no feed will
+    bring must be there: MismatchError where it has another layout, UnbuiltError where it lacks events.
     """
     coming = set(brought)
     joined = []
-    for layout, live in zip(layouts, read_live(store, layouts), strict=True):
+    found = read_live(store, layouts)
+    store.mark([debt for live in found if live is not None for debt in _debts(live, flushed)])
+    for layout, live in zip(layouts, found, strict=True):
         must = {s: offset for s, offset in flushed.items() if live is None or s not in coming}
         problem = trouble(live, layout, must)
         if problem is not None:
             raise problem
         joined.append(live or _begin(store, layout))
     return joined
+
+
+def _debts(live: LiveState, flushed: Mapping[int, int]) -> list[tuple[bytes, int, int]]:
+    return [(live.group, names.debt(s), offset) for s, offset in flushed.items() if live.marker(s) < offset]
 
 
 def _begin(store: OnlineStore, layout: Layout) -> LiveState:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onefold.features import keys as names
 from onefold.features.definitions import EventSource
-from onefold.features.errors import SessionError
+from onefold.features.errors import SessionError, StoreError
 from onefold.features.layout import Layout
 from onefold.features.project import Project
 from onefold.features.protocols import OnlineStore
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from onefold.offline.spark_session import SparkSettings
 
 Progress = Callable[[int, int], None]
+_LOCKED = 60.0
+"""Seconds after which a build that died no longer keeps others from building."""
 
 
 class Versions(Protocol):
@@ -70,16 +72,19 @@ def materialize(
     """
     heads = heads or (DuckDBHeads() if spark is None else SparkHeads(spark, tasks))
     todo = [(source, layouts) for source, layouts in _by_source(project) if layouts]
-    needed = [(source, [x for x in layouts if full or not _is_whole(store, archive, x)]) for source, layouts in todo]
-    total, built = sum(len(layouts) for _, layouts in needed), list[BuiltState]()
-    for source, layouts in needed:
-        if layouts:
-            build = _Build(store, archive, source, layouts, reach=reach, heads=heads)
-            for state in build.run():
-                built.append(state)
-                if progress is not None:
-                    progress(len(built), total)
-    return built
+    with store.lock(b"l/build", seconds=_LOCKED) as mine:
+        if not mine:
+            raise StoreError("another build of this store's states is running; wait for it to end")
+        needed = [(s, [x for x in layouts if full or not _is_whole(store, archive, x)]) for s, layouts in todo]
+        total, built = sum(len(layouts) for _, layouts in needed), list[BuiltState]()
+        for source, layouts in needed:
+            if layouts:
+                build = _Build(store, archive, source, layouts, reach=reach, heads=heads)
+                for state in build.run():
+                    built.append(state)
+                    if progress is not None:
+                        progress(len(built), total)
+        return built
 
 
 def _by_source(project: Project) -> Iterable[tuple[EventSource, list[Layout]]]:
@@ -125,9 +130,8 @@ class _Build:
     def _writer(self, layout: Layout, old: LiveState | None) -> StateWriter:
         """A writer under the next epoch. What builds that died left, and workers that had not noticed, is deleted."""
         live = FIRST_EPOCH if old is None else old.epoch
-        for epoch in range(FIRST_EPOCH, live + 2):
-            if old is None or epoch != live:
-                _delete(self._store, layout, epoch)
+        for epoch in (live - 1, live + 1) if old is not None else (live, live + 1):
+            _delete(self._store, layout, epoch)
         return StateWriter(self._store, layout, live + 1, slack=self._reach)
 
     def _heads(self, writer: StateWriter, now: int | None) -> BuiltState:

@@ -49,11 +49,11 @@ class StateWriter:
         self._store, self._slack = store, slack + layout.skew
         self._codec = StateCodec(layout)
         self._errors = ValueErrors()
-        self._prepare = ColumnPreparer(layout, self._errors)
         self._prefix = layout.prefix(epoch)
         self.keep = None if layout.retention is None else 2 * (layout.retention + self._slack) // 1_000_000 + KEPT_MORE
         self.keys: dict[bytes, bytes] = {}
         self._limits: dict[bytes, int] = {}
+        self._prepare = ColumnPreparer(layout, self._errors, called=self._name)
 
     def pack(self, sequence: int, offsets: list[int], columns: Sequence[list[Any]], *, after: int) -> list[Append]:
         """One append a key for the rows (columns in schema order) whose offset is above `after`; offsets rise."""
@@ -66,16 +66,16 @@ class StateWriter:
         records = self._codec.records.encode_all(sequence, events.offsets, events.ts, events.ids, events.columns)
         blocks: dict[bytes, bytes] = {}
         more: dict[bytes, list[bytes]] = {}
-        for key, record in zip(events.keys, records, strict=True):
-            if key not in blocks:
-                blocks[key] = record
-            elif key in more:
-                more[key].append(record)
+        for name, record in zip(events.keys, records, strict=True):
+            if name not in blocks:
+                blocks[name] = record
+            elif name in more:
+                more[name].append(record)
             else:
-                more[key] = [record]
-        for key, behind in more.items():
-            blocks[key] = b"".join([blocks[key], *behind])
-        return list(zip(map(self._name, blocks), blocks.values(), strict=True))
+                more[name] = [record]
+        for name, behind in more.items():
+            blocks[name] = b"".join([blocks[name], *behind])
+        return list(blocks.items())
 
     @property
     def value_errors(self) -> int:

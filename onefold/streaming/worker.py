@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from onefold.features.errors import OnefoldError
 from onefold.features.project import Project
-from onefold.features.protocols import Archive, DeadLetterSink, EventFeed, FeedGroup, OnlineStore
+from onefold.features.protocols import Archive, DeadLetterSink, EventFeed, FeedGroup, OnlineStore, Records
 from onefold.offline.archive import now_micros
 from onefold.streaming.decode import Decoded
 from onefold.streaming.flushing import Flusher
@@ -31,12 +31,12 @@ class Worker:
     """Takes the events of some feeds into the archive and into the state of every layout of their sources.
 
     clock: now, in microseconds since 1970 UTC: events further ahead of it than their source's skew move no
-    floor. monotonic: seconds that only rise, for `archive_seconds`. archive_every: events held back before they are
-    committed; archive_seconds: how long they are held back.
-    batch: records polled of a feed in a step. reach: microseconds before stream time at which values can still be asked
-    for. background: commit to the archive in a thread of its own. accept_loss: go on where a feed no longer has what is
-    lacking, as a new sequence. Raises StoreError, UnbuiltError or MismatchError where the state must be built from the
-    archive first (`materialize`).
+    floor. archive_every: events held back before they are committed; archive_seconds: how long they are held back, by
+    `monotonic`. batch: records polled of a feed in a step. reach: microseconds before stream time at which values can
+    still be asked for. background: commit to the archive in a thread of its own. accept_loss: go on where a feed no
+    longer has what is lacking, as a new sequence. on_acknowledged: called with a feed and its records once they are in
+    the state. Raises StoreError, UnbuiltError or MismatchError where the state must be built from the archive first
+    (`materialize`).
     """
 
     def __init__(
@@ -55,7 +55,9 @@ class Worker:
         reach: int = 0,
         background: bool = False,
         accept_loss: bool = False,
+        on_acknowledged: Callable[[JoinedFeed, Records], None] | None = None,
     ) -> None:
+        self._on_acknowledged = on_acknowledged
         self._store, self._group, self._dead_letters = store, feeds, dead_letters
         self._clock, self._monotonic = clock, monotonic
         self._archive_every, self._archive_seconds, self._batch = archive_every, archive_seconds, batch
@@ -99,13 +101,20 @@ class Worker:
         self._flushed_at = self._monotonic()
         return self._flusher.start(self._joined.values()) + self._flusher.collect(wait=True)
 
-    def close(self) -> None:
-        """Flush, and hand the feeds over. Store, archive and dead letters stay open: they are the caller's."""
+    def is_drained(self) -> bool:
+        """Whether it has feeds, and none of them is known to have more."""
+        return bool(self._joined) and not any(j.lost or j.feed.lag() for j in self._joined.values())
+
+    def close(self) -> int:
+        """Flush, and hand the feeds over; how many events were new in the archive. Store, archive and dead letters stay
+        open: they are the caller's."""
         try:
-            self.flush()
+            return self.flush()
         finally:
-            self._flusher.close()
-            self._group.close()
+            try:
+                self._group.close()
+            finally:
+                self._flusher.close()
 
     @property
     def feeds(self) -> Sequence[JoinedFeed]:
@@ -134,6 +143,8 @@ class Worker:
         self._move_stream_time(joined, decoded, now, report)
         self._append(joined, decoded, report)
         joined.buffer.add(decoded, ingested_at=now)
+        if self._on_acknowledged is not None:
+            self._on_acknowledged(joined, records)
 
     def _refuse(self, joined: JoinedFeed, decoded: Decoded) -> int:
         return sum(

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from onefold.features.definitions import EventSource
 from onefold.features.errors import MismatchError
 from onefold.features.keys import state_name
@@ -16,7 +14,6 @@ from onefold.features.records import Events
 from onefold.features.state import StateCodec
 from onefold.features.windows import duration
 from onefold.offline.archive import Snapshot
-from onefold.offline.arrow import to_internal
 from onefold.streaming.head_source import Heads
 from tests.simulation.chaos import Chaos
 
@@ -55,12 +52,12 @@ class SimArchive:
     def sequences(self, source: str) -> Mapping[str, int]:
         return {feed: number for number, feed in enumerate(self.table.feeds)}
 
-    def append(self, source: str, sequence: int, events: pa.Table) -> int:
+    def append(self, source: str, sequence: int, events: Any) -> int:
         self._gate("commit", "before")
         if self._chaos.chance(self._chaos.rates.fail / 4):
             self._chaos.fault("the archive refuses the columns", self._who)
             raise MismatchError("another process has changed the table's columns")
-        *columns, offsets, ingested = (to_internal(column) for column in events.columns)
+        columns, offsets, ingested = events.columns, events.offsets, events.ingested
         table, done = self.table, self.table.done.get(sequence, -1)
         new = [i for i, offset in enumerate(offsets) if offset > done]
         rows = list(zip(*columns, strict=True))

@@ -83,7 +83,9 @@ class Checks:
         archived = self.archived(partition)
         letters = {o for s, o in self._world.letters.durable if self._partition(s)[0] is partition}
         for offset, row in partition.rows.items():
-            if (row is None and offset >= partition.first and offset not in letters) or (row is not None and offset not in archived and offset not in partition.gone):
+            if (row is None and offset >= partition.first and offset not in letters) or (
+                row is not None and offset not in archived and offset not in partition.gone
+            ):
                 yield offset
 
     def is_level(self) -> bool:

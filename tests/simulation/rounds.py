@@ -15,7 +15,9 @@ from unittest import mock
 
 from onefold.features.definitions import EventSource
 from onefold.features.layout import ColumnPreparer, Layout
-from onefold.streaming import state_writer
+from onefold.streaming import archive_buffer, joined, state_writer
+from onefold.streaming.bulk_json import BulkJson
+from onefold.streaming.decode import Decoder
 from tests.simulation.world import World
 
 CHUNK = 50
@@ -64,6 +66,7 @@ class Total:
         )
 
 
+_SCHEMA = archive_buffer.held_schema
 _PREPARER, _FIELDS = Layout.preparer, EventSource.fields.fget  # type: ignore[attr-defined]
 _made: dict[tuple[int, Any], Any] = {}
 """By the id of a layout or source, all of which live as long as the process."""
@@ -80,16 +83,25 @@ def _columns(layout: Layout, errors: object) -> Any:
     return _once(layout, ColumnPreparer)
 
 
+def _decoder(source: EventSource, *, branch: object = None) -> Any:
+    return _once(source, Decoder)
+
+
 @contextmanager
 def small() -> Iterator[None]:
     """Tails of few records are compacted; generations are counted, not drawn from the system.
 
-    What is compiled anew for each join of a worker is compiled once.
+    What is compiled anew for each join of a worker is compiled once, and events stay Python's where Arrow and numpy
+    take their time for a few: they are read one by one, and reach the archive as they were held.
     """
     numbers = itertools.count(1)
     with ExitStack() as stack:
         stack.callback(logging.disable, logging.root.manager.disable)
         logging.disable(logging.CRITICAL)
+        stack.enter_context(mock.patch.object(BulkJson, "of", lambda *_: None))
+        stack.enter_context(mock.patch.object(joined, "Decoder", _decoder))
+        stack.enter_context(mock.patch.object(archive_buffer, "held_schema", lambda source: _once(source, _SCHEMA)))
+        stack.enter_context(mock.patch.object(archive_buffer, "held_table", lambda source, held, schema: held))
         stack.enter_context(mock.patch.object(Layout, "preparer", lambda self, errors=None: _once(self, _PREPARER)))
         stack.enter_context(mock.patch.object(state_writer, "ColumnPreparer", _columns))
         stack.enter_context(mock.patch.object(EventSource, "fields", property(lambda self: _once(self, _FIELDS))))

@@ -17,7 +17,7 @@ from tests.simulation.archive import Letters, SimArchive, SimHeads, SimLetters, 
 from tests.simulation.chaos import Chaos, Crash
 from tests.simulation.checks import Checks
 from tests.simulation.feeds import SimGroup, Topic
-from tests.simulation.project import HOUR, SOURCE, START, project, record
+from tests.simulation.project import HOUR, SOURCE, START, plan, project, record
 from tests.simulation.store import Kept, SimStore
 
 SLOTS = ("w1", "w2", "w3")
@@ -412,7 +412,7 @@ class World:
 
     def new_reader(self) -> Lookup:
         self._readers += 1
-        return Lookup(SimStore(self.kept, self.chaos, f"reader{self._readers}"), self.project.service("all"))
+        return Lookup(SimStore(self.kept, self.chaos, f"reader{self._readers}"), plan(self.project))
 
 
 def _do(work: Later | None) -> None:
