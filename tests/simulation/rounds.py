@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
+from onefold.features import layout as layouts
 from onefold.features.definitions import EventSource
-from onefold.features.layout import ColumnPreparer, Layout
+from onefold.features.layout import Layout
 from onefold.streaming import archive_buffer, joined, state_writer
 from onefold.streaming.bulk_json import BulkJson
 from onefold.streaming.decode import Decoder
@@ -66,49 +67,42 @@ class Total:
         )
 
 
-_SCHEMA = archive_buffer.held_schema
+_SCHEMA, _COMPILE = archive_buffer.held_schema, layouts.compile_columns
 _PREPARER, _FIELDS = Layout.preparer, EventSource.fields.fget  # type: ignore[attr-defined]
-_made: dict[tuple[int, Any], Any] = {}
-"""By the id of a layout or source, all of which live as long as the process."""
+_made: dict[tuple[int, str], Any] = {}
+"""By the id of a layout, a source or an expression, all of which live as long as the process."""
 
 
-def _once(of: Any, make: Callable[[Any], Any]) -> Any:
-    found = _made.get((id(of), make))
+def _once(made: Any, of: str, make: Callable[[Any], Any]) -> Any:
+    found = _made.get((id(made), of))
     if found is None:
-        found = _made[id(of), make] = make(of)
+        found = _made[id(made), of] = make(made)
     return found
 
 
-def _columns(layout: Layout, errors: object) -> Any:
-    return _once(layout, ColumnPreparer)
-
-
-def _decoder(source: EventSource, *, branch: object = None) -> Any:
-    return _once(source, Decoder)
+_QUICKER: list[tuple[Any, str, Any]] = [
+    (BulkJson, "of", lambda *_: None),
+    (joined, "Decoder", lambda source, branch=None: _once(source, "decoder", Decoder)),
+    (archive_buffer, "held_schema", lambda source: _once(source, "schema", _SCHEMA)),
+    (archive_buffer, "held_table", lambda source, held, schema: held),
+    (Layout, "preparer", lambda self, errors=None: _once(self, "preparer", _PREPARER)),
+    (EventSource, "fields", property(lambda self: _once(self, "fields", _FIELDS))),
+    (layouts, "compile_columns", lambda expr, at, errors=None: _once(expr, "columns", lambda e: _COMPILE(e, at))),
+]
+"""What is compiled anew for each join of a worker is compiled once, and events stay Python's where Arrow and numpy take
+their time for a few: they are read one by one, and reach the archive as they were held."""
 
 
 @contextmanager
 def small() -> Iterator[None]:
-    """Tails of few records are compacted; generations are counted, not drawn from the system.
-
-    What is compiled anew for each join of a worker is compiled once, and events stay Python's where Arrow and numpy
-    take their time for a few: they are read one by one, and reach the archive as they were held.
-    """
+    """Tails of few records are compacted; generations are counted, not drawn from the system."""
     numbers = itertools.count(1)
+    counted = [(state_writer, "TAIL", TAIL), (state_writer, "fresh_generation", lambda: b"%08d" % next(numbers))]
     with ExitStack() as stack:
         stack.callback(logging.disable, logging.root.manager.disable)
         logging.disable(logging.CRITICAL)
-        stack.enter_context(mock.patch.object(BulkJson, "of", lambda *_: None))
-        stack.enter_context(mock.patch.object(joined, "Decoder", _decoder))
-        stack.enter_context(mock.patch.object(archive_buffer, "held_schema", lambda source: _once(source, _SCHEMA)))
-        stack.enter_context(mock.patch.object(archive_buffer, "held_table", lambda source, held, schema: held))
-        stack.enter_context(mock.patch.object(Layout, "preparer", lambda self, errors=None: _once(self, _PREPARER)))
-        stack.enter_context(mock.patch.object(state_writer, "ColumnPreparer", _columns))
-        stack.enter_context(mock.patch.object(EventSource, "fields", property(lambda self: _once(self, _FIELDS))))
-        stack.enter_context(mock.patch.object(state_writer, "TAIL", TAIL))
-        stack.enter_context(
-            mock.patch.object(state_writer, "fresh_generation", lambda: next(numbers).to_bytes(8, "big"))
-        )
+        for where, name, quicker in (*_QUICKER, *counted):
+            stack.enter_context(mock.patch.object(where, name, quicker))
         yield
 
 
