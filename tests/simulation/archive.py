@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from onefold.features.definitions import EventSource
@@ -58,6 +59,10 @@ class SimArchive:
             self._chaos.fault("the archive refuses the columns", self._who)
             raise MismatchError("another process has changed the table's columns")
         columns, offsets, ingested = events.columns, events.offsets, events.ingested
+        if any(a >= b for a, b in pairwise(offsets)):
+            self._chaos.problem(
+                f"{self._who} hands the archive offsets of sequence {sequence} that do not rise: {offsets}"
+            )
         table, done = self.table, self.table.done.get(sequence, -1)
         new = [i for i, offset in enumerate(offsets) if offset > done]
         rows = list(zip(*columns, strict=True))

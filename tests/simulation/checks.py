@@ -159,11 +159,29 @@ class Checks:
         rng, now = self._world.chaos.rng, self._world.now
         row = {"user": rng.choice((*USERS, "never")), "shop": rng.choice(SHOPS)}
         t = rng.choice((now, now + HOUR, rng.randrange(START - HOUR, now)))
+        version = self._world.kept.version
         (served,) = lookup.read([row], [t])
+        if version == self._world.kept.version:
+            self._believed(served)
         if self._world.chaos.history is not None:
             self._world.chaos.note(f"read {row} at {t}: {served}")
         if not self._world.lossy:
             self._judge(lookup, row, t, served)
+
+    def _believed(self, served: ServedRow) -> None:
+        """Once a worker knows that the store lost what it had acknowledged, nothing of it is served as whole."""
+        for slot in self._world.slots:
+            if slot.busy or slot.worker is None or slot.store is None or slot.store.seen != self._world.kept.losses:
+                continue
+            for joined in (j for j in slot.worker.feeds if not j.lost):
+                for read in served.provenance:
+                    group = marks_name(read.source, read.entity, read.epoch, read.layout)
+                    had = joined.acknowledged.get(group, -1)
+                    if had > read.markers.get(joined.sequence, -1) and PARTIAL not in served.statuses:
+                        self._world.chaos.problem(
+                            f"served as whole: {read.entity} has sequence {joined.sequence} up to {read.markers}, "
+                            f"and had it up to {had} once"
+                        )
 
     def _judge(self, lookup: Lookup, row: Mapping[str, Any], t: int, served: ServedRow) -> None:
         for group, read in zip(lookup.plan.groups, served.provenance, strict=True):
