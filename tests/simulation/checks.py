@@ -170,18 +170,18 @@ class Checks:
 
     def _believed(self, served: ServedRow) -> None:
         """Once a worker knows that the store lost what it had acknowledged, nothing of it is served as whole."""
-        for slot in self._world.slots:
-            if slot.busy or slot.worker is None or slot.store is None or slot.store.seen != self._world.kept.losses:
+        workers = [slot.worker for slot in self._world.slots if slot.worker is not None and not slot.busy]
+        for joined in (j for worker in workers for j in worker.feeds if not j.lost):
+            assert isinstance(joined.feed, SimFeed)
+            if joined.feed.losses != self._world.kept.losses:
                 continue
-            for joined in (j for j in slot.worker.feeds if not j.lost):
-                for read in served.provenance:
-                    group = marks_name(read.source, read.entity, read.epoch, read.layout)
-                    had = joined.acknowledged.get(group, -1)
-                    if had > read.markers.get(joined.sequence, -1) and PARTIAL not in served.statuses:
-                        self._world.chaos.problem(
-                            f"served as whole: {read.entity} has sequence {joined.sequence} up to {read.markers}, "
-                            f"and had it up to {had} once"
-                        )
+            for read in served.provenance:
+                had = joined.acknowledged.get(marks_name(read.source, read.entity, read.epoch, read.layout), -1)
+                if had > read.markers.get(joined.sequence, -1) and PARTIAL not in served.statuses:
+                    self._world.chaos.problem(
+                        f"served as whole: {read.entity} has sequence {joined.sequence} up to {read.markers}, "
+                        f"and had it up to {had} once"
+                    )
 
     def _judge(self, lookup: Lookup, row: Mapping[str, Any], t: int, served: ServedRow) -> None:
         for group, read in zip(lookup.plan.groups, served.provenance, strict=True):
