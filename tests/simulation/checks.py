@@ -98,8 +98,6 @@ class Checks:
                 return False
         return True
 
-    # At a commit
-
     def commit(self, feed: SimFeed, offset: int) -> None:
         """A feed is told that all up to an offset is in both sinks."""
         chaos, partition = self._world.chaos, feed.partition
@@ -152,8 +150,6 @@ class Checks:
                 lacking.append(number)
         return lacking
 
-    # At a reading
-
     def reading(self, lookup: Lookup) -> None:
         """A reader is served what the events that it knows of say, or is told that it is not."""
         rng, now = self._world.chaos.rng, self._world.now
@@ -204,8 +200,6 @@ class Checks:
                     )
                 if status == ERROR:
                     self._world.chaos.problem(f"{feature.ref} of {row}: {served.errors}")
-
-    # At the end
 
     def everything(self) -> None:
         """The archive has each event once, the dead letters each that is none, the state is the fold of the log."""
@@ -260,8 +254,6 @@ class Checks:
             if live.get(name) != wanted.get(name):
                 numbers = [known.holding(x.get(name)).numbers for x in (live, wanted)]
                 world.chaos.problem(f"state {name!r} holds events {numbers[0]}, the log says {numbers[1]}")
-
-    # What it looks at
 
     def _partition(self, sequence: int) -> tuple[Partition, int]:
         """The partition of a sequence, and its first offset there."""

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 from onefold.features import layout as layouts
+from onefold.features.compile_columns import compile_columns
 from onefold.features.definitions import EventSource
 from onefold.features.layout import Layout
 from onefold.streaming import archive_buffer, joined, state_writer
@@ -67,7 +68,7 @@ class Total:
         )
 
 
-_SCHEMA, _COMPILE = archive_buffer.held_schema, layouts.compile_columns
+_SCHEMA, _COMPILE = archive_buffer.held_schema, compile_columns
 _PREPARER, _FIELDS = Layout.preparer, EventSource.fields.fget  # type: ignore[attr-defined]
 _made: dict[tuple[int, str], Any] = {}
 """By the id of a layout, a source or an expression, all of which live as long as the process."""

@@ -1,4 +1,4 @@
-"""Whatever fails and in whatever order: every event once in the archive and in the state, and no value that is not so."""
+"""Whatever fails, in whatever order: each event is once in archive and state, and no value is served that is not so."""
 
 from __future__ import annotations
 

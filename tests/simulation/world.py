@@ -116,8 +116,6 @@ class World:
         if not self.chaos.problems:
             self.checks.everything()
 
-    # What can happen
-
     def _something(self) -> None:
         self.steps += 1
         names, weights = zip(*_ACTIONS, strict=True)
@@ -269,8 +267,6 @@ class World:
     def wait(self) -> None:
         self.seconds += self.chaos.rng.choice((0.5, 3, 20))
 
-    # The end
-
     def _heal(self) -> None:
         """All is well from here on. The workers of the last days go on, or new ones take their places."""
         chaos = self.chaos
@@ -305,29 +301,27 @@ class World:
                 return
         self.chaos.problem(f"it does not drain: {left[:5]} wait, unbuilt {self.unbuilt}, accept {self.accept}")
 
-    # Workers
-
     def _start(self, slot: Slot) -> None:
+        """A process takes a place: a worker of its own, with its own ways to everything."""
         rng, chaos, slot.lives = self.chaos.rng, self.chaos, slot.lives + 1
         who = f"{slot.name}.{slot.lives}"
-        slot.store = SimStore(self.kept, chaos, who)
+        slot.store = store = SimStore(self.kept, chaos, who)
         slot.background = Background()
-        slot.group = SimGroup(
-            who, self.topic, chaos, slot.store, committed=self.checks.commit,
-            known=lambda: self.table.feeds,
-        )  # fmt: skip
+        slot.group = group = SimGroup(
+            who, self.topic, chaos, store, committed=self.checks.commit, known=lambda: self.table.feeds
+        )
         self._share_out(new=who)
-        background = rng.random() < 0.5
-        options = {"batch": rng.choice((1, 3, 8)), "archive_every": rng.choice((1, 5, 1000)), "archive_seconds": 5.0}
+        batch, archive_every, background = rng.choice((1, 3, 8)), rng.choice((1, 5, 1000)), rng.random() < 0.5
 
-        def make(_: Any) -> None:
+        def make(_: object) -> None:
             slot.worker = Worker(
-                self.project, store=slot.store, archive=SimArchive(self.table, chaos, who), feeds=slot.group,
+                self.project, store=store, archive=SimArchive(self.table, chaos, who), feeds=group,
                 dead_letters=SimLetters(self.letters, chaos, who), clock=lambda: self.now,
-                monotonic=lambda: self.seconds, accept_loss=self.accept, **options,
+                monotonic=lambda: self.seconds, accept_loss=self.accept, batch=batch, archive_every=archive_every,
+                archive_seconds=5.0,
             )  # fmt: skip
             if background:
-                slot.worker._flusher._pool = slot.background  # type: ignore[assignment]
+                slot.worker._flusher._pool = slot.background  # type: ignore[assignment] # it has what is asked of it
 
         self._guarded(slot, f"starts, background {background}", make)
         if slot.worker is None:
