@@ -9,7 +9,7 @@ from onefold.features.errors import UnbuiltError
 from onefold.features.keys import debt
 from onefold.features.project import Project
 from onefold.features.protocols import Archive, EventFeed, FeedGroup, OnlineStore
-from onefold.streaming.feeds import begins
+from onefold.streaming.feeds import begins, sequence_name
 from onefold.streaming.joined import JoinedFeed, register
 from onefold.streaming.live import join, pointer_names
 
@@ -50,13 +50,20 @@ class Joiner:
         joined.lost, joined.session = True, self._store.session
         layouts = [layout for layout in self._project.layouts.values() if layout.source.name == source]
         flushed = self._archive.progress(source)
-        names = self._archive.sequences(source)
-        brought = [number for name, number in names.items() if self._group.brings(source, name)]
-        states = join(self._store, flushed, layouts, brought=brought)
+        states = join(self._store, flushed, layouts, brought=self._brought(source))
         done = flushed.get(joined.sequence, -1)
         joined.write_to(self._store, states, flushed=done, slack=self._reach)
         self._store.mark(joined.debts(), session=joined.session)
         return self._go_on(joined, done)
+
+    def _brought(self, source: str) -> list[int]:
+        """The sequences of a source that this writer or another goes on with; not those that it has left behind."""
+        mine = {sequence_name(j.feed): feed for feed, j in self.by_feed.items() if j.source == source}
+        left = {sequence_name(feed) for feed in mine.values()} - mine.keys()
+        names = self._archive.sequences(source)
+        return [
+            n for name, n in names.items() if name in mine or (name not in left and self._group.brings(source, name))
+        ]
 
     def moved(self, source: str) -> bool:
         """Whether another state is live than the one that is written, or the store may have lost writes."""
@@ -99,7 +106,8 @@ class Joiner:
         )  # fmt: skip
         self._owe(joined, first - 1)
         restarted = register(self._project, self._archive, joined.feed.restarted(first))
-        self.by_feed[joined.feed] = restarted
+        given = next((feed for feed, j in self.by_feed.items() if j is joined), joined.feed)
+        self.by_feed[given] = restarted
         return self.join(restarted)
 
     def _owe(self, joined: JoinedFeed, offset: int) -> None:
