@@ -23,7 +23,7 @@ class JoinedFeed:
     joins: how often it has joined.
     session: of the store, when its marks were read. lost: an error came between the poll and the end of a step, so the
     feed may stand behind what was taken. acknowledged: by group of marks, the highest offset that the store has
-    acknowledged to this worker.
+    acknowledged to this worker. owed: the highest offset that the states are known to have held before they lost it.
     """
 
     feed: EventFeed
@@ -38,6 +38,7 @@ class JoinedFeed:
     session: int = -1
     lost: bool = True
     acknowledged: dict[bytes, int] = field(default_factory=dict)
+    owed: int = -1
 
     def poll(self, limit: int) -> Records:
         """The next records, each once though the feed may hand it over again."""
@@ -50,6 +51,7 @@ class JoinedFeed:
         """Go on with these states: from the first record that one of them, or the archive, lacks."""
         self.writers = [(StateWriter(store, s.layout, s.epoch, slack=slack), s.marker(self.sequence)) for s in states]
         self.pointers = [s.pointer for s in states]
+        self.owed = max((s.owed(self.sequence) for s in states), default=-1)
         self.buffer.clear()
         self.joins += 1
         self.position = min([flushed, *(marker for _, marker in self.writers)])
@@ -62,7 +64,7 @@ class JoinedFeed:
     def is_new(self, flushed: int) -> bool:
         """Whether nothing of the feed was ever taken, as far as anyone knows."""
         taken = [marker for _, marker in self.writers] + [*self.acknowledged.values()]
-        return flushed < 0 and all(offset < 0 for offset in taken)
+        return all(offset < 0 for offset in (flushed, self.owed, *taken))
 
 
 def register(project: Project, archive: Archive, feed: EventFeed) -> JoinedFeed:

@@ -245,7 +245,7 @@ class World:
         safe = next((o for o in partition.offsets if partition.rows[o] is not None and o not in archived), None)
         events = [o for o in partition.offsets if partition.rows[o] is not None and (safe is None or o < safe)]
         first = events[-1] + 1 if events else 0
-        if self.lossy and rng.random() < 0.5:
+        if self.lossy and events and rng.random() < 0.5:
             first = rng.choice([*partition.offsets, partition.end])
         if first > partition.first:
             self.chaos.fault("retention", f"{partition.name} begins at {first}")
