@@ -10,6 +10,8 @@ SERVICES := $(VENV)/.onefold-services
 SERVICES_DIR ?= .services
 REDIS_PORT ?= 6390
 KAFKA_PORT ?= 9390
+# The extras are those of scripts/setup.
+EXPORT := --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra kafka --extra redis --extra formats
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 # Many commands start Python anew; without bytecode each would compile its libraries again.
@@ -34,6 +36,7 @@ $(SPARK): $(READY) requirements-spark.txt scripts/java scripts/apt
 # Redis, and the jars of a Kafka broker.
 $(SERVICES): $(READY) scripts/services scripts/java scripts/apt deploy/kafka/pom.xml deploy/kafka/jars.sha256
 	@scripts/services install
+	@$(BIN)/python -m tests.services warm
 	@touch $@
 
 demo: $(READY) ## real flights: training set, model, a replayed December, and the proof
@@ -87,13 +90,12 @@ bench-all: $(READY) ## every benchmark, some 15 minutes; rewrites the tables of 
 
 lock: ## after a change of dependencies: uv.lock, and requirements.txt for pip (needs uv)
 	uv lock
-	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --output-file requirements.txt
-	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra spark \
-	  | grep -vxFf requirements.txt > requirements-spark.txt
+	uv export $(EXPORT) --output-file requirements.txt
+	uv export $(EXPORT) --extra spark | grep -vxFf requirements.txt > requirements-spark.txt
 
 gpu: $(READY) ## swap xgboost-cpu for the CUDA build in .venv (docs/gpu.md)
 	scripts/swap-xgboost $(BIN)/python
 
-clean: ## remove what was built, and the demo's folder; keeps .venv
+clean: ## remove what was built, and the demo's folder; keeps .venv and .services
 	rm -rf build dist onefold.egg-info .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find onefold tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -49,7 +49,7 @@ def test_dead_letters_are_where_they_must_be_before_the_archive_goes_past_them(p
 
     def append(*args: Any) -> int:
         calls.append("archive")
-        return archive.append(*args)
+        return int(archive.append(*args))
 
     archive, place.letters = place.archive, Wrapped(place.letters, flush=flush)  # type: ignore[assignment]
     place.archive = Wrapped(archive, append=append)
@@ -104,7 +104,7 @@ def test_flush_in_the_background_commits_nothing_of_a_state_that_was_left_meanwh
             session = 2
             worker._joiner.join(worker.feeds[0])
             worker.feeds[0].lost = False
-        return archive.append(*args)
+        return int(archive.append(*args))
 
     place.store, whole = Store(place.store), place.store
     place.archive = Wrapped(archive, append=append)
@@ -166,6 +166,6 @@ def test_build_whose_store_may_have_lost_writes_stops(place: Place) -> None:
             store=Store(place.store),
             archive=place.archive,
             full=True,
-            progress=lose,  # type: ignore[arg-type]
+            progress=lose,
         )
     assert place.live("user") == (1, place.layout("user").fingerprint)
