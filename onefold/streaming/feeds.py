@@ -20,6 +20,12 @@ def sequence_name(feed: EventFeed) -> str:
     return f"{branch}/{feed.name}" if branch else feed.name
 
 
+def begins(feed: EventFeed) -> int:
+    """The first offset of a feed's sequence: above 0 where the feed was `restarted`, as its name says."""
+    _, _, start = feed.name.rpartition("+")
+    return int(start) if start.isdecimal() else 0
+
+
 class FixedGroup:
     """Feeds that are one worker's for as long as it lives. A feed is given to one worker."""
 
