@@ -26,6 +26,7 @@ from onefold.online.redis_store import RedisStore
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.worker import Worker
 from tests.services.kafka import KafkaBroker
+from tests.services.redis import RedisServer
 
 NOW = 2_000_000_000_000_000
 HOUR = 3_600_000_000
@@ -43,8 +44,8 @@ user = Entity(name="user", keys={"user": "VARCHAR"})
 shop = Entity(name="shop", keys={"shop": "BIGINT"})
 
 
-def make_project(*, ids: bool = False, days: int = 7) -> Project:
-    orders = EventSource(name="orders", schema=SCHEMA, event_time="ts", event_id="id" if ids else None)
+def make_project(*, ids: bool = False, days: int = 7, topic: str | None = None) -> Project:
+    orders = EventSource(name="orders", schema=SCHEMA, event_time="ts", event_id="id" if ids else None, topic=topic)
     by_user = FeatureView(
         name="by_user", source=orders, entity=user,
         sql=f"""SELECT count(*) OVER w AS n, sum(amount) OVER w AS spent, last_value(upper(id)) OVER h1 AS last_id
@@ -185,4 +186,11 @@ def place(tmp_path: Path, store: Any) -> Place:
 def broker() -> Iterator[KafkaBroker]:
     """A broker that all tests share, each with topics of its own."""
     with KafkaBroker() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that all tests share, which each empties first."""
+    with RedisServer() as found:
         yield found
