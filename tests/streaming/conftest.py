@@ -21,6 +21,8 @@ from onefold.features.state import StateCodec
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
+from onefold.online.redis_cluster import RedisClusterStore
+from onefold.online.redis_store import RedisStore
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.worker import Worker
 from tests.services.kafka import KafkaBroker
@@ -156,11 +158,28 @@ class Place:
         return replace(self, archive=DeltaArchive(self.archive.root), letters=DeadLetters(self.folder / "letters"))
 
 
+@pytest.fixture(params=["lmdb", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Each kind of online store, empty."""
+    if request.param == "lmdb":
+        with LmdbStore(tmp_path / "online") as embedded:
+            yield embedded
+        return
+    shared: Any
+    if request.param == "redis":
+        shared = RedisStore(request.getfixturevalue("redis_server").url)
+    else:
+        addresses = request.getfixturevalue("redis_cluster").addresses
+        shared = RedisClusterStore(f"redis+cluster://{','.join(addresses)}")
+    with shared:
+        shared.clear(b"")
+        yield shared
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with LmdbStore(tmp_path / "online") as store:
-        archive = DeltaArchive(tmp_path / "archive", clock=lambda: NOW)
-        yield Place(tmp_path, make_project(), store, archive, DeadLetters(tmp_path / "letters"))
+def place(tmp_path: Path, store: Any) -> Place:
+    archive = DeltaArchive(tmp_path / "archive", clock=lambda: NOW)
+    return Place(tmp_path, make_project(), store, archive, DeadLetters(tmp_path / "letters"))
 
 
 @pytest.fixture(scope="session")
