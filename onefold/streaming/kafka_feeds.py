@@ -60,6 +60,14 @@ def feed_name(topic: Topic, partition: int) -> str:
     return f"{topic.name}@{topic.id}/{partition}"
 
 
+def newest(base: str, source: str, known: Known) -> str:
+    """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
+    name, _, branch = source.partition(".")
+    start = f"{branch}/{base}+" if branch else f"{base}+"
+    firsts = [int(n.removeprefix(start)) for n in known(name) if n.startswith(start)]
+    return f"{base}+{max(firsts)}" if firsts else base
+
+
 def topic_ends(project: Project, settings: KafkaSettings) -> dict[tuple[str, str], int]:
     """The offset behind the last record of every partition, by the name of its source and of its sequence."""
     sources, topics = sources_of(project), Topics(settings)
@@ -249,7 +257,7 @@ class KafkaGroup:
                 found, name = self._found[topic], name.removeprefix(f"{branch}/")
                 base = name.partition("+")[0]
                 bases = {f"{topic}@{found.id}/{number}" for number in range(found.partitions)}
-                return base in bases and self._newest(feeds, base) == name
+                return base in bases and newest(base, feeds, self._known) == name
         return False
 
     def close(self) -> None:
@@ -393,14 +401,7 @@ class KafkaGroup:
         self._unproven.pop(partition, None)
         self.hold([partition])
         source, base = self._sources[topic.name], f"{topic.name}@{topic.id}/{partition.partition}"
-        self._feeds[partition] = KafkaFeed(self, partition, topic, source, self._newest(source, base))
-
-    def _newest(self, source: str, base: str) -> str:
-        """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
-        name, _, branch = source.partition(".")
-        start = f"{branch}/{base}+" if branch else f"{base}+"
-        firsts = [int(known.removeprefix(start)) for known in self._known(name) if known.startswith(start)]
-        return f"{base}+{max(firsts)}" if firsts else base
+        self._feeds[partition] = KafkaFeed(self, partition, topic, source, newest(base, source, self._known))
 
     def _trouble(self, error: KafkaError) -> None:
         """A position is not in the log: its feed's next poll says so, unless the topic turns out to be another one."""
