@@ -66,7 +66,7 @@ class SparkStream:
     process alone writes, which does then for a Spark on this machine only (ConfigError). archive: its folder is one
     that every executor writes under the same path. reader: of formats that need a file or a registry. limit: records of
     a batch, at most. clock, reach, accept_loss: as the worker's. build: builds states that must be built from the
-    archive; where it is None they are an UnbuiltError. patience: seconds for which errors may follow each other, without
+    archive; where it is None they are an UnbuiltError. patience: seconds for which errors may follow each other without
     a batch between them.
     """
 
