@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from onefold.features.definitions import EventSource
 from onefold.features.formats import Format, Json
-from onefold.features.protocols import Records
+from onefold.features.protocols import Reader, Records
 from onefold.features.windows import duration
 from onefold.offline.archive_rows import ArchiveFile, ArchiveFileWriter
 from onefold.streaming.archive_buffer import Held, held_schema, held_table
-from onefold.streaming.decode import Decoded, Decoder, Reader
+from onefold.streaming.decode import Decoded, Decoder
 
 COLUMNS = ("topic", "partition", "offset", "timestamp", "value")
 """What is read of Kafka's records."""

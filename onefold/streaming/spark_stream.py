@@ -261,8 +261,9 @@ def _reader(workspace: Workspace) -> ReaderOf:
     said = workspace.settings.kafka
     if not said.schema_registry:
         return ReaderOf(workspace.settings.root)
-    named = {"user": said.schema_registry_user, "password": said.schema_registry_password}
+    named: dict[str, Any] = {"user": said.schema_registry_user, "password": said.schema_registry_password}
     registry = {"url": said.schema_registry, "token": said.schema_registry_token, **named}
+    registry["patience"] = workspace.settings.kafka_patience
     return ReaderOf(workspace.settings.root, tuple(registry.items()))
 
 
