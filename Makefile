@@ -33,8 +33,8 @@ $(SPARK): $(READY) requirements-spark.txt scripts/java scripts/apt
 	@scripts/setup $(VENV) spark
 	@touch $@
 
-# Redis, and the jars of a Kafka broker.
-$(SERVICES): $(READY) scripts/services scripts/java scripts/apt deploy/kafka/pom.xml deploy/kafka/jars.sha256
+# Redis, and the jars of a Kafka broker and of Spark's connector to one.
+$(SERVICES): $(READY) scripts/services scripts/java scripts/apt $(wildcard deploy/kafka/* deploy/spark/*)
 	@scripts/services install
 	@$(BIN)/python -m tests.services warm
 	@touch $@

@@ -11,6 +11,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tests.services.kafka import KafkaBroker
     from tests.services.redis import RedisServer
+    from tests.services.redis_cluster import RedisCluster
 
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 settings.load_profile("fixed")
@@ -32,6 +33,15 @@ def redis_server() -> Iterator[RedisServer]:
 
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """The one Redis Cluster of the test process. A test empties it first; one that ends a node starts its own."""
+    from tests.services.redis_cluster import RedisCluster
+
+    with RedisCluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

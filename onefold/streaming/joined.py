@@ -78,4 +78,10 @@ def register(project: Project, archive: Archive, feed: EventFeed) -> JoinedFeed:
         raise NotFoundError(f"feed {feed.name!r}: source {name!r} has branches; say which one it feeds: {known}")
     branch = source.branch(of) if of else None
     sequence = archive.sequence(name, sequence_name(feed))
-    return JoinedFeed(feed, name, sequence, Decoder(source, branch=branch), ArchiveBuffer(archive, source, sequence))
+    return JoinedFeed(
+        feed,
+        name,
+        sequence,
+        Decoder(source, branch=branch, reader=feed.reader),
+        ArchiveBuffer(archive, source, sequence),
+    )

@@ -20,8 +20,7 @@ from kafka.errors import CorruptRecordError, KafkaError, LogTruncationError, Off
 
 from onefold.features.errors import DefinitionError, OnefoldError, StoreError
 from onefold.features.project import Project
-from onefold.features.protocols import EventFeed, Records
-from onefold.streaming.decode import Reader
+from onefold.features.protocols import EventFeed, Reader, Records
 from onefold.streaming.kafka_client import DENIED, KafkaSettings, Topic, Topics, connected, unreachable
 
 log = logging.getLogger(__name__)
