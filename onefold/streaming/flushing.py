@@ -28,7 +28,7 @@ class _Portion:
     def commit(self) -> None:
         """Tell the feed, unless it was lost or has joined anew since: the state may be another, and hold less."""
         if not self.joined.lost and self.joined.joins == self.joins:
-            self.joined.feed.commit(self.position)
+            self.joined.commit(self.position)
 
 
 class Flusher:
