@@ -163,7 +163,7 @@ class DeadLetterSink(Protocol):
     def flush(self) -> None:
         """Return when all letters are where they must be; StoreError otherwise.
 
-        Called before events behind them are committed to the archive; by the thread that does that.
+        Called before events behind them are committed to the archive, by the thread that adds them.
         """
 
     def count(self, source: str) -> int:

@@ -27,6 +27,10 @@ Row = tuple[Any, ...]
 NO_VALUE = "the record has no value: it is a tombstone, or empty"
 
 
+_FEW = 16
+"""Messages below which reading them in bulk costs more than it saves."""
+
+
 class _Missing:
     """What stands for a column that an event lacks: no parser takes it."""
 
@@ -114,7 +118,7 @@ class Decoder:
 
     def _in_bulk(self, values: list[bytes]) -> tuple[list[list[Any]], Collection[int]]:
         """Columns, and the places of the records that have to be read one by one."""
-        if self._bulk is None or not values:
+        if self._bulk is None or len(values) < _FEW:
             return [[None] * len(values) for _ in self._columns], range(len(values))
         return self._bulk(values)
 

@@ -215,7 +215,8 @@ class Worker:
         added = self._flusher.collect()
         held = sum(len(j.buffer) for j in self._joined.values())
         late = self._monotonic() - self._flushed_at >= self._archive_seconds
-        if (held >= self._archive_every or (held and late)) and not self._flusher.busy:
+        due = held >= self._archive_every or (late and any(j.is_waiting for j in self._joined.values()))
+        if due and not self._flusher.busy:
             self._flushed_at = self._monotonic()
             added += self._flusher.start(self._joined.values())
         return added

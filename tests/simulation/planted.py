@@ -90,17 +90,17 @@ def _commit_all(self: Any) -> None:
         self.joined.feed.commit(self.position)
 
 
-@plant("dead letters are flushed after the archive", flushing, "_commit")
-def _letters_last(dead_letters: Any, portions: Any) -> int:
-    added: int = sum(portion.joined.buffer.commit(portion.held) for portion in portions)
-    dead_letters.flush()
-    return added
+@plant("dead letters are flushed after the archive", Flusher, "start")
+def _letters_last(self: Any, feeds: Any) -> int:
+    letters, self._dead_letters = self._dead_letters, mock.Mock()
+    try:
+        return _START(self, feeds)
+    finally:
+        self._dead_letters = letters
+        letters.flush()
 
 
-@plant("dead letters are not flushed", flushing, "_commit")
-def _letters_never(dead_letters: Any, portions: Any) -> int:
-    added: int = sum(portion.joined.buffer.commit(portion.held) for portion in portions)
-    return added
+plant("dead letters are not flushed", flushing, "_flush")(lambda dead_letters: 0)
 
 
 @plant("only the store's errors have a feed replayed", flushing, "_at_once")
