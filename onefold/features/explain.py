@@ -13,6 +13,7 @@ from onefold.features.print_sql import frame, scalar
 from onefold.features.project import AnyView, Project
 from onefold.features.types import BOOLEAN, DataType
 from onefold.features.views import TypedView
+from onefold.features.windows import describe
 
 HOT = 1_000_000
 """Bytes from which a state is a hot key."""
@@ -141,7 +142,7 @@ def _inexact(expr: ir.Expr) -> list[str]:
 def _state(project: Project, group: Group) -> StateFacts:
     layout = group.layout
     columns = tuple(Column(f"c{i}", scalar(c), c.type.name) for i, c in enumerate(layout.columns))
-    windows = tuple(dict.fromkeys(frame(s.window) for s in group.slots))
+    windows = tuple(dict.fromkeys(_window(s.window) for s in group.slots))
     key = (layout.source.name, layout.entity.name)
     shared = tuple(v.name for v in project.views.values() if state_of(v) == key)
     return StateFacts(
@@ -154,7 +155,13 @@ def _state(project: Project, group: Group) -> StateFacts:
 def _slot(slot: Slot) -> str:
     args = ", ".join([*(f"c{i}" for i in slot.args), *map(str, slot.params)])
     passes = [f"c{i}" for i in (slot.where, slot.filter) if i is not None]
-    return f"{slot.fn}({args}){' of ' + ' and '.join(passes) if passes else ''} over {frame(slot.window)}"
+    return f"{slot.fn}({args}){' of ' + ' and '.join(passes) if passes else ''} over {_window(slot.window)}"
+
+
+def _window(window: ir.Window) -> str:
+    """Its frame, and the buckets that it takes whole."""
+    buckets = "" if window.resolution is None else f", in buckets of {describe(window.resolution)}"
+    return f"{frame(window)}{buckets}"
 
 
 def event_bytes(layout: Layout) -> tuple[float, float]:
@@ -194,5 +201,7 @@ def _head(node: ir.Expr) -> str:
         case ir.Case(branches=branches):
             what = f"case of {len(branches)}"
         case ir.Aggregate(fn=fn, window=window, where=where):
-            what = f"aggregate {fn} over {frame(window)}{', the last below is its filter' if where is not None else ''}"
+            what = (
+                f"aggregate {fn} over {_window(window)}{', the last below is its filter' if where is not None else ''}"
+            )
     return f"{what}: {node.type.name}{null}"

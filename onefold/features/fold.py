@@ -106,8 +106,9 @@ class _View:
     def bounds(self, window: ir.Window) -> tuple[int, int]:
         found = self._bounds.get(window)
         if found is None:
-            low = 0 if window.lower is None else self.timeline.index(self._t - window.lower)
-            high = max(low, self.timeline.index(self._t - window.upper + 1))
+            first = window.first(self._t)
+            low = 0 if first is None else self.timeline.index(first)
+            high = max(low, self.timeline.index(window.last(self._t) + 1))
             if window.rows is not None:
                 skip, count = window.rows
                 high = max(high - skip, 0)
@@ -208,7 +209,7 @@ class StateFold:
         self._records = RecordCodec(layout.types)
         self._has_ids, self._width = layout.has_ids, len(layout.columns)
         self._listed = layout.has_ids or any(s.where is not None for s in slots)
-        lowers = [s.window.lower for s in slots]
+        lowers = [s.window.reach for s in slots]
         self._reach = None if None in lowers else max((low for low in lowers if low is not None), default=0)
         self._folds = [_SlotFold.of(s) for s in slots]
         self._empty = [f.over(()) for f in self._folds]
@@ -271,4 +272,5 @@ class StateFold:
 
     @staticmethod
     def _is_partial(window: ir.Window, floor: int | None, t: int) -> bool:
-        return floor is not None and (window.lower is None or t - window.lower < floor)
+        first = window.first(t)
+        return floor is not None and (first is None or first < floor)

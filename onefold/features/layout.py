@@ -171,7 +171,7 @@ def build_layout(source: EventSource, entity: Entity, selects: Iterable[ir.Selec
     for select in selects:
         wheres.append(select.where)
         for aggregate in (a for f in select.features for a in ir.aggregates(f.expr)):
-            lowers.append(aggregate.window.lower)
+            lowers.append(aggregate.window.reach)
             parts = slot_parts(aggregate, select.where, has_ids=source.event_id is not None)
             for part in (*aggregate.args, *parts):
                 if part is not None and not _is_time(part, source):
