@@ -10,20 +10,12 @@ from typing import TYPE_CHECKING
 
 from onefold.features import ir
 from onefold.features.errors import DefinitionError
+from onefold.features.parts import KINDS
 from onefold.features.windows import LONGEST, describe, duration
 
 if TYPE_CHECKING:
     from onefold.features.definitions import FeatureView
 
-ADDED = frozenset({
-    "count_star", "count", "sum", "avg", "var_pop", "var_samp", "stddev_pop", "stddev_samp", "approx_count_distinct",
-    "distinct_sketch", "quantile_sketch",
-})  # fmt: skip
-"""Aggregates whose parts add up."""
-PICKED = frozenset({
-    "bool_and", "bool_or", "min", "max", "min_by", "max_by", "first_value", "last_value",
-})  # fmt: skip
-"""Aggregates of which a bucket needs one value only, which stands for all that it held."""
 _INSTEAD = {
     "count_distinct": "approx_count_distinct(x)", "quantile_disc": "approx_quantile(x, q)",
     "array_agg": "last_value(x)", "last_n": "last_value(x)", "last_distinct": "last_value(x)",
@@ -32,12 +24,10 @@ _INSTEAD = {
 
 def mergeable(aggregate: ir.Aggregate) -> bool:
     """Whether a bucket can be kept as one entry of it, of a size that does not grow with its events."""
-    return aggregate.fn in ADDED or aggregate.fn in PICKED or is_approximate_quantile(aggregate.fn, aggregate.args)
-
-
-def is_approximate_quantile(fn: str, args: tuple[ir.Expr, ...]) -> bool:
-    """Whether it is the rank over a sketch's buckets, which approx_quantile(x, q) is written as."""
-    return fn == "quantile_disc" and isinstance(args[0], ir.Call) and args[0].op == "quantile_bucket"
+    if aggregate.fn == "quantile_disc":  # approx_quantile(x, q) is the rank over a sketch's buckets
+        (x,) = aggregate.args
+        return isinstance(x, ir.Call) and x.op == "quantile_bucket"
+    return aggregate.fn in KINDS
 
 
 def with_resolution(view: FeatureView, select: ir.Select) -> ir.Select:

@@ -132,10 +132,12 @@ class _Build:
         if self._spark is not None:
             from onefold.offline.spark_heads import SparkHeadBuilder
 
-            builder = SparkHeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now), settings=self._spark)
+            builder = SparkHeadBuilder(
+                layout, epoch=writer.epoch, floor=writer.floor(now), before=writer.before(now), settings=self._spark
+            )
             self._store.put(builder.heads(pinned.files, tasks=self._tasks))
         else:
-            builder = HeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now))
+            builder = HeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now), before=writer.before(now))
             if pinned.files:
                 self._store.put(builder.heads(db, events_relation(self._source, parquet_relation(pinned.files))))
         self._mark([writer], pinned)

@@ -146,17 +146,18 @@ def _resolutions(lengths: Sequence[str]) -> list[str]:
 
 
 @st.composite
-def definitions(draw: st.DrawFn, *, ids: bool | None = None) -> Definition:
-    """One or two views, and perhaps an on-demand view over them."""
+def definitions(draw: st.DrawFn, *, ids: bool | None = None, whole: bool = False) -> Definition:
+    """One or two views, and perhaps an on-demand view over them. whole: all views take whole buckets."""
     ids = draw(st.booleans()) if ids is None else ids
-    crowded = draw(st.integers(0, 23)) == 23
+    crowded = draw(st.integers(0, 23)) == 23 and not whole
     lengths = draw(st.lists(st.sampled_from([*LENGTHS]), min_size=1, max_size=2))
     entities = draw(st.lists(st.sampled_from(["one", "two", "two", "number", "nothing"]), min_size=1, max_size=2))
     views: list[View] = []
     known: Known = ()
     for i in range(1 if crowded else draw(st.sampled_from([1, 1, 2]))):
         own = ids and draw(st.booleans())
-        resolution = None if ids or crowded else draw(st.sampled_from([None, None, *_resolutions(lengths)]))
+        plain = [] if whole else [None, None]
+        resolution = None if ids or crowded else draw(st.sampled_from([*plain, *_resolutions(lengths)]))
         if crowded:
             sql = draw(crowd_sql("a", lengths, own=own))
         else:
@@ -169,16 +170,16 @@ def definitions(draw: st.DrawFn, *, ids: bool | None = None) -> Definition:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, ids: bool | None = None, count: int = 1) -> Case:
+def cases(draw: st.DrawFn, *, ids: bool | None = None, whole: bool = False, count: int = 1) -> Case:
     """A service, events of its source, and a spine. count: how many worlds it is asked over."""
-    definition = draw(definitions(ids=ids))
+    definition = draw(definitions(ids=ids, whole=whole))
     count = min(count, 4) if definition.crowded else count
     several, own = definition.branches, definition.own
     usual = worlds(
         lengths=definition.lengths, ids=definition.ids, branches=several, own=own, buckets=definition.buckets
     )
     drawn = [draw(usual) for _ in range(count)]
-    steps = draw(st.text("cfr ", max_size=4))
+    steps = draw(st.text("bcfr ", max_size=4))
     if definition.crowded:
         drawn[0] = draw(crowds(branches=several, own=own))
         steps = "".join(step.ljust(700) for step in steps)

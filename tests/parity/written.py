@@ -103,4 +103,4 @@ def case_of(path: Path) -> tuple[Case, list[tuple[Any, ...]]]:
     times = [value(row[-1], TIMESTAMP) for row, _ in written.rows]
     expected = [tuple(value(c, f.type) for c, f in zip(row, plan.features, strict=True)) for _, row in written.rows]
     placed = Events(source.fields, tuple(((0, i), event) for i, event in enumerate(events)))
-    return Case(plan, {name: placed}, tuple(rows), tuple(times), steps="c f r", sql=(sql,)), expected
+    return Case(plan, {name: placed}, tuple(rows), tuple(times), steps="c b f r", sql=(sql,)), expected
