@@ -40,6 +40,7 @@ class StateFacts:
     event_bytes: (least, most) of an event, texts and lists beside their length not counted.
     scanned: the longest window in microseconds; None where a read goes over all events of a key.
     request_row: the columns that a request brings as one more event; empty where it is none.
+    resolution: microseconds of a bucket, of which older events are one entry; None where they stay.
     """
 
     source: str
@@ -54,11 +55,12 @@ class StateFacts:
     slots: tuple[str, ...]
     scanned: int | None
     request_row: tuple[str, ...]
+    resolution: int | None = None
 
     @property
     def reads(self) -> Mapping[int, int]:
-        """Events that a read decodes at so many events a key and day; empty where they are kept for ever."""
-        if self.retention is None:
+        """Events that a read decodes at so many events a key and day; empty where they are kept for ever, or folded."""
+        if self.retention is None or self.resolution is not None:
             return {}
         return {rate: -(-rate * self.retention // _DAY) for rate in RATES}
 
@@ -68,7 +70,10 @@ class StateFacts:
         found = []
         if not self.keys:
             found.append("it has no keys: all events are one state, read and written as a whole")
-        if self.retention is None:
+        if self.resolution is not None:
+            if self.retention is None:
+                found.append("a lifetime keeps an entry a bucket for ever")
+        elif self.retention is None:
             found.append("a lifetime or a frame of rows keeps events for ever: a key with many of them grows")
         else:
             rate = int((HOT - HEAD) / self.event_bytes[1] * _DAY / max(self.retention, 1))
@@ -148,7 +153,7 @@ def _state(project: Project, group: Group) -> StateFacts:
     return StateFacts(
         layout.source.name, layout.entity.name, tuple(f.name for f in layout.key_fields), layout.fingerprint, shared,
         columns, layout.retention, event_bytes(layout), windows, tuple(_slot(s) for s in group.slots), group.reach,
-        tuple(f.name for f in group.row_fields),
+        tuple(f.name for f in group.row_fields), layout.resolution,
     )  # fmt: skip
 
 

@@ -57,13 +57,13 @@ class StateCodec:
     ) -> bytes:  # fmt: skip
         """A head of the events from the floor on; they are in order of (ts, position).
 
-        before, held: as in `compact`; and what was folded already.
+        before, held: as in `compact`; and what was folded already. A floor within a bucket is moved to its end, where
+        every window begins that does not reach below it.
         """
         size = self.layout.resolution
         if floor is not None:
-            low = floor if size is None else floor // size * size
-            events = events.behind(bisect_left(events.ts, low)) if events.ts and events.ts[0] < low else events
-            floor = low
+            floor = floor if size is None else -(-floor // size) * size
+            events = events.behind(bisect_left(events.ts, floor)) if events.ts[:1] < [floor] else events
         section = b""
         if self.buckets is not None and size is not None:
             before = None if before is None else before // size * size
