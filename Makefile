@@ -1,11 +1,15 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow parity parity-flights mutants lint format bench bench-all lock gpu clean
+.PHONY: help setup demo services services-stop test test-slow parity parity-flights mutants lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.onefold-ready
 SPARK := $(VENV)/.onefold-spark
+SERVICES := $(VENV)/.onefold-services
+SERVICES_DIR ?= .services
+REDIS_PORT ?= 6390
+KAFKA_PORT ?= 9390
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 # Many commands start Python anew; without bytecode each would compile its libraries again.
@@ -22,13 +26,24 @@ $(READY): pyproject.toml uv.lock requirements.txt scripts/setup
 	@touch $@
 
 # Spark is large and needs Java: only what runs every engine waits for it.
-$(SPARK): $(READY) requirements-spark.txt scripts/java
+$(SPARK): $(READY) requirements-spark.txt scripts/java scripts/apt
 	@scripts/java
 	@scripts/setup $(VENV) spark
 	@touch $@
 
+# Redis, and the jars of a Kafka broker.
+$(SERVICES): $(READY) scripts/services scripts/java scripts/apt deploy/kafka/pom.xml deploy/kafka/jars.sha256
+	@scripts/services install
+	@touch $@
+
 demo: $(READY) ## real flights: training set, model, a replayed December, and the proof
 	@$(BIN)/onefold demo
+
+services: $(SERVICES) ## a Redis and a Kafka broker that stay: [REDIS_PORT=6390] [KAFKA_PORT=9390] [SERVICES_DIR=.services]
+	@$(BIN)/python -m tests.services start --folder "$(SERVICES_DIR)" --redis-port $(REDIS_PORT) --kafka-port $(KAFKA_PORT)
+
+services-stop: $(READY) ## end these two; their data stays
+	@$(BIN)/python -m tests.services stop --folder "$(SERVICES_DIR)"
 
 lint: $(READY) ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
@@ -40,10 +55,10 @@ format: $(READY) ## sort the imports, lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint $(SPARK) ## lint, then every test that is not slow (Spark's need Java 17)
+test: lint $(SPARK) $(SERVICES) ## lint, then every test that is not slow (they need Java 17 and Redis 7)
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(SPARK) ## the slow tests
+test-slow: $(SPARK) $(SERVICES) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 parity: $(SPARK) ## random cases over all engines, judged by the oracle: make parity MINUTES=60 [WORKERS=2]

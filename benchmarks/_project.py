@@ -18,10 +18,9 @@ import onefold.examples.flights as example
 from onefold.config import Settings
 from onefold.examples.flights import model as flights
 from onefold.examples.flights.data import SOURCES, FlightsData
-from onefold.features.protocols import EventFeed
+from onefold.features.protocols import EventFeed, OnlineStore
 from onefold.features.values import parse_timestamp
-from onefold.online.lmdb_store import LmdbStore
-from onefold.streaming.feeds import QueueFeed
+from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.materialize import materialize
 from onefold.streaming.worker import ARCHIVE_EVERY, Worker
 from onefold.training.dataset import build
@@ -53,10 +52,10 @@ def copy_of(space: Workspace, folder: Path) -> Workspace:
 
 
 def worker_for(
-    space: Workspace, store: LmdbStore, feeds: Sequence[EventFeed], *, archive_every: int = ARCHIVE_EVERY
+    space: Workspace, store: OnlineStore, feeds: Sequence[EventFeed], *, archive_every: int = ARCHIVE_EVERY
 ) -> Worker:
     return Worker(
-        space.project, store=store, archive=space.archive, feeds=feeds, dead_letters=space.dead_letters,
+        space.project, store=store, archive=space.archive, feeds=FixedGroup(feeds), dead_letters=space.dead_letters,
         archive_every=archive_every,
     )  # fmt: skip
 

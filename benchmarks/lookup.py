@@ -22,6 +22,7 @@ from onefold.features.fold import Reading, StateFold
 from onefold.features.keys import state_prefix
 from onefold.features.layout import PreparedEvent
 from onefold.features.plans import ServicePlan
+from onefold.features.protocols import OnlineStore
 from onefold.features.state import StateCodec
 from onefold.online.lmdb_store import LmdbStore
 from onefold.online.lookup import Lookup
@@ -61,7 +62,7 @@ class _Arms:
     """The same reads four ways; call i asks for the rows that stand there in order of time."""
 
     def __init__(
-        self, plan: ServicePlan, store: LmdbStore, env: lmdb.Environment, rows: Rows, times: Sequence[int]
+        self, plan: ServicePlan, store: OnlineStore, env: lmdb.Environment, rows: Rows, times: Sequence[int]
     ) -> None:
         self._plan, self._store, self._env = plan, store, env
         self._rows, self._times = rows, times
@@ -169,7 +170,7 @@ def _parts(report: Report, key: str, run: Callable[[], None], calls: int) -> Non
     )
 
 
-def _states(report: Report, space: Workspace, store: LmdbStore) -> None:
+def _states(report: Report, space: Workspace, store: OnlineStore) -> None:
     """What the state takes: bytes by key, by event, and by event in a head or in a tail."""
     lines, whole, events = [], 0, 0
     for (source, entity), layout in space.project.layouts.items():

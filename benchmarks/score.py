@@ -6,7 +6,7 @@ make bench NAME=score
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from _http import ECHO, Connection, Server, closed_loop, connected, onefold_serv
 from _project import live_until, train_model, with_past
 
 from onefold.examples.flights.model import SERVICE
-from onefold.online.lmdb_store import LmdbStore
+from onefold.online.opening import open_store
 from onefold.serving.answers import Answers
 from onefold.serving.catalog import Catalog
 from onefold.serving.metrics import Metrics
@@ -171,7 +171,7 @@ def _block(server: Server, request: Callable[[int], bytes], count: int, used: li
 def _in_process(report: Report, space: Workspace, bodies: Sequence[bytes], *, calls: int) -> None:
     tell(f"{calls:,} scores in this process")
     settings = ServeSettings.of(space.settings.root)
-    with LmdbStore(settings.online, readonly=True) as store:
+    with closing(open_store(settings.online, readonly=True)) as store:
         catalog = load_catalog(settings, store)
         arms = _inner_arms(catalog, bodies[:calls])
         with frozen():

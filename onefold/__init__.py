@@ -33,6 +33,7 @@ from onefold.features.authoring_aggregates import (
 )
 from onefold.features.definitions import Branch, Entity, EventSource, FeatureService, FeatureView, OnDemandView
 from onefold.features.errors import OnefoldError
+from onefold.features.formats import Avro, Json, Protobuf
 
 if TYPE_CHECKING:
     from onefold.computing import compute
@@ -41,13 +42,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Avro",
     "Branch",
     "Entity",
     "EventSource",
     "FeatureService",
     "FeatureView",
+    "Json",
     "OnDemandView",
     "OnefoldError",
+    "Protobuf",
     "__version__",
     "approx_count_distinct",
     "approx_quantile",

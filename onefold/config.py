@@ -6,7 +6,13 @@
     state = ".onefold"         # all that Onefold keeps
 
     [online]
-    path = "online"            # below the state folder, unless absolute
+    url = ""                   # of a Redis, as "redis://host:6379/0"; docs/redis.md. "" is the embedded store
+    username = ""              # of Redis; the password is best said as ONEFOLD_ONLINE__PASSWORD
+    tls_ca = ""                # files of TLS (rediss://), below the project unless absolute; also tls_cert, tls_key
+    timeout = "5 seconds"      # without an answer, after which a connection is given up
+    retry_for = "5 seconds"    # how long connecting and reading are tried again
+    expire = true              # whether Redis drops strings that no window reaches any more
+    path = "online"            # of the embedded store: below the state folder, unless absolute
     map_size = "256 MiB"       # of the embedded store to begin with; it doubles when it is full
     reach = "0 seconds"        # how far before stream time a lookup may ask, beyond the longest window
 
@@ -15,8 +21,20 @@
     port = 8750
 
     [stream]
-    batch = 1000               # events of a feed in a micro-batch, at most
-    archive_every = 5000       # events between two commits to the archive, at most
+    batch = 10000              # events of a feed in a micro-batch, at most
+    archive_every = 200000     # events between two commits to the archive, at most
+    archive_within = "5 seconds"   # and how long an event waits for one, at most
+    patience = "2 minutes"     # how long the store or the archive may be out of reach before a worker gives up
+
+    [kafka]                    # for sources with a topic; docs/kafka.md
+    bootstrap = "localhost:9092"   # brokers, with commas between
+    group = ""                 # consumer group; "" is the project's name
+    options = {}               # of kafka-python, as {security_protocol = "SASL_SSL", sasl_mechanism = "PLAIN"}
+    patience = "60 seconds"    # how long brokers, or a schema registry, may be out of reach before a worker gives up
+    schema_registry = ""       # URL, for Avro and Protobuf whose schemas are there
+    schema_registry_user = ""  # for basic authentication, with schema_registry_password
+    schema_registry_token = "" # for bearer authentication
+    dead_letters = "files"     # or "topic": to <topic>.dlq, for sources with a topic
 
     [spark]                    # for `--engine spark`; docs/spark.md
     master = "local[*]"        # where it runs, as "spark://host:7077", "yarn" or "k8s://https://host:443"
@@ -24,7 +42,8 @@
     conf = {}                  # its own settings, as {"spark.executor.memory" = "8g"}
     scratch = ""               # folder that every executor reaches, for spines and results; "" is this machine's own
 
-An override has two underscores between section and key: `ONEFOLD_SERVE__PORT=9000`.
+An override has two underscores between section and key: `ONEFOLD_SERVE__PORT=9000`, and again below a key that is a
+table: `ONEFOLD_KAFKA__OPTIONS__SASL_PLAIN_PASSWORD=...`. Secrets belong there, not into the file.
 """
 
 from __future__ import annotations
@@ -34,16 +53,20 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from onefold.features.errors import ConfigError, DefinitionError, nearest
 
+if TYPE_CHECKING:
+    from onefold.online.redis_options import RedisOptions
+
 FILE = "onefold.toml"
 PREFIX = "ONEFOLD_"
 _SIZE = re.compile(r"(\d+)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+_SECRET = ("url", "password")
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -72,6 +95,12 @@ def _length(value: str) -> str:
     return value
 
 
+def _seconds(length: str) -> float:
+    from onefold.features.windows import duration
+
+    return duration(length) / 1_000_000
+
+
 Length = Annotated[str, AfterValidator(_length)]
 
 
@@ -86,6 +115,16 @@ class ProjectSettings(_Section):
 
 
 class OnlineSettings(_Section):
+    url: str = Field(default="", repr=False)
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_check_hostname: bool = True
+    timeout: Length = "5 seconds"
+    retry_for: Length = "5 seconds"
+    expire: bool = True
     path: str = "online"
     map_size: Size = 256 * 1024**2
     reach: Length = "0 seconds"
@@ -97,8 +136,22 @@ class ServeSettings(_Section):
 
 
 class StreamSettings(_Section):
-    batch: int = Field(default=1_000, ge=1)
-    archive_every: int = Field(default=5_000, ge=1)
+    batch: int = Field(default=10_000, ge=1)
+    archive_every: int = Field(default=200_000, ge=1)
+    archive_within: Length = "5 seconds"
+    patience: Length = "2 minutes"
+
+
+class KafkaSettings(_Section):
+    bootstrap: str = Field(default="localhost:9092", pattern=r"^[^\s,]+(,[^\s,]+)*$")
+    group: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    patience: Length = "60 seconds"
+    schema_registry: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    schema_registry_user: str = ""
+    schema_registry_password: str = Field(default="", repr=False)
+    schema_registry_token: str = Field(default="", repr=False)
+    dead_letters: Literal["files", "topic"] = "files"
 
 
 class SparkSettings(_Section):
@@ -121,6 +174,7 @@ class Settings(BaseSettings):
     online: OnlineSettings = OnlineSettings()
     serve: ServeSettings = ServeSettings()
     stream: StreamSettings = StreamSettings()
+    kafka: KafkaSettings = KafkaSettings()
     spark: SparkSettings = SparkSettings()
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
@@ -179,6 +233,41 @@ class Settings(BaseSettings):
     @property
     def online_path(self) -> Path:
         return self.state / self.online.path
+
+    @property
+    def online_store(self) -> Path | RedisOptions:
+        """Where the online store is: a folder, or the Redis of [online] url. Raises ConfigError for a wrong URL."""
+        from onefold.features.windows import duration
+        from onefold.online.redis_options import RedisOptions
+
+        given = self.online
+        if not given.url:
+            return self.online_path
+        files = {
+            name: str(self._root / path)
+            for name, path in (("ca", given.tls_ca), ("cert", given.tls_cert), ("key", given.tls_key))
+            if path
+        }
+        return RedisOptions.of(
+            given.url, username=given.username or None, password=given.password or None, expire=given.expire,
+            check_hostname=given.tls_check_hostname, timeout=duration(given.timeout) / 1e6,
+            retry_for=duration(given.retry_for) / 1e6, **files,
+        )  # fmt: skip
+
+    @property
+    def archive_within(self) -> float:
+        """[stream] archive_within, in seconds."""
+        return _seconds(self.stream.archive_within)
+
+    @property
+    def kafka_patience(self) -> float:
+        """[kafka] patience, in seconds."""
+        return _seconds(self.kafka.patience)
+
+    @property
+    def patience(self) -> float:
+        """[stream] patience, in seconds."""
+        return _seconds(self.stream.patience)
 
     @property
     def reach(self) -> int:
@@ -261,7 +350,7 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     for name, value in environ.items():
         section, dots, key = name.removeprefix(PREFIX).partition("__")
         if name.startswith(PREFIX) and dots:
-            found.setdefault(section.lower(), {})[key.lower()] = value
+            found.setdefault(section.lower(), {})[key.lower().partition("__")[0]] = value
     return found
 
 
@@ -273,6 +362,8 @@ def _explain_one(file: str, loc: Iterable[int | str], message: str, found: objec
     path = [str(part) for part in loc]
     variable = PREFIX + "__".join(path).upper()
     place = variable if variable in os.environ else f"{file}: {'.'.join(path)}"
+    if path[-1] in _SECRET:
+        return f"{place}: {message.removeprefix('Value error, ')}"
     if message == "Field required":
         return f"{place} is missing; " + ('add [project] with name = "..."' if path[0] == "project" else "add it")
     return f"{place} is {found!r}: {message.removeprefix('Value error, ')}"

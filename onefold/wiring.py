@@ -17,12 +17,15 @@ from onefold.features.errors import StoreError
 
 if TYPE_CHECKING:
     from onefold.features.project import Project
+    from onefold.features.protocols import DeadLetterSink
     from onefold.offline.archive import DeltaArchive
     from onefold.offline.dead_letters import DeadLetters
     from onefold.offline.served import ServedLog
     from onefold.offline.spark_session import SparkSettings
-    from onefold.online.lmdb_store import LmdbStore
+    from onefold.online.opening import OpenStore
     from onefold.registry import Registry
+    from onefold.streaming.kafka_client import KafkaSettings
+    from onefold.streaming.kafka_feeds import KafkaGroup
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,44 @@ class Workspace:
 
         return DeadLetters(self.settings.dead_letters)
 
+    @contextmanager
+    def open_dead_letters(self) -> Iterator[DeadLetterSink]:
+        """Where a worker's dead letters go, closed at the end."""
+        try:
+            yield self.dead_letters
+        finally:
+            self.dead_letters.close()
+
+    @cached_property
+    def kafka(self) -> KafkaSettings:
+        """[kafka], as the clients take it."""
+        from onefold.streaming.kafka_client import KafkaSettings
+
+        given = self.settings.kafka
+        return KafkaSettings(
+            bootstrap=given.bootstrap, group=given.group or self.settings.project.name, options=given.options,
+            patience=self.settings.kafka_patience,
+        )  # fmt: skip
+
+    @property
+    def has_topics(self) -> bool:
+        """Whether some source, or a branch of one, is fed by a topic."""
+        return any(s.topic or any(b.topic for b in s.branches) for s in self.project.sources.values())
+
+    def topics(self) -> KafkaGroup:
+        """The feeds that the consumer group gives this process; it must be closed."""
+        from onefold.streaming.kafka_feeds import KafkaGroup
+
+        return KafkaGroup(self.project, self.kafka, known=self.archive.sequences)
+
+    def topic_ends(self) -> dict[tuple[str, str], int]:
+        """Where each partition of the sources' topics ends, by source and feed; none where no source has a topic."""
+        if not self.has_topics:
+            return {}
+        from onefold.streaming.kafka_feeds import topic_ends
+
+        return topic_ends(self.project, self.kafka)
+
     @cached_property
     def served_log(self) -> ServedLog:
         from onefold.offline.served import ServedLog
@@ -80,13 +121,14 @@ class Workspace:
         return SparkSettings(given.master, given.packages, given.conf, given.scratch or None)
 
     @contextmanager
-    def store(self, *, readonly: bool = False) -> Iterator[LmdbStore]:
-        """The online store, closed at the end. A process opens it once; one process at a time writes it."""
-        from onefold.online.lmdb_store import LmdbStore
+    def store(self, *, readonly: bool = False) -> Iterator[OpenStore]:
+        """The online store, closed at the end. An embedded one is opened once a process, and written by one."""
+        from onefold.online.opening import open_store
 
-        if readonly and not (self.settings.online_path / "data.mdb").exists():
-            raise StoreError(f"no online state in {self.settings.online_path} yet; run `onefold materialize` first")
-        store = LmdbStore(self.settings.online_path, readonly=readonly, map_size=self.settings.online.map_size)
+        place = self.settings.online_store
+        if readonly and isinstance(place, Path) and not (place / "data.mdb").exists():
+            raise StoreError(f"no online state in {place} yet; run `onefold materialize` first")
+        store = open_store(place, readonly=readonly, map_size=self.settings.online.map_size)
         try:
             yield store
         finally:

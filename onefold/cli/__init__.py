@@ -11,12 +11,13 @@ import typer
 
 from onefold.cli import console
 from onefold.cli.demo import demo
-from onefold.cli.events import materialize, stream
+from onefold.cli.events import materialize
 from onefold.cli.explain import explain
 from onefold.cli.inspect import describe, list_
 from onefold.cli.models import serve, train, training_set
 from onefold.cli.project import apply, init, plan
 from onefold.cli.proof import verify
+from onefold.cli.stream import stream_app
 from onefold.cli.values import get
 from onefold.features.errors import OnefoldError
 
@@ -57,7 +58,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "describe": describe,
     "explain": explain,
     "materialize": materialize,
-    "stream": stream,
     "get": get,
     "training-set": training_set,
     "train": train,
@@ -67,6 +67,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _function in _COMMANDS.items():
     app.command(_name)(_function)
+app.add_typer(stream_app, name="stream")
 
 
 def main(args: Sequence[str] | None = None) -> None:

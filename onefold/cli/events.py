@@ -1,12 +1,9 @@
-"""`materialize` and `stream`: events into the archive and the online state."""
+"""`materialize`: files into the archive, and the online state from it."""
 
 from __future__ import annotations
 
 import json as json_
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +13,8 @@ from onefold.cli.console import EngineOption, JsonOption, ProjectOption, note, s
 
 if TYPE_CHECKING:
     from onefold.features.definitions import EventSource
-    from onefold.progress import Tracker
-    from onefold.streaming.feeds import FileFeed
     from onefold.streaming.materialize import BuiltState
-    from onefold.streaming.worker import StepReport, Worker
     from onefold.wiring import Workspace
-
-_PAUSE = 0.2
-"""Seconds between two polls of feeds that had nothing."""
 
 
 def materialize(
@@ -55,97 +46,6 @@ def materialize(
     _say_example(workspace)
 
 
-def stream(
-    feed: Annotated[
-        list[str],
-        typer.Option(
-            "--feed", "-f", metavar="SOURCE=FILE", help="JSON lines of a source; SOURCE@NAME=FILE names the feed."
-        ),
-    ],
-    once: Annotated[bool, typer.Option("--once", help="Stop at the end of the files. Default: follow them.")] = False,
-    project: ProjectOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Take events from files of JSON lines, as they come.
-
-    A feed's name tells where reading goes on; it is the file's path unless one is given.
-    """
-    from onefold.progress import on_stderr
-    from onefold.streaming.worker import StepReport, Worker
-    from onefold.wiring import Workspace
-
-    workspace = Workspace.find(project)
-    feeds = [_feed(workspace, text, complete=once) for text in feed]
-    total = StepReport()
-    if not once:
-        names = ", ".join(f.name for f in feeds)
-        note(f"following {names}; stop with Ctrl-C")
-    with workspace.store() as store, _until_stopped() as stopped, on_stderr()("stream", None) as tracker:
-        worker = Worker(
-            workspace.project, store=store, archive=workspace.archive, feeds=feeds, dead_letters=workspace.dead_letters,
-            archive_every=workspace.settings.stream.archive_every, batch=workspace.settings.stream.batch,
-            reach=workspace.settings.reach,
-        )  # fmt: skip
-        try:
-            _run(worker, total, tracker, stopped, once=once)
-        finally:
-            worker.close()
-            store.flush()
-    counts = {name: getattr(total, name) for name in StepReport.__slots__ if name != "archived"}
-    if json:
-        say_json(counts)
-        return
-    if total.records:
-        taken = "event taken" if total.events == 1 else "events taken"
-        say_done(f"{total.events:,} {taken} of {total.records:,} lines, into {total.appended:,} appends to state")
-    else:
-        say_done(f"nothing new in {', '.join(f.name for f in feeds)}")
-    _say_troubles(total)
-    _say_refused(workspace, {f.source: workspace.dead_letters.count(f.source) for f in feeds} if total.refused else {})
-
-
-def _say_troubles(total: StepReport) -> None:
-    if total.value_errors:
-        note(f"{total.value_errors:,} value errors (overflows, failed casts): those values are NULL; see docs/sql.md")
-    if total.corrupt:
-        note(f"{total.corrupt:,} states could not be read: `onefold materialize --full` builds them again")
-    if total.hot:
-        note(f"{total.hot:,} appends went to states above 1 MB: shorten the longest window of their views")
-
-
-def _run(worker: Worker, total: StepReport, tracker: Tracker, stopped: threading.Event, *, once: bool) -> None:
-    """Step until stopped or, with `once`, until nothing more comes; what was taken is archived whenever it is quiet."""
-    from onefold.streaming.worker import StepReport
-
-    quiet = False
-    while not stopped.is_set():
-        report = worker.step()
-        for name in StepReport.__slots__:
-            setattr(total, name, getattr(total, name) + getattr(report, name))
-        tracker.advance(report.records)
-        if report.records:
-            quiet = False
-            continue
-        if once:
-            return
-        if not quiet:
-            worker.flush()
-            quiet = True
-        stopped.wait(_PAUSE)
-
-
-@contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a step is finished before the process ends."""
-    stopped = threading.Event()
-    before = {s: signal.signal(s, lambda *_: stopped.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _import(workspace: Workspace, source: EventSource) -> int:
     """Import what is new of a source's files; how many rows."""
     from onefold.progress import counted, on_stderr
@@ -175,21 +75,6 @@ def _files(workspace: Workspace, source: str, path: str) -> list[Path]:
     if not found:
         raise InputError(f"source {source!r}: no Parquet file at {root / path}; give its path relative to {root}")
     return found
-
-
-def _feed(workspace: Workspace, text: str, *, complete: bool) -> FileFeed:
-    from onefold.features.errors import InputError
-    from onefold.streaming.feeds import FileFeed
-
-    source, equals, path = text.partition("=")
-    source, _, name = source.partition("@")
-    if not (source and equals and path):
-        raise typer.BadParameter(f"{text!r} is not SOURCE=FILE", param_hint="--feed")
-    file, root = Path(path).resolve(), workspace.settings.root
-    if complete and not file.exists():
-        raise InputError(f"feed of source {source!r}: there is no file {str(file)!r}; without --once it is waited for")
-    default = str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
-    return FileFeed(file, source=source, name=name or default, complete=complete)
 
 
 def _built_json(built: BuiltState) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def serve(
     run(
         ServeSettings(
             definitions=settings.features,
-            online=settings.online_path,
+            online=settings.online_store,
             models=settings.models,
             served=settings.served if log else None,
             host=host or settings.serve.host,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import write_deltalake
@@ -34,27 +35,18 @@ STORE_FAULTS = (Fault.DROP_EVENT, Fault.DOUBLE_EVENT, Fault.TRUNCATE_STATE)
 
 
 class FaultyStore:
-    """A store that does one thing wrong: in the `nth` append to a string whose name begins with `prefix`."""
+    """An `OnlineStore` that does one thing wrong: in the `nth` append to a string whose name begins with `prefix`."""
 
     def __init__(self, store: OnlineStore, fault: Fault, *, prefix: bytes, record_size: int, nth: int = 50) -> None:
         self._store, self._fault, self._prefix, self._size = store, fault, prefix, record_size
         self._left = nth
 
-    def get(self, names: Sequence[bytes]) -> list[bytes | None]:
-        return self._store.get(names)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
-        self._store.put(items)
-
-    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes) -> bool:
-        return self._store.swap(name, length=length, generation=generation, value=value)
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self._store.scan(prefix)
-
-    def append(self, items: Sequence[tuple[bytes, bytes]]) -> list[int]:
+    def append(self, items: Sequence[tuple[bytes, bytes]], **options: Any) -> list[int]:
         changed = [self._spoil(name, records) for name, records in items]
-        lengths = self._store.append(changed)
+        lengths = self._store.append(changed, **options)
         if self._left == 0 and self._fault == Fault.TRUNCATE_STATE:
             self._truncate(items)
         return lengths

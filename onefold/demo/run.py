@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from onefold.features.state import StateCodec
 from onefold.offline.arrow import to_internal
 from onefold.online.lookup import Lookup
 from onefold.progress import Progress, counted, stages
+from onefold.streaming.feeds import FixedGroup
 from onefold.streaming.materialize import materialize
 from onefold.streaming.worker import Worker
 from onefold.training.dataset import TrainingSet, build
@@ -181,7 +182,7 @@ class _Demo:
 
     def _worker(self, store: OnlineStore, feeds: list[TimedFeed]) -> Worker:
         return Worker(
-            self._space.project, store=store, archive=self._space.archive, feeds=[f.queue for f in feeds],
+            self._space.project, store=store, archive=self._space.archive, feeds=FixedGroup(f.queue for f in feeds),
             dead_letters=self._space.dead_letters, archive_every=20_000,
         )  # fmt: skip
 
@@ -191,7 +192,7 @@ class _Demo:
         layout = self._space.project.layouts[FAULTY_STATE]
         size = StateCodec(layout).records.fixed.size
         prefix = f"s/{FAULTY_STATE[0]}/{FAULTY_STATE[1]}/".encode()
-        return FaultyStore(store, self._fault, prefix=prefix, record_size=size)
+        return cast("OnlineStore", FaultyStore(store, self._fault, prefix=prefix, record_size=size))
 
     def _time_lookups(self, requests: pa.Table) -> list[float]:
         """Seconds of each lookup of the last requests' keys, as of the last of them; the first ones only warm up."""

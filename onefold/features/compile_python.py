@@ -39,19 +39,29 @@ def compile_expr(expr: ir.Expr, positions: Mapping[str, int], *, errors: ValueEr
             return itemgetter(positions[name])
         case ir.Literal(value=value):
             return lambda row: value
-        case ir.Cast(arg=arg, type=kind):
-            convert = _counting(cast_function(arg.type, kind), errors)
-            return _strict(convert, [compile_expr(arg, positions, errors=errors)])
         case ir.Case():
             return _case(expr, positions, errors)
-        case ir.Call(op=op, args=args):
-            parts = [compile_expr(a, positions, errors=errors) for a in args]
-            if op in _SPECIAL:
-                return _SPECIAL[op](parts, args[0].type)
+    parts = [compile_expr(a, positions, errors=errors) for a in ir.children(expr)]
+    function = strict_function(expr, errors)
+    if function is not None:
+        return _strict(function, parts)
+    assert isinstance(expr, ir.Call), f"{type(expr).__name__} is not evaluated on a row"
+    return _SPECIAL[expr.op](parts, expr.args[0].type)
+
+
+def strict_function(expr: ir.Expr, errors: ValueErrors | None) -> Callable[..., Any] | None:
+    """The function of an expression that is NULL where one of its parts is; None for an expression of another kind.
+
+    Called with the values of the parts, it counts the value errors that it meets.
+    """
+    match expr:
+        case ir.Cast(arg=arg, type=kind):
+            return _counting(cast_function(arg.type, kind), errors)
+        case ir.Call(op=op, args=args) if op not in _SPECIAL:
             found = find_overload(op, [a.type for a in args])
             assert found is not None
-            return _strict(_counting(found.python, errors) if found.overflows else found.python, parts)
-    raise AssertionError(f"{type(expr).__name__} is not evaluated on a row")
+            return _counting(found.python, errors) if found.overflows else found.python
+    return None
 
 
 def _strict(function: Callable[..., Any], parts: list[Evaluate]) -> Evaluate:

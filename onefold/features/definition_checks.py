@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, get_args
 from onefold.features.authoring import node_of
 from onefold.features.authoring_features import listed
 from onefold.features.authoring_nodes import Node
-from onefold.features.errors import DefinitionError, nearest
-from onefold.features.values import parse_json
+from onefold.features.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from onefold.features.definitions import EventSource, FeatureView, OnDemandView
+    from onefold.features.definitions import FeatureView, OnDemandView
 
 
 def check_kind(what: str, found: object, kind: type | UnionType) -> None:
@@ -57,23 +56,3 @@ def kept(where: object, what: str) -> Node:
         return where if isinstance(where, Node) else node_of(where)
     except DefinitionError as error:
         raise error.of(what) from None
-
-
-def check_branches(source: EventSource) -> None:
-    what, columns = f"source {source.name!r}", {f.name: f.type for f in source.fields}
-    if source.branches and source.path is not None:
-        raise DefinitionError(f"{what} has a path and branches; give the path to a branch of its own")
-    names = [b.name for b in source.branches]
-    if len(set(names)) < len(names):
-        raise DefinitionError(f"{what} has two branches of one name ({', '.join(names)}); rename one")
-    for branch in source.branches:
-        for column in (*branch.columns, *branch.values):
-            if column not in columns:
-                raise DefinitionError(
-                    f"{what}, branch {branch.name!r}: {column!r} is not in the schema{nearest(column, columns)}"
-                )
-        for column, value in branch.values.items():
-            try:
-                parse_json(value, columns[column])
-            except ValueError as error:
-                raise DefinitionError(f"{what}, branch {branch.name!r}: value of {column!r}: {error}") from None

@@ -13,7 +13,6 @@ from onefold.features.authoring import Expr
 from onefold.features.authoring_features import AuthoredFeature, Features
 from onefold.features.authoring_nodes import Node
 from onefold.features.definition_checks import (
-    check_branches,
     check_columns,
     check_kind,
     check_name,
@@ -21,6 +20,8 @@ from onefold.features.definition_checks import (
     kept,
 )
 from onefold.features.errors import DefinitionError, nearest
+from onefold.features.formats import Format, Json
+from onefold.features.source_checks import check_source
 from onefold.features.types import DOUBLE, TIMESTAMP, DataType, Field, fields
 
 
@@ -70,12 +71,14 @@ NO_ENTITY = Entity(name=_NO_NAME, keys={}, description="all events of a source t
 class Branch:
     """One of several places that a source's events come from; the source is the UNION ALL of its branches.
 
-    path: batch files (Parquet), as a source's. columns: a column of the source to what this branch calls it, where the
-    two differ. values: columns that this branch does not have, and what stands in them (as JSON writes it).
+    path, topic, format: as a source's. columns: a column of the source to what this branch calls it, where the two
+    differ. values: columns that this branch does not have, and what stands in them (as JSON writes it).
     """
 
     name: str
     path: str | None = None
+    topic: str | None = None
+    format: Format = Json()  # noqa: RUF009 - frozen
     columns: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, object] = field(default_factory=dict)
 
@@ -93,7 +96,11 @@ class EventSource:
 
     schema: column name to type; it must hold `event_time` (TIMESTAMP, UTC) and, if given, `event_id`.
     path: batch files (Parquet), relative to the project, imported once into the archive.
-    branches: where the events come from, if from several places; each has a path, feeds and names of its own.
+    topic: of Kafka; `format` says how it carries an event: `Json()`, `Avro(..)` or `Protobuf(..)`.
+    branches: where the events come from, if from several places; each has a path, a topic, feeds and names of its own.
+    optional: columns that a producer may leave out: absent is NULL. drift: what an event is whose other columns are
+    missing or of another type: "dead_letter" refuses it, "value_error" makes the column NULL and counts it. (An
+    event without its event time or id is always a dead letter; a column that is not in the schema is passed over.)
     skew: how far ahead of its ingestion an event's time may lie before it no longer moves stream time.
     """
 
@@ -102,6 +109,10 @@ class EventSource:
     event_time: str
     event_id: str | None = None
     path: str | None = None
+    topic: str | None = None
+    format: Format = Json()  # noqa: RUF009 - frozen
+    optional: Sequence[str] = ()
+    drift: str = "dead_letter"
     branches: Sequence[Branch] = ()
     skew: str = "1 hour"
     description: str = ""
@@ -110,7 +121,7 @@ class EventSource:
 
     def __post_init__(self) -> None:
         check_name("source", self.name)
-        check_branches(self)
+        check_source(self)
         columns = {f.name: f.type for f in self.fields}
         if columns.get(self.event_time) != TIMESTAMP:
             found = columns.get(self.event_time, "no column of the schema")

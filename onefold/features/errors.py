@@ -10,6 +10,8 @@
     ├── ModelError             a model file cannot be used
     ├── NotFoundError          a name that nothing bears
     ├── StoreError             a store or archive cannot do what was asked
+    │   ├── SessionError       the store may have lost writes since it was read: read it again, then go on
+    │   └── UnbuiltError       a state must be built from the archive before anything is appended
     └── ConfigError            onefold.toml or an environment override is wrong
 
 A message says what was asked, what was found and what to try. Errors know nothing of HTTP or of
@@ -109,6 +111,18 @@ class NotFoundError(OnefoldError):
 
 class StoreError(OnefoldError):
     code = "store"
+
+
+class SessionError(StoreError):
+    """The store has another session than the one that was read: it may have lost writes in between."""
+
+    code = "session"
+
+
+class UnbuiltError(StoreError):
+    """A state is not there, or lacks events that no feed can bring any more: it must be built from the archive."""
+
+    code = "unbuilt"
 
 
 class ConfigError(OnefoldError):

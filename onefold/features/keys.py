@@ -61,13 +61,19 @@ def pointer_name(source: str, entity: str) -> bytes:
     return f"p/{source}/{entity}".encode()
 
 
-def marker_name(source: str, entity: str, epoch: int, layout: str, sequence: int) -> bytes:
-    """Where the highest offset that a layout holds of a sequence stands."""
-    return f"m/{source}/{entity}/{epoch}/{layout}/{sequence:08d}".encode()
+def marks_name(source: str, entity: str, epoch: int, layout: str) -> bytes:
+    """The group of marks that say how far a layout has come: by sequence, the highest offset that it holds."""
+    return f"m/{source}/{entity}/{epoch}/{layout}".encode()
 
 
-def marker_prefix(source: str, entity: str, epoch: int, layout: str) -> bytes:
-    return f"m/{source}/{entity}/{epoch}/{layout}/".encode()
+def debt(sequence: int) -> int:
+    """The field of the mark beside a sequence's: an offset that the state is known to have held once. While it is above
+    the sequence's own mark, the state lacks events.
+
+    >>> debt(0), debt(3)
+    (-1, -4)
+    """
+    return ~sequence
 
 
 def encode_pointer(epoch: int, layout: str) -> bytes:
@@ -81,16 +87,3 @@ def decode_pointer(value: bytes) -> tuple[int, str]:
         return int(epoch), layout
     except ValueError:
         raise StateError(f"pointer {value!r} cannot be read; run onefold materialize to rebuild it") from None
-
-
-def encode_marker(offset: int) -> bytes:
-    return _I64.pack(offset)
-
-
-def decode_marker(value: bytes | None) -> int:
-    """The offset in a marker; -1 where there is none."""
-    if value is None:
-        return -1
-    if len(value) != _I64.size:
-        raise StateError(f"progress marker {value!r} cannot be read; run onefold materialize to rebuild the state")
-    return int(_I64.unpack(value)[0])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onefold.features import ir, rules
+from onefold.features.compile_columns import compile_columns
 from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.definitions import Entity, EventSource
 from onefold.features.keys import encode_key, state_prefix
@@ -21,6 +22,7 @@ from onefold.features.parts import Part
 from onefold.features.types import BOOLEAN, DataType, Field
 from onefold.features.windows import duration
 
+_KEYS_HELD = 500_000
 TIME = -1
 """Where an argument is the bare event time, which every state keeps: its index in place of a prepared column's."""
 
@@ -60,6 +62,17 @@ class PreparedEvent:
     ts: int
     id_hash: int
     values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedEvents:
+    """Events as their layout stores them: parallel lists, and a list for each prepared column."""
+
+    keys: list[bytes]
+    offsets: list[int]
+    ts: list[int]
+    ids: list[int]
+    columns: list[list[Any]]
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,57 @@ class Layout:
             return PreparedEvent(key, row[time_at], id_hash, tuple([e(row) for e in evaluate]))
 
         return prepare
+
+
+class ColumnPreparer:
+    """Prepares many events of a layout at once: what `Layout.preparer` gives for each.
+
+    errors: counts value errors. called: what stands for a key among the `keys` (itself, without), asked once a key and
+    then remembered.
+    """
+
+    def __init__(
+        self, layout: Layout, errors: ValueErrors | None = None, *, called: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        names = [f.name for f in layout.source.fields]
+        places = {name: i for i, name in enumerate(names)}
+        self._key_types = [f.type for f in layout.key_fields]
+        self._key_at = [places[f.name] for f in layout.key_fields]
+        self._time_at = places[layout.source.event_time]
+        self._id_at = places[layout.source.event_id] if layout.source.event_id else None
+        self._keep = compile_columns(layout.keep, places) if layout.keep is not None else None
+        self._evaluate = [compile_columns(c, places, errors=errors) for c in layout.columns]
+        self._called = called
+        self._keys: dict[Any, bytes | None] = {}
+
+    def __call__(self, columns: Sequence[list[Any]], offsets: list[int]) -> PreparedEvents:
+        """The events of these rows (columns in the source's order) that have a key and that some WHERE lets through."""
+        keys = self._encoded(columns, len(offsets))
+        passed = [True] * len(offsets) if self._keep is None else self._keep(columns, len(offsets))
+        if None in keys or passed.count(True) < len(passed):
+            kept = [i for i, key in enumerate(keys) if key is not None and passed[i] is True]
+            keys, offsets = [keys[i] for i in kept], [offsets[i] for i in kept]
+            columns = [[column[i] for i in kept] for column in columns]
+        ids = [0] * len(offsets) if self._id_at is None else list(map(hash_id, columns[self._id_at]))
+        values = [evaluate(columns, len(offsets)) for evaluate in self._evaluate]
+        return PreparedEvents(keys, offsets, columns[self._time_at], ids, values)  # type: ignore[arg-type] # no None left
+
+    def _encoded(self, columns: Sequence[list[Any]], count: int) -> list[bytes | None]:
+        """The key of each row; those met lately are looked up."""
+        if len(self._keys) > _KEYS_HELD:
+            self._keys.clear()
+        known = self._keys
+        if len(self._key_types) == 1:
+            values = columns[self._key_at[0]]
+            known.update((value, self._key((value,))) for value in set(values) - known.keys())
+            return list(map(known.__getitem__, values))
+        rows = list(zip(*(columns[i] for i in self._key_at), strict=True)) if self._key_types else [()] * count
+        known.update((row, self._key(row)) for row in set(rows) - known.keys())
+        return list(map(known.__getitem__, rows))
+
+    def _key(self, values: Sequence[Any]) -> bytes | None:
+        key = encode_key(self._key_types, values)
+        return key if key is None or self._called is None else self._called(key)
 
 
 def hash_id(value: Any) -> int:

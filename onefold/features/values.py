@@ -207,8 +207,8 @@ def _decimal_parser(kind: DataType) -> Parser:
     return parse_decimal
 
 
-def _list_parser(kind: DataType, item: DataType) -> Parser:
-    parse = parser(item)
+def list_parser(kind: DataType, parse: Parser) -> Parser:
+    """The parser of a LIST, by that of its items."""
 
     def parse_list(value: object) -> tuple[object, ...] | None:
         if value is None:
@@ -241,7 +241,7 @@ _PARSERS: Mapping[DataType, Parser] = {
 def parser(kind: DataType) -> Parser:
     """The parser of a type, to be looked up once and called per value."""
     if kind.item is not None:
-        return _list_parser(kind, kind.item)
+        return list_parser(kind, parser(kind.item))
     return _decimal_parser(kind) if kind.is_decimal else _PARSERS[kind]
 
 

@@ -8,8 +8,9 @@ refused, and it starts again from the open.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,18 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 
 from onefold.features.definitions import Branch, EventSource
-from onefold.features.errors import InputError, MismatchError, NotFoundError, StoreError
+from onefold.features.errors import NotFoundError, StoreError
+from onefold.offline.archive_rows import POSITION, ArchiveFile, check_columns, positioned
 from onefold.offline.dead_letters import DeadLetters
 from onefold.offline.importing import ImportFile
 from onefold.offline.sequences import SequenceRegister
 
-POSITION = (
-    pa.field("_sequence", pa.int32(), nullable=False),
-    pa.field("_offset", pa.int64(), nullable=False),
-    pa.field("_ingested_at", pa.timestamp("us", tz="UTC"), nullable=False),
-)
 _ATTEMPTS = 20
 _CONFIGURATION = {"delta.logRetentionDuration": "interval 36500 days"}
 
@@ -80,6 +78,10 @@ class DeltaArchive:
         table = self._open(source)
         return -1 if table is None else _committed(table, sequence)
 
+    def progress(self, source: str) -> Mapping[int, int]:
+        """The highest committed offset of each registered sequence, at one moment."""
+        return self.snapshot(source).flushed
+
     def version(self, source: str) -> int:
         """The newest version of the source's table, which `files` can go back to; -1 where there is none."""
         table = self._open(source)
@@ -117,7 +119,7 @@ class DeltaArchive:
         """
         if not self._register(source).holds(sequence):
             raise NotFoundError(f"archive of source {source!r} has no sequence {sequence}; register its feed first")
-        rows = _positioned(source, sequence, events, self._clock())
+        rows = positioned(source, sequence, events, self._clock())
         if rows.num_rows == 0:
             return 0
         added = 0
@@ -128,7 +130,38 @@ class DeltaArchive:
             added = new.num_rows
             return rows["_offset"][-1].as_py(), new
 
-        return added if self._commit(source, sequence, rows.schema, chunk) else 0
+        try:
+            return added if self._commit(source, sequence, rows.schema, chunk) else 0
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"archive of source {source!r} cannot be written: {error}") from error
+
+    def folder(self, source: str) -> Path:
+        """Where the Parquet files of a source's table lie."""
+        return self.root / source
+
+    def add(self, source: str, files: Sequence[ArchiveFile], *, after: Mapping[int, int], schema: pa.Schema) -> int:
+        """Commit files that lie in the table's `folder` already, all at one moment; how many events they have.
+
+        after: the offset that is committed of each of their sequences, behind which the files begin. StoreError
+        where another writer has moved one on: nothing is committed then. schema: of the files' rows.
+        """
+        last: dict[int, int] = {}
+        for file in files:
+            last[file.sequence] = max(file.last, last.get(file.sequence, -1))
+        try:
+            table = self._open(source) or self._create(source, schema)
+            check_columns(source, table, schema)
+            moved = [s for s in last if _committed(table, s) != after.get(s, -1)]
+            if not moved:
+                _add(table, files, last)
+                return sum(file.rows for file in files)
+        except CommitFailedError:
+            moved = list(last)
+        except (DeltaError, OSError) as error:
+            raise StoreError(f"archive of source {source!r} cannot be written: {error}") from error
+        raise StoreError(
+            f"archive of source {source!r}: another process has written sequence {moved[0]} meanwhile; stop one of them"
+        )
 
     def import_files(
         self,
@@ -163,7 +196,7 @@ class DeltaArchive:
             batches = (
                 batch
                 for events in file.events(after=done, reject=reject, progress=progress)
-                for batch in _positioned(name, sequence, events, now).cast(schema).to_batches()
+                for batch in positioned(name, sequence, events, now).cast(schema).to_batches()
             )
             return file.rows - 1, pa.RecordBatchReader.from_batches(schema, batches)
 
@@ -176,7 +209,7 @@ class DeltaArchive:
         """Commit what `chunk`, told the offset that is in, gives; False when all of it was in already."""
         for _ in range(_ATTEMPTS):
             table = self._open(source) or self._create(source, schema)
-            _check_columns(source, table, schema)
+            check_columns(source, table, schema)
             done = _committed(table, sequence)
             last, rows = chunk(done)
             if last <= done:
@@ -232,39 +265,8 @@ def _committed(table: DeltaTable, sequence: int) -> int:
     return -1 if version is None else int(version)
 
 
-def _positioned(source: str, sequence: int, events: pa.Table, now: int) -> pa.Table:
-    """The events with their position behind the schema's columns; InputError unless offsets rise."""
-    if "_offset" not in events.column_names:
-        raise InputError(f"archive of source {source!r}: the events have no column '_offset'")
-    offsets = events["_offset"].cast(pa.int64())
-    numbers = offsets.to_numpy()
-    if offsets.null_count or not bool((numbers[1:] > numbers[:-1]).all()):
-        raise InputError(f"archive of source {source!r}: offsets of sequence {sequence} must rise from row to row")
-    own = [f for f in events.schema if f.name not in {p.name for p in POSITION}]
-    for f in own:
-        if not f.nullable and events[f.name].null_count:
-            raise InputError(f"archive of source {source!r}: column {f.name!r} is NULL in an event and may not be")
-    count = events.num_rows
-    known = "_ingested_at" in events.column_names
-    ingested = events["_ingested_at"] if known else pa.repeat(pa.scalar(now, POSITION[2].type), count)
-    position = [pa.repeat(pa.scalar(sequence, pa.int32()), count), offsets, ingested]
-    return pa.Table.from_arrays([*(events[f.name] for f in own), *position], schema=pa.schema([*own, *POSITION]))
-
-
-def _kind(kind: pa.DataType) -> str:
-    """A type by its name; Delta calls the items of a list otherwise than Arrow does."""
-    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
-
-
-def _check_columns(source: str, table: DeltaTable, schema: pa.Schema) -> None:
-    """MismatchError unless the rows have the table's columns, types and order."""
-    have = {f.name: _kind(f.type) for f in pa.schema(table.schema().to_arrow())}
-    want = {f.name: _kind(f.type) for f in schema}
-    if have == want:
-        return
-    differ = [n for n in {**have, **want} if have.get(n) != want.get(n)]
-    found = ", ".join(f"{n!r} is {have.get(n, 'absent')} there and {want.get(n, 'absent')} here" for n in differ)
-    raise MismatchError(
-        f"archive of source {source!r} has other columns than its events: {found or 'their order differs'}; "
-        "give the changed source a new name"
-    )
+def _add(table: DeltaTable, files: Sequence[ArchiveFile], last: Mapping[int, int]) -> None:
+    now = time.time_ns() // 1_000_000
+    actions = [AddAction(f.name, f.size, {}, now, True, json.dumps({"numRecords": f.rows})) for f in files]
+    done = CommitProperties(app_transactions=[Transaction(_transaction(s), offset) for s, offset in last.items()])
+    table.create_write_transaction(list(actions), "append", table.schema(), commit_properties=done)

@@ -38,9 +38,12 @@ class DeadLetters:
         self._folder = Path(folder)
         self._sources: dict[str, _Letters] = {}
 
-    def add(self, source: str, *, sequence: int, offset: int, reason: str, original: bytes) -> bool:
+    def add(self, source: str, *, sequence: int, offset: int, reason: str, original: bytes, feed: str = "") -> bool:
         """Write one letter; whether it was new. It has reached the operating system when this returns."""
         return self._of(source).add(_letter(sequence, offset, reason, original))
+
+    def flush(self) -> None:
+        """They have all been written."""
 
     def count(self, source: str) -> int:
         """How many events of a source are dead letters."""

@@ -77,7 +77,7 @@ class ImportFile:
     def _ours(self, rows: pa.Table) -> pa.Table:
         """The rows with the source's names for a branch's columns, and the values that the branch has for others."""
         if self._branch is None:
-            return rows
+            return self._with_optional(rows)
         columns = {}
         for field in self.source.fields:
             theirs = self._branch.theirs(field.name)
@@ -86,9 +86,18 @@ class ImportFile:
                 columns[field.name] = from_internal([value] * rows.num_rows, field.type)
             elif theirs in rows.column_names:
                 columns[field.name] = rows[theirs]
+            elif field.name in self.source.optional:
+                columns[field.name] = from_internal([None] * rows.num_rows, field.type)
             else:
                 raise InputError(f"{self.what}: column {theirs!r} is missing{nearest(theirs, rows.column_names)}")
         return pa.table(columns)
+
+    def _with_optional(self, rows: pa.Table) -> pa.Table:
+        """The rows, with NULL for optional columns that the file lacks."""
+        for field in self.source.fields:
+            if field.name in self.source.optional and field.name not in rows.column_names:
+                rows = rows.append_column(field.name, from_internal([None] * rows.num_rows, field.type))
+        return rows
 
     def _accepted(self, rows: pa.Table, reject: Reject) -> pa.Table:
         rows.validate(full=True)

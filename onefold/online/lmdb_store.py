@@ -2,13 +2,20 @@
 
 With `durable=False` (the default) a write survives the end of its process. The end of the machine is survived by
 what `flush` (or `close`) came behind; the store may even be unreadable after it. The archive holds every event, so
-it is then deleted and built anew. With `durable=True` each write waits for the disk.
+it is then deleted and built anew. With `durable=True` each write waits for the disk. Strings do not expire here: what
+is out of all windows is deleted by the sweep (`streaming.sweep`).
+
+Marks are entries too: `GROUP/FIELD`, eight bytes of offset.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,6 +30,7 @@ from onefold.features.errors import StoreError
 MAP_SIZE = 1 << 28
 MAX_NAME = 511
 _PUT_CHUNK, _SCAN_PAGE = 4096, 1024
+_I64 = struct.Struct(">q")
 
 _Result = TypeVar("_Result")
 
@@ -53,28 +61,48 @@ class LmdbStore:
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"the online store at {str(path)!r} cannot be opened: {error}") from error
 
+    @property
+    def session(self) -> int:
+        """Always the same: a folder that is open loses nothing."""
+        return 0
+
     def get(self, names: Sequence[bytes]) -> list[bytes | None]:
         """All values at one moment, in order; None where there is none."""
         return self._run(lambda txn: [txn.get(name) for name in names], write=False, names=names)
 
-    def append(self, items: Sequence[tuple[bytes, bytes]]) -> list[int]:
-        """Append to each string, all in one transaction; the lengths after."""
+    def read(self, names: Sequence[bytes], groups: Sequence[bytes]) -> tuple[list[bytes | None], list[dict[int, int]]]:
+        """Values, and the marks of each group, at one moment."""
+
+        def both(txn: Any) -> tuple[list[bytes | None], list[dict[int, int]]]:
+            return [txn.get(name) for name in names], [_marks(txn, group) for group in groups]
+
+        return self._run(both, write=False, names=[*names, *groups])
+
+    def append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> list[int]:
+        """Append to each string, all in one transaction; the lengths after. Nothing expires here."""
         return self._run(partial(_append, items=items), write=True, names=_names(items))
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+    def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
+        """Raise marks, all in one transaction."""
+        if items:
+            self._run(partial(_raise, items=items), write=True, names=[group for group, _, _ in items])
+
+    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
         """Set whole values (None deletes), in transactions of 4,096 items, so that any number streams through."""
         rest = iter(items)
         while chunk := list(islice(rest, _PUT_CHUNK)):
             self._run(partial(_put, items=chunk), write=True, names=_names(chunk))
 
-    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes) -> bool:
-        """Replace a string only if its length and its head's generation are still these; whether it did."""
+    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
+        """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
 
         def replace(txn: Any) -> bool:
             old = txn.get(name)
             if old is None or len(old) != length or generation_of(old) != generation:
                 return False
-            return bool(txn.put(name, value))
+            return bool(txn.put(name, value) if value else txn.delete(name))
 
         return self._run(replace, write=True, names=(name,))
 
@@ -84,6 +112,23 @@ class LmdbStore:
         while page := self._run(partial(_page, prefix=prefix, start=start, skip=skip), write=False, names=()):
             yield from page
             start, skip = page[-1][0], True
+
+    def names(self, prefix: bytes) -> Iterator[bytes]:
+        """All names with this prefix, in order."""
+        return (name for name, _ in self.scan(prefix))
+
+    def clear(self, prefix: bytes) -> None:
+        """Delete all that has this prefix."""
+        self.put((name, None) for name in self.names(prefix))
+
+    @contextmanager
+    def lock(self, name: bytes, *, seconds: float) -> Iterator[bool]:
+        """Whether this process alone has `name`: a file beside the data, which the system unlocks when it dies."""
+        file = os.open(self.path / f"{name.hex()}.lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            yield _locked(file)
+        finally:
+            os.close(file)
 
     def flush(self) -> None:
         """Return when all that was written is on disk."""
@@ -144,6 +189,32 @@ def _refused(names: Sequence[bytes]) -> StoreError:
 
 def _names(items: Sequence[tuple[bytes, Any]]) -> list[bytes]:
     return [name for name, _ in items]
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _mark_name(group: bytes, field: int) -> bytes:
+    return group + b"/%08d" % field
+
+
+def _marks(txn: Any, group: bytes) -> dict[int, int]:
+    prefix = group + b"/"
+    page = _page(txn, prefix=prefix, start=prefix, skip=False)
+    return {int(name[len(prefix) :]): _I64.unpack(value)[0] for name, value in page}
+
+
+def _raise(txn: Any, items: Sequence[tuple[bytes, int, int]]) -> None:
+    for group, field, offset in items:
+        name = _mark_name(group, field)
+        held = txn.get(name)
+        if held is None or _I64.unpack(held)[0] < offset:
+            txn.put(name, _I64.pack(offset))
 
 
 def _append(txn: Any, items: Sequence[tuple[bytes, bytes]]) -> list[int]:

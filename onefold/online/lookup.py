@@ -58,13 +58,11 @@ class _GroupReader:
         self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
         self.key_names = [f.name for f in layout.key_fields]
         self.key_types = [f.type for f in layout.key_fields]
-        self.epoch, self.prefix = -1, b""
-        self.sequences: list[int] = []
-        self.marker_names: list[bytes] = []
+        self.epoch, self.prefix, self.marks = -1, b"", b"m"
         self.pointer: bytes | None = None
 
-    def follow(self, pointer: bytes | None, store: OnlineStore) -> None:
-        """Take the live epoch from the pointer, and learn which sequences have a marker."""
+    def follow(self, pointer: bytes | None) -> None:
+        """Take the live epoch from the pointer."""
         what = f"the state of ({self.layout.source.name}, {self.layout.entity.name})"
         if pointer is None:
             raise StoreError(f"{what} is not built yet; run onefold materialize, or onefold stream")
@@ -74,9 +72,7 @@ class _GroupReader:
                 f"{what} has layout {layout}, the definitions need {self.layout.fingerprint}; run onefold materialize"
             )
         self.pointer, self.epoch, self.prefix = pointer, epoch, self.layout.prefix(epoch)
-        prefix = names.marker_prefix(self.layout.source.name, self.layout.entity.name, epoch, layout)
-        self.marker_names = [name for name, _ in store.scan(prefix)]
-        self.sequences = [int(name[len(prefix) :]) for name in self.marker_names]
+        self.marks = names.marks_name(self.layout.source.name, self.layout.entity.name, epoch, layout)
 
     def string_name(self, row: Row) -> bytes | None:
         """The name of the row's string; None where a part of its key is NULL."""
@@ -84,7 +80,7 @@ class _GroupReader:
         return None if key is None else names.state_name(self.prefix, key)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _GroupRow:
     """What a group gives for one row: its features' values and statuses, and where they came from."""
 
@@ -120,7 +116,7 @@ class Lookup:
         """Raise unless the store holds, whole, the state that the plan needs."""
         pointers = self._store.get([g.pointer_name for g in self._groups])
         for group, pointer in zip(self._groups, pointers, strict=True):
-            group.follow(pointer, self._store)
+            group.follow(pointer)
 
     def read(self, rows: Sequence[Row], times: Sequence[int]) -> list[ServedRow]:
         """A ServedRow per row: `rows` map join keys and request columns to values, `times` are t in microseconds.
@@ -133,37 +129,48 @@ class Lookup:
         while fetched is None:
             fetched = self._fetch(rows)
         per_group = [
-            [self._read_group(g, string, markers, row, t) for string, row, t in zip(strings, rows, times, strict=True)]
-            for g, (strings, markers) in zip(self._groups, fetched, strict=True)
+            self._read_groups(g, strings, marks, rows, times)
+            for g, (strings, marks) in zip(self._groups, fetched, strict=True)
         ]
         return [
             self._finish(row, t, [g[i] for g in per_group]) for i, (row, t) in enumerate(zip(rows, times, strict=True))
         ]
 
     def _fetch(self, rows: Sequence[Row]) -> list[tuple[list[bytes | None], dict[int, int]]] | None:
-        """Strings and markers per group from one read; None where a pointer has moved since, and was followed."""
+        """Strings and marks per group from one read; None where a pointer has moved since, and was followed."""
         wanted: list[bytes] = [g.pointer_name for g in self._groups]
-        spans = []
-        for group in self._groups:
-            markers = group.marker_names
-            strings = [group.string_name(row) for row in rows]
-            spans.append((markers, strings))
-            wanted += markers
+        spans = [[group.string_name(row) for row in rows] for group in self._groups]
+        for strings in spans:
             wanted += [s for s in strings if s is not None]
-        found = iter(self._store.get(wanted))
+        values, marks = self._store.read(wanted, [g.marks for g in self._groups])
+        found = iter(values)
         moved = [(g, p) for g in self._groups if (p := next(found)) != g.pointer]
         for group, pointer in moved:
-            group.follow(pointer, self._store)
+            group.follow(pointer)
         if moved:
             return None
-        fetched = []
-        for group, (markers, strings) in zip(self._groups, spans, strict=True):
-            offsets = {s: names.decode_marker(next(found)) for s, _ in zip(group.sequences, markers, strict=True)}
-            fetched.append(([None if s is None else next(found) for s in strings], offsets))
-        return fetched
+        fetched = [[None if s is None else next(found) for s in strings] for strings in spans]
+        return list(zip(fetched, marks, strict=True))
+
+    def _read_groups(
+        self,
+        group: _GroupReader,
+        strings: Sequence[bytes | None],
+        marks: dict[int, int],
+        rows: Sequence[Row],
+        times: Sequence[int],
+    ) -> list[_GroupRow]:
+        """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
+        markers = {s: offset for s, offset in marks.items() if s >= 0}
+        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        found = [self._read_group(group, *one, markers) for one in zip(strings, rows, times, strict=True)]
+        if behind:
+            for part in found:
+                part.statuses = [s if s == ERROR else PARTIAL for s in part.statuses]
+        return found
 
     def _read_group(
-        self, group: _GroupReader, string: bytes | None, markers: dict[int, int], row: Row, t: int
+        self, group: _GroupReader, string: bytes | None, row: Row, t: int, markers: dict[int, int]
     ) -> _GroupRow:
         layout, features = group.layout, group.group.features
         error = None
@@ -172,8 +179,6 @@ class Lookup:
         except StateError as problem:
             error = f"state of ({layout.source.name}, {layout.entity.name}): {problem}"
             reading = Reading([None] * len(group.group.slots), [], {}, None, 0)
-        if not reading.offsets.keys() <= markers.keys():
-            group.pointer = b""  # a sequence without a known marker: look them up before the next read
         read = StringRead(
             layout.source.name, layout.entity.name, group.epoch, layout.fingerprint, reading.offsets, markers
         )

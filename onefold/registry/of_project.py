@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onefold.features import ir
-from onefold.features.definitions import Entity, EventSource, FeatureService, View
+from onefold.features.definitions import Branch, Entity, EventSource, FeatureService, View
+from onefold.features.formats import format_json
 from onefold.features.layout import Layout
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
@@ -41,10 +42,19 @@ def _source(source: EventSource) -> Record:
         "event_time": source.event_time,
         "event_id": source.event_id,
         "path": source.path,
-        "branches": [[b.name, b.path, dict(b.columns), dict(b.values)] for b in source.branches],
+        "topic": source.topic,
+        "format": format_json(source.format),
+        "branches": [_branch(b) for b in source.branches],
+        "optional": list(source.optional),
+        "drift": source.drift,
         "skew": source.skew,
     }
     return Record("source", source.name, body | _said(source))
+
+
+def _branch(branch: Branch) -> list[Any]:
+    how = [] if branch.topic is None else [branch.topic, format_json(branch.format)]
+    return [branch.name, branch.path, dict(branch.columns), dict(branch.values), *how]
 
 
 def _state(layout: Layout) -> Record:

@@ -11,6 +11,8 @@ from typing import Any
 from onefold.registry.records import Key, Record, Records, by_key
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
+_NO_LOGIC = ("description", "owner", "tags", "topic", "format")
+"""How events travel changes no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Change:
         if self.action != CHANGED or old is None or new is None:
             return True
         if old.fingerprint is None:
-            return any(f.field not in ("description", "owner", "tags") for f in self.fields)
+            return any(f.field not in _NO_LOGIC for f in self.fields)
         return old.fingerprint != new.fingerprint
 
     def to_json(self) -> dict[str, Any]:

@@ -18,7 +18,9 @@ import uvicorn
 from onefold.features.errors import ConfigError
 from onefold.features.loading import load_project
 from onefold.features.project import Project
-from onefold.online.lmdb_store import LmdbStore
+from onefold.features.protocols import OnlineStore
+from onefold.online.opening import open_store
+from onefold.online.redis_options import RedisOptions
 from onefold.serving.app import MAX_BODY, create_app
 from onefold.serving.catalog import Catalog
 from onefold.serving.log_writer import LogWriter, Sink
@@ -31,7 +33,7 @@ SWITCH_INTERVAL = 0.0005
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings:
-    """What a server needs. Paths are folders; `served` None switches the served log off.
+    """What a server needs. Paths are folders; `online` may be a Redis; `served` None switches the served log off.
 
     log_capacity: rows that may wait for the log; log_batch: rows that are written at once; log_interval: seconds
     that a row waits at most. grace: seconds that open requests get at shutdown. open_to_network: listen on an
@@ -40,7 +42,7 @@ class ServeSettings:
     """
 
     definitions: Path
-    online: Path
+    online: Path | RedisOptions
     models: Path
     served: Path | None = None
     host: str = "127.0.0.1"
@@ -82,7 +84,7 @@ def serve(
     """
     _check_host(settings)
     metrics = Metrics()
-    store = LmdbStore(settings.online, readonly=True)
+    store = open_store(settings.online, readonly=True)
     try:
         catalog = load_catalog(settings, store, project)
         log = _log(settings.served, settings, metrics)
@@ -98,7 +100,7 @@ def serve(
         store.close()
 
 
-def load_catalog(settings: ServeSettings, store: LmdbStore, project: Project | None = None) -> Catalog:
+def load_catalog(settings: ServeSettings, store: OnlineStore, project: Project | None = None) -> Catalog:
     """The services and models of a project; the first model that does not fit raises, unless that is allowed."""
     catalog = Catalog(project or load_project(settings.definitions), store, now_micros)
     catalog.load_models(settings.models)

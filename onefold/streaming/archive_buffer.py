@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import pyarrow as pa
 
 from onefold.features.definitions import EventSource
 from onefold.features.protocols import Archive
 from onefold.features.types import TIMESTAMP
 from onefold.offline.arrow import from_internal, schema_of
-from onefold.streaming.decode import Decoded, Row
+from onefold.streaming.decode import Decoded
+
+
+@dataclass(slots=True)
+class Held:
+    """Events as columns, in order of their offsets, each with when it was ingested."""
+
+    columns: list[list[Any]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    ingested: list[int] = field(default_factory=list)
+
+
+def held_schema(source: EventSource) -> pa.Schema:
+    """The columns of events that go to the archive: the source's, their offset, and when they were ingested."""
+    position = [pa.field("_offset", pa.int64()), pa.field("_ingested_at", pa.timestamp("us", tz="UTC"))]
+    return pa.schema([*schema_of(source.fields, required=(source.event_time,)), *position])
+
+
+def held_table(source: EventSource, held: Held, schema: pa.Schema) -> pa.Table:
+    """Events as a table of that schema."""
+    arrays = [from_internal(c, f.type) for c, f in zip(held.columns, source.fields, strict=True)]
+    arrays += [pa.array(held.offsets, pa.int64()), from_internal(held.ingested, TIMESTAMP)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 class ArchiveBuffer:
@@ -16,34 +41,33 @@ class ArchiveBuffer:
 
     def __init__(self, archive: Archive, source: EventSource, sequence: int) -> None:
         self._archive, self._source, self._sequence = archive, source, sequence
-        self._types = [f.type for f in source.fields]
-        schema = schema_of(source.fields, required=(source.event_time,))
-        self.time_column = schema.names.index(source.event_time)
-        position = [pa.field("_offset", pa.int64()), pa.field("_ingested_at", pa.timestamp("us", tz="UTC"))]
-        self._schema = pa.schema([*schema, *position])
-        self.clear()
+        self._schema = held_schema(source)
+        self.time_column = self._schema.names.index(source.event_time)
+        self._held = Held()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._held.offsets)
 
     def add(self, decoded: Decoded, *, ingested_at: int) -> None:
-        self._rows += decoded.rows
-        self._offsets += decoded.offsets
-        self._ingested += [ingested_at] * len(decoded.rows)
+        held = self._held
+        if not held.columns:
+            held.columns = [[] for _ in self._source.fields]
+        for column, more in zip(held.columns, decoded.columns, strict=True):
+            column += more
+        held.offsets += decoded.offsets
+        held.ingested += [ingested_at] * len(decoded.offsets)
 
-    def flush(self) -> int:
-        """Commit what is held; how many events were new. On an error all of it is still held."""
-        if not self._rows:
+    def take(self) -> Held:
+        """All that is held, which is then the caller's to commit."""
+        held, self._held = self._held, Held()
+        return held
+
+    def commit(self, held: Held) -> int:
+        """Commit what was taken; how many events were new. Another thread may call it while more is added."""
+        if not held.offsets:
             return 0
-        columns = [from_internal(c, kind) for c, kind in zip(zip(*self._rows, strict=True), self._types, strict=True)]
-        columns += [pa.array(self._offsets, pa.int64()), from_internal(self._ingested, TIMESTAMP)]
-        events = pa.Table.from_arrays(columns, schema=self._schema)
-        added = self._archive.append(self._source.name, self._sequence, events)
-        self.clear()
-        return added
+        return self._archive.append(self._source.name, self._sequence, held_table(self._source, held, self._schema))
 
     def clear(self) -> None:
         """Forget what is held: its feed will be replayed."""
-        self._rows: list[Row] = []
-        self._offsets: list[int] = []
-        self._ingested: list[int] = []
+        self._held = Held()

@@ -1,17 +1,61 @@
-"""Feeds for one machine: a file of JSON lines, and a list in this process. Both fit `protocols.EventFeed`."""
+"""Feeds for one machine: a file of JSON lines, and a list in this process. Both fit `protocols.EventFeed`.
+
+They stay with the worker that they are given to: a `FixedGroup`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from onefold.features.errors import StoreError
-from onefold.features.protocols import Record
+from onefold.features.protocols import EventFeed, Records
 
 _BLOCK = 1 << 20
 
 
-class FileFeed:
+def sequence_name(feed: EventFeed) -> str:
+    """What a feed is registered as among the sequences of its source."""
+    branch = feed.source.partition(".")[2]
+    return f"{branch}/{feed.name}" if branch else feed.name
+
+
+class FixedGroup:
+    """Feeds that are one worker's for as long as it lives. A feed is given to one worker."""
+
+    def __init__(self, feeds: Iterable[EventFeed]) -> None:
+        self._feeds = tuple(feeds)
+
+    def feeds(self, wait: float) -> Sequence[EventFeed]:
+        """All of them, at once: whether they have records shows when they are polled."""
+        return self._feeds
+
+    def on_leave(self, leaving: Callable[[Sequence[EventFeed]], None]) -> None:
+        """They never leave."""
+
+    def brings(self, source: str, name: str) -> bool:
+        return any(f.source.partition(".")[0] == source and sequence_name(f) == name for f in self._feeds)
+
+    def close(self) -> None:
+        """Nothing to hand over."""
+
+
+class _Kept:
+    """What all feeds of one machine share: all that they ever had is there, and nobody counts it."""
+
+    _first = 0
+
+    def first(self) -> int:
+        return self._first
+
+    def commit(self, offset: int) -> None:
+        """Nobody asks."""
+
+    def lag(self) -> int | None:
+        return None
+
+
+class FileFeed(_Kept):
     """The lines of a file that others append to; the offset of an event is its line's number, from 0.
 
     A last line without its line end is still being written, and is left for a later poll, unless `complete` says
@@ -35,20 +79,23 @@ class FileFeed:
         """Continue at line `offset`."""
         self._offset, self._position = offset, self._start_of(offset)
 
-    def poll(self, limit: int) -> list[Record]:
+    def restarted(self, first: int) -> EventFeed:
+        raise self._cut(first)
+
+    def poll(self, limit: int) -> Records:
         """The next whole lines, at most `limit`; none while the file is not there."""
         if not self._path.exists():
-            return []
+            return Records()
         if self._path.stat().st_size < self._position:
             raise self._cut(self._offset)
-        records: list[Record] = []
+        start, lines = self._offset, list[bytes]()
         with self._path.open("rb") as file:
             file.seek(self._position)
-            while len(records) < limit and (line := file.readline()) and self._is_whole(line):
-                records.append(Record(self._offset, line.removesuffix(b"\n")))
-                self._offset += 1
+            while len(lines) < limit and (line := file.readline()) and self._is_whole(line):
+                lines.append(line.removesuffix(b"\n"))
                 self._position += len(line)
-        return records
+        self._offset += len(lines)
+        return Records(list(range(start, self._offset)), lines)
 
     def _is_whole(self, line: bytes) -> bool:
         return self._complete or line.endswith(b"\n")
@@ -85,7 +132,7 @@ def _end_of_line(block: bytes, count: int) -> int:
     return place
 
 
-class QueueFeed:
+class QueueFeed(_Kept):
     """Events that this process hands over, kept until it ends. `first` is the offset of the first one."""
 
     def __init__(self, source: str, *, name: str, first: int = 0) -> None:
@@ -108,6 +155,9 @@ class QueueFeed:
     def extend(self, values: Iterable[bytes]) -> None:
         self._values.extend(values)
 
+    def restarted(self, first: int) -> EventFeed:
+        return QueueFeed(self._source, name=f"{self._name}+{first}", first=first)
+
     def seek(self, offset: int) -> None:
         if offset < self._first:
             raise StoreError(
@@ -116,9 +166,8 @@ class QueueFeed:
             )
         self._offset = offset
 
-    def poll(self, limit: int) -> list[Record]:
+    def poll(self, limit: int) -> Records:
         start = self._offset - self._first
         values = self._values[start : start + limit]
-        records = [Record(self._offset + place, value) for place, value in enumerate(values)]
-        self._offset += len(records)
-        return records
+        offset, self._offset = self._offset, self._offset + len(values)
+        return Records(list(range(offset, self._offset)), values)

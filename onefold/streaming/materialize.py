@@ -9,29 +9,33 @@ the stream would have made, compacted at one floor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import duckdb
+from typing import TYPE_CHECKING, Protocol
 
 from onefold.features import keys as names
 from onefold.features.definitions import EventSource
+from onefold.features.errors import StoreError
 from onefold.features.layout import Layout
 from onefold.features.project import Project
 from onefold.features.protocols import OnlineStore
-from onefold.offline.archive import DeltaArchive, Snapshot
-from onefold.offline.engine import connect, events_relation, parquet_relation
-from onefold.streaming.heads import HeadBuilder
+from onefold.offline.archive import Snapshot
+from onefold.streaming.head_source import DuckDBHeads, HeadSource, SparkHeads
 from onefold.streaming.live import FIRST_EPOCH, LiveState, read_live, trouble
-from onefold.streaming.replay import archived_rows, stream_time
 from onefold.streaming.state_writer import StateWriter
 
 if TYPE_CHECKING:
-    from onefold.offline.spark_heads import SparkHeadBuilder
     from onefold.offline.spark_session import SparkSettings
 
 Progress = Callable[[int, int], None]
+_LOCKED = 60.0
+"""Seconds after which a build that died no longer keeps others from building."""
+
+
+class Versions(Protocol):
+    """The archive, as a build needs it."""
+
+    def snapshot(self, source: str) -> Snapshot:
+        """The newest version of a source's table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +55,36 @@ def materialize(
     project: Project,
     *,
     store: OnlineStore,
-    archive: DeltaArchive,
+    archive: Versions,
     full: bool = False,
     reach: int = 0,
     progress: Progress | None = None,
     spark: SparkSettings | None = None,
     tasks: Progress | None = None,
+    heads: HeadSource | None = None,
 ) -> list[BuiltState]:
     """Build every state that is missing, partial or of another layout; with `full`, every state.
 
     reach: microseconds before stream time at which values can still be asked for. progress: called with states
     built and states in all. One build runs at a time; workers and readers may go on meanwhile.
     spark: have Spark prepare, sort and pack the events; `tasks` is called with how many of its tasks are done, and 0.
+    heads: who reads the archive instead; DuckDB without either.
     """
+    heads = heads or (DuckDBHeads() if spark is None else SparkHeads(spark, tasks))
     todo = [(source, layouts) for source, layouts in _by_source(project) if layouts]
-    needed = [(source, [x for x in layouts if full or not _is_whole(store, archive, x)]) for source, layouts in todo]
-    total, built = sum(len(layouts) for _, layouts in needed), list[BuiltState]()
-    for source, layouts in needed:
-        if layouts:
-            build = _Build(store, archive, source, layouts, reach=reach, spark=spark, tasks=tasks)
-            for state in build.run():
-                built.append(state)
-                if progress is not None:
-                    progress(len(built), total)
-    return built
+    with store.lock(b"l/build", seconds=_LOCKED) as mine:
+        if not mine:
+            raise StoreError("another build of this store's states is running; wait for it to end")
+        needed = [(s, [x for x in layouts if full or not _is_whole(store, archive, x)]) for s, layouts in todo]
+        total, built = sum(len(layouts) for _, layouts in needed), list[BuiltState]()
+        for source, layouts in needed:
+            if layouts:
+                build = _Build(store, archive, source, layouts, reach=reach, heads=heads)
+                for state in build.run():
+                    built.append(state)
+                    if progress is not None:
+                        progress(len(built), total)
+        return built
 
 
 def _by_source(project: Project) -> Iterable[tuple[EventSource, list[Layout]]]:
@@ -82,7 +92,7 @@ def _by_source(project: Project) -> Iterable[tuple[EventSource, list[Layout]]]:
     return [(s, [x for x in layouts if x.source.name == name]) for name, s in project.sources.items()]
 
 
-def _is_whole(store: OnlineStore, archive: DeltaArchive, layout: Layout) -> bool:
+def _is_whole(store: OnlineStore, archive: Versions, layout: Layout) -> bool:
     flushed = archive.snapshot(layout.source.name).flushed
     (live,) = read_live(store, [layout])
     return live is not None and trouble(live, layout, flushed) is None
@@ -94,16 +104,15 @@ class _Build:
     def __init__(
         self,
         store: OnlineStore,
-        archive: DeltaArchive,
+        archive: Versions,
         source: EventSource,
         layouts: Sequence[Layout],
         *,
         reach: int,
-        spark: SparkSettings | None = None,
-        tasks: Progress | None = None,
+        heads: HeadSource,
     ) -> None:
-        self._spark, self._tasks = spark, tasks
         self._store, self._archive, self._source, self._reach = store, archive, source, reach
+        self._head_source = heads
         self._layouts = list(layouts)
         self._old = read_live(store, layouts)
         self._pinned = archive.snapshot(source.name)
@@ -111,54 +120,44 @@ class _Build:
     def run(self) -> Iterator[BuiltState]:
         """Each state when its heads are there; when all are taken, the pointers have flipped."""
         writers = [self._writer(*pair) for pair in zip(self._layouts, self._old, strict=True)]
-        with closing(connect()) as db:
-            now = stream_time(db, self._source, self._pinned.files)
-            for writer in writers:
-                yield self._heads(db, writer, now)
+        now = self._head_source.stream_time(self._source, self._pinned)
+        for writer in writers:
+            yield self._heads(writer, now)
         self._catch_up(writers)
         self._flip(writers)
 
     def _writer(self, layout: Layout, old: LiveState | None) -> StateWriter:
         """A writer under the next epoch. What builds that died left, and workers that had not noticed, is deleted."""
         live = FIRST_EPOCH if old is None else old.epoch
-        for epoch in range(FIRST_EPOCH, live + 2):
-            if old is None or epoch != live:
-                _delete(self._store, layout, epoch)
+        for epoch in (live - 1, live + 1) if old is not None else (live, live + 1):
+            _delete(self._store, layout, epoch)
         return StateWriter(self._store, layout, live + 1, slack=self._reach)
 
-    def _heads(self, db: duckdb.DuckDBPyConnection, writer: StateWriter, now: int | None) -> BuiltState:
+    def _heads(self, writer: StateWriter, now: int | None) -> BuiltState:
         layout, pinned = writer.layout, self._pinned
-        builder: HeadBuilder | SparkHeadBuilder
-        if self._spark is not None:
-            from onefold.offline.spark_heads import SparkHeadBuilder
-
-            builder = SparkHeadBuilder(
-                layout, epoch=writer.epoch, floor=writer.floor(now), before=writer.before(now), settings=self._spark
-            )
-            self._store.put(builder.heads(pinned.files, tasks=self._tasks))
-        else:
-            builder = HeadBuilder(layout, epoch=writer.epoch, floor=writer.floor(now), before=writer.before(now))
-            if pinned.files:
-                self._store.put(builder.heads(db, events_relation(self._source, parquet_relation(pinned.files))))
+        heads = self._head_source.heads(
+            layout, epoch=writer.epoch, floor=writer.floor(now), before=writer.before(now), snapshot=pinned
+        )
+        self._store.put(heads.pairs, keep=writer.keep)
         self._mark([writer], pinned)
         return BuiltState(
             layout.source.name, layout.entity.name, writer.epoch, layout.fingerprint,
-            builder.strings, builder.events, dict(pinned.flushed),
+            heads.counted.strings, heads.counted.events, dict(pinned.flushed),
         )  # fmt: skip
 
     def _catch_up(self, writers: Sequence[StateWriter]) -> None:
         """Append what was archived since the pin, until nothing more was."""
         done = self._pinned
         while (newer := self._archive.snapshot(self._source.name)).version != done.version:
-            for sequence, offsets, rows in archived_rows(self._source, newer.files, after=done.flushed):
+            for sequence, offsets, columns in self._head_source.columns(self._source, newer, after=done.flushed):
                 for writer in writers:
-                    self._store.append(writer.pack(sequence, offsets, rows, after=-1))
+                    self._store.append(writer.pack(sequence, offsets, columns, after=-1), keep=writer.keep)
             self._mark(writers, newer)
             done = newer
 
     def _mark(self, writers: Sequence[StateWriter], snapshot: Snapshot) -> None:
         offsets = [(s, offset) for s, offset in snapshot.flushed.items() if offset >= 0]
-        self._store.put([(w.marker(s), names.encode_marker(offset)) for w in writers for s, offset in offsets])
+        self._store.mark([(w.marks, s, offset) for w in writers for s, offset in offsets])
 
     def _flip(self, writers: Sequence[StateWriter]) -> None:
         """Make the new epochs live, all in one write, and delete what they took the place of."""
@@ -176,5 +175,5 @@ class _Build:
 def _delete(store: OnlineStore, layout: Layout, epoch: int) -> None:
     """Delete all strings and markers of an epoch, whatever their layout."""
     source, entity = layout.source.name, layout.entity.name
-    for whole in (names.state_prefix(source, entity, epoch, ""), names.marker_prefix(source, entity, epoch, "")):
-        store.put((name, None) for name, _ in store.scan(whole[:-1]))
+    store.clear(names.state_prefix(source, entity, epoch, "")[:-1])
+    store.clear(names.marks_name(source, entity, epoch, ""))

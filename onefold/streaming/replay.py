@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -12,17 +13,16 @@ import pyarrow as pa
 from onefold.features.definitions import EventSource
 from onefold.features.duckdb_scalar import quote
 from onefold.features.windows import duration
-from onefold.offline.arrow import conform, rows_of, to_internal
+from onefold.offline.arrow import conform, to_internal
 from onefold.offline.engine import connect, parquet_relation
-from onefold.streaming.decode import Row
 
 _BATCH = 20_000
 
 
-def archived_rows(
+def archived_columns(
     source: EventSource, files: Sequence[str], *, after: Mapping[int, int]
-) -> Iterator[tuple[int, list[int], list[Row]]]:
-    """(sequence, offsets, rows) of the events above `after` of their sequence, in order, in runs of 20,000 at most."""
+) -> Iterator[tuple[int, list[int], list[list[Any]]]]:
+    """(sequence, offsets, columns) of the events above `after` of their sequence, in order, 20,000 at a time."""
     pinned = ", ".join(f"({sequence}, {offset})" for sequence, offset in after.items()) or "(-1, -1)"
     query = (
         f"SELECT e.* FROM {parquet_relation(files)} AS e LEFT JOIN (VALUES {pinned}) AS p(seq, upto) "
@@ -32,12 +32,13 @@ def archived_rows(
         db.execute("SET TimeZone = 'UTC'")
         for batch in db.sql(query).to_arrow_reader(_BATCH):
             table = pa.Table.from_batches([batch])
-            rows = list(rows_of(conform(table, source.fields, what=f"archive of source {source.name!r}")))
-            places = range(len(rows))
+            conformed = conform(table, source.fields, what=f"archive of source {source.name!r}")
+            columns = [to_internal(column) for column in conformed.columns]
+            places = range(table.num_rows)
             sequences, offsets = to_internal(table["_sequence"]), to_internal(table["_offset"])
             for sequence, run in groupby(places, key=sequences.__getitem__):
                 at = list(run)
-                yield sequence, [offsets[i] for i in at], [rows[i] for i in at]
+                yield sequence, [offsets[i] for i in at], [[column[i] for i in at] for column in columns]
 
 
 def stream_time(db: duckdb.DuckDBPyConnection, source: EventSource, files: Sequence[str]) -> int | None:

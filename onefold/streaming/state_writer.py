@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,15 @@ from onefold.features import keys as names
 from onefold.features.codec import read_head
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import StateError
-from onefold.features.layout import Layout
+from onefold.features.layout import ColumnPreparer, Layout
 from onefold.features.protocols import OnlineStore
 from onefold.features.state import StateCodec
 from onefold.offline.packing import fresh_generation
 
 TAIL = 4096
 """Bytes of tail that are never worth a compaction."""
+KEPT_MORE = 86_400
+"""Seconds that a string is kept beyond twice what its windows reach."""
 HOT = 1 << 20
 """Bytes from which on a state is a hot key."""
 
@@ -36,7 +39,9 @@ class StateWriter:
     """Writes the strings of one layout under one epoch.
 
     marker: the offset up to which the layout holds each sequence, as it was read when the writer was made.
-    slack: microseconds by which the floor stays below stream time less retention.
+    slack: microseconds by which the floor stays below stream time less retention. keep: seconds after which a string
+    that nobody wrote to may go, as no window reaches its events any more; None where one always does. keys: the full
+    keys of strings that it packed under a hash.
     """
 
     def __init__(self, store: OnlineStore, layout: Layout, epoch: int, *, slack: int = 0) -> None:
@@ -44,19 +49,33 @@ class StateWriter:
         self._store, self._slack = store, slack + layout.skew
         self._codec = StateCodec(layout)
         self._errors = ValueErrors()
-        self._prepare = layout.preparer(self._errors)
         self._prefix = layout.prefix(epoch)
-        self._keys: dict[bytes, bytes] = {}
+        self.keep = None if layout.retention is None else 2 * (layout.retention + self._slack) // 1_000_000 + KEPT_MORE
+        self.keys: dict[bytes, bytes] = {}
         self._limits: dict[bytes, int] = {}
+        self._prepare = ColumnPreparer(layout, self._errors, called=self._name)
 
-    def pack(self, sequence: int, offsets: Iterable[int], rows: Iterable[Sequence[Any]], *, after: int) -> list[Append]:
-        """One append a key for the rows (in schema order) whose offset is above `after`."""
-        prepare, encode = self._prepare, self._codec.record
-        blocks: dict[bytes, list[bytes]] = {}
-        for offset, row in zip(offsets, rows, strict=True):
-            if offset > after and (event := prepare(row)) is not None:
-                blocks.setdefault(event.key, []).append(encode(sequence, offset, event))
-        return [(self._name(key), b"".join(block)) for key, block in blocks.items()]
+    def pack(self, sequence: int, offsets: list[int], columns: Sequence[list[Any]], *, after: int) -> list[Append]:
+        """One append a key for the rows (columns in schema order) whose offset is above `after`; offsets rise."""
+        if offsets and offsets[0] <= after:
+            start = bisect_right(offsets, after)
+            offsets, columns = offsets[start:], [column[start:] for column in columns]
+        if not offsets:
+            return []
+        events = self._prepare(columns, offsets)
+        records = self._codec.records.encode_all(sequence, events.offsets, events.ts, events.ids, events.columns)
+        blocks: dict[bytes, bytes] = {}
+        more: dict[bytes, list[bytes]] = {}
+        for name, record in zip(events.keys, records, strict=True):
+            if name not in blocks:
+                blocks[name] = record
+            elif name in more:
+                more[name].append(record)
+            else:
+                more[name] = [record]
+        for name, behind in more.items():
+            blocks[name] = b"".join([blocks[name], *behind])
+        return list(blocks.items())
 
     @property
     def value_errors(self) -> int:
@@ -84,15 +103,16 @@ class StateWriter:
                 self._consider(name, state, self.floor(stream_time), self.before(stream_time), done)
         return done
 
-    def marker(self, sequence: int) -> bytes:
-        """The name of the progress marker of a sequence."""
+    @property
+    def marks(self) -> bytes:
+        """The name of the group of marks that say how far the layout has come."""
         layout = self.layout
-        return names.marker_name(layout.source.name, layout.entity.name, self.epoch, layout.fingerprint, sequence)
+        return names.marks_name(layout.source.name, layout.entity.name, self.epoch, layout.fingerprint)
 
     def _name(self, key: bytes) -> bytes:
         name = names.state_name(self._prefix, key)
         if len(key) > names.LONGEST:
-            self._keys[name] = key
+            self.keys[name] = key
         return name
 
     def _consider(self, name: bytes, state: bytes, floor: int | None, before: int | None, done: Compacted) -> None:
@@ -103,13 +123,13 @@ class StateWriter:
                 self._limits[name] = head.length + _allowed(head.length)
                 return
             generation = fresh_generation()
-            key = self._keys.get(name, b"")
+            key = self.keys.get(name, b"")
             packed = self._codec.compact(state, floor=floor, generation=generation, key=key, before=before)
         except StateError:
             done.corrupt += 1
             self._limits[name] = 2 * len(state)
             return
-        if self._store.swap(name, length=len(state), generation=head.generation, value=packed):
+        if self._store.swap(name, length=len(state), generation=head.generation, value=packed, keep=self.keep):
             done.strings += 1
             self._limits[name] = len(packed) + _allowed(len(packed))
 

@@ -100,3 +100,23 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
     settings = Settings.load(project(tmp_path))
     with pytest.raises(ValidationError):
         settings.serve.port = 1
+
+
+def test_a_key_that_is_a_table_takes_single_entries_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, MINIMAL + '[kafka]\noptions = {sasl_mechanism = "PLAIN", sasl_plain_username = "me"}\n')
+    monkeypatch.setenv("ONEFOLD_KAFKA__OPTIONS__SASL_PLAIN_PASSWORD", "secret")
+    kafka = Settings.load(tmp_path).kafka
+    assert kafka.options == {
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "me",
+        "sasl_plain_password": "secret",
+    }
+    assert "secret" not in repr(kafka)
+
+
+@pytest.mark.parametrize("line", ['bootstrap = "a b"', 'group = "my group"', 'schema_registry = "x"'])
+def test_settings_of_kafka_are_checked(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=f"kafka.{line.split()[0]} is "):
+        Settings.load(project(tmp_path, f"{MINIMAL}[kafka]\n{line}\n"))

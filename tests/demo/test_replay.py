@@ -17,6 +17,7 @@ from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
 from onefold.online.lookup import Lookup
+from onefold.streaming.feeds import FixedGroup
 from onefold.streaming.worker import Worker
 
 CLICKS = EventSource(name="clicks", schema={"user": "VARCHAR", "at": "TIMESTAMP"}, event_time="at")
@@ -61,14 +62,14 @@ def test_events_are_released_up_to_a_time_ties_included(feed: TimedFeed) -> None
     at = [parse_timestamp(f"2026-01-01T00:{minute:02d}:00Z") for minute in (0, 2, 4)]
     assert [feed.release(t) for t in at] == [0, 3, 0]
     assert feed.release(None) == 1
-    assert [r.offset for r in feed.queue.poll(10)] == [0, 1, 2, 3]
+    assert feed.queue.poll(10).offsets == [0, 1, 2, 3]
 
 
 def test_events_up_to_t_are_in_the_state_before_request_t(tmp_path: Path, feed: TimedFeed) -> None:
     project = Project.of(VIEW)
     archive, letters = DeltaArchive(tmp_path / "archive"), DeadLetters(tmp_path / "dead")
     with LmdbStore(tmp_path / "online") as store:
-        worker = Worker(project, store=store, archive=archive, feeds=[feed.queue], dead_letters=letters)
+        worker = Worker(project, store=store, archive=archive, feeds=FixedGroup([feed.queue]), dead_letters=letters)
         client = LookingClient(store, project)
         steps: list[int] = []
         asked = [request(0), request(2), request(2, "eve"), request(3, "broken"), request(4)]

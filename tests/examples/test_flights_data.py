@@ -22,7 +22,7 @@ from onefold.features.definitions import EventSource
 from onefold.features.errors import NotFoundError
 from onefold.features.loading import load_project
 from onefold.features.project import Project
-from onefold.features.protocols import Record
+from onefold.features.protocols import Records
 from onefold.offline.arrow import arrow_type, from_internal, schema_of
 from onefold.streaming.decode import Decoder
 
@@ -206,7 +206,7 @@ def test_past_and_feed_together_are_the_year(data: FlightsData, project: Project
 
 def _decoded(source: EventSource, path: Path) -> pa.Table:
     lines = path.read_bytes().splitlines()
-    found = Decoder(source).decode_all(Record(offset, line) for offset, line in enumerate(lines))
+    found = Decoder(source).decode_all(Records(list(range(len(lines))), list(lines)))
     assert not found.refused
     columns = list(zip(*found.rows, strict=True))
     arrays = [from_internal(column, field.type) for column, field in zip(columns, source.fields, strict=True)]

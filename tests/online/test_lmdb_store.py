@@ -79,6 +79,37 @@ def test_swap_of_a_string_without_a_head_has_no_generation(store: LmdbStore) -> 
     assert not store.swap(b"s", length=5, generation=b"", value=b"")
 
 
+def test_marks_only_rise(store: LmdbStore) -> None:
+    store.mark([(b"m/a", 0, 5), (b"m/a", 12, 7), (b"m/a", -1, 9), (b"m/b", 0, 1)])
+    store.mark([(b"m/a", 0, 3), (b"m/a", 12, 8), (b"m/b", 0, -1)])
+    store.put([(b"s", b"1")])
+    assert store.read([b"s", b"none"], [b"m/a", b"m/b", b"m/none"]) == (
+        [b"1", None],
+        [{0: 5, 12: 8, -1: 9}, {0: 1}, {}],
+    )
+
+
+def test_clear_deletes_what_has_the_prefix(store: LmdbStore) -> None:
+    store.put((f"s/{n}".encode(), b"1") for n in range(3000))
+    store.mark([(b"s/marks", 0, 1)])
+    store.put([(b"t", b"1")])
+    store.clear(b"s/")
+    assert list(store.names(b"")) == [b"t"]
+
+
+def test_lock_is_one_process_s_at_a_time(store: LmdbStore) -> None:
+    with store.lock(b"build", seconds=5) as mine, store.lock(b"build", seconds=5) as again:
+        assert mine and not again
+    with store.lock(b"build", seconds=5) as mine:
+        assert mine
+
+
+def test_swap_for_nothing_deletes(store: LmdbStore) -> None:
+    store.append([(b"s", b"Rtail")])
+    assert store.swap(b"s", length=5, generation=b"", value=b"")
+    assert store.get([b"s"]) == [None]
+
+
 def test_scan_is_in_order_and_of_one_prefix(store: LmdbStore) -> None:
     store.put([(b"b/2", b"2"), (b"a", b"0"), (b"b/1", b"1"), (b"c", b"3"), (b"b", b"")])
     assert list(store.scan(b"b/")) == [(b"b/1", b"1"), (b"b/2", b"2")]

@@ -23,6 +23,7 @@ from onefold.offline.dead_letters import DeadLetters
 from onefold.offline.engine import conform_spine
 from onefold.online.lmdb_store import LmdbStore
 from onefold.online.lookup import Lookup
+from onefold.streaming.feeds import FixedGroup
 from onefold.streaming.worker import Worker
 
 DAY = 86_400_000_000
@@ -100,7 +101,7 @@ def by_stream(flights: Flights, at: pa.Array, folder: Path) -> pa.Table:
         feeds = [_feed(flights.data, name, folder) for name in PLAN.sources]
         worker = Worker(
             PROJECT, store=store, archive=archive, dead_letters=letters, archive_every=1 << 30, reach=DAY,
-            feeds=[f.queue for f in feeds],
+            feeds=FixedGroup(f.queue for f in feeds),
         )  # fmt: skip
         lookup = Lookup(store, PLAN)
         while len(found) < len(rows):

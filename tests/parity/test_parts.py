@@ -95,7 +95,7 @@ def plainly(layout: Layout, events: Events, at: int | None = None) -> dict[bytes
     writer = StateWriter(_Dictionary(), layout, 1)
     states: dict[bytes, bytes] = {}
     for (sequence, offset), row in events.rows:
-        for name, record in writer.pack(sequence, [offset], [row], after=-1):
+        for name, record in writer.pack(sequence, [offset], [[x] for x in row], after=-1):
             states[name] = states.get(name, b"") + record
     return canonical(layout, states, at)
 
@@ -144,6 +144,10 @@ def test_a_state_with_buckets_is_the_same_however_its_events_came_and_were_folde
     check()
 
 
+def _columns(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
 def _write(store: LmdbStore, layout: Layout, events: Events, data: st.DataObject, times: Sequence[int] = ()) -> None:
     """Micro-batches of each sequence in any interleaving; some are sent again from an earlier offset on, some strings
     are compacted in between. times: stream times at which they are; else nothing is dropped or folded."""
@@ -156,7 +160,7 @@ def _write(store: LmdbStore, layout: Layout, events: Events, data: st.DataObject
         end = data.draw(st.integers(done[sequence] + 1, len(feeds[sequence])))
         batch = feeds[sequence][start:end]
         done[sequence] = end
-        store.append(writer.pack(sequence, [o for o, _ in batch], [row for _, row in batch], after=-1))
+        store.append(writer.pack(sequence, [o for o, _ in batch], _columns([row for _, row in batch]), after=-1))
         for name, state in list(store.scan(layout.prefix(1))):
             if data.draw(st.integers(0, 3)) == 0:
                 generation = struct.pack("<Q", data.draw(st.integers(1, 2**32)))

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onefold.features.contract import GoldenRow, ModelContract
-from onefold.features.keys import encode_marker, encode_pointer, marker_name, pointer_name, state_name
+from onefold.features.keys import encode_pointer, marks_name, pointer_name, state_name
 from onefold.features.loading import load_project
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
@@ -124,8 +124,7 @@ class World:
                 assert made is not None
                 record = codec.encode(0, self.offset, made.ts, made.id_hash, made.values)
                 self.store.append([(state_name(layout.prefix(1), made.key), record)])
-            marker = marker_name(source, entity, 1, layout.fingerprint, 0)
-            self.store.put([(marker, encode_marker(self.offset))])
+            self.store.mark([(marks_name(source, entity, 1, layout.fingerprint), 0, self.offset)])
 
     def cut_state(self, key: bytes) -> None:
         """Truncate the state string whose name holds this key."""

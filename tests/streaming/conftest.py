@@ -14,15 +14,16 @@ import pytest
 
 from onefold.features.codec import State
 from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView
-from onefold.features.keys import decode_pointer, encode_key, pointer_name, state_name
+from onefold.features.keys import decode_pointer, encode_key, marks_name, pointer_name, state_name
 from onefold.features.layout import Layout
 from onefold.features.project import Project
 from onefold.features.state import StateCodec
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
-from onefold.streaming.feeds import QueueFeed
+from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.worker import Worker
+from tests.services.kafka import KafkaBroker
 
 NOW = 2_000_000_000_000_000
 HOUR = 3_600_000_000
@@ -94,7 +95,7 @@ class Place:
 
     def worker(self, *feeds: Any, **options: Any) -> Worker:
         parts = {"store": self.store, "archive": self.archive, "dead_letters": self.letters, "clock": lambda: self.now}
-        return Worker(self.project, feeds=feeds, **(parts | options))
+        return Worker(self.project, feeds=FixedGroup(feeds), **(parts | options))
 
     def positions(self) -> list[tuple[int, int]]:
         """Every (sequence, offset) in the archive; a doubled event shows twice."""
@@ -118,6 +119,13 @@ class Place:
         (state,) = self.store.get([state_name(layout.prefix(live[0]), encoded)])
         assert isinstance(state, bytes)
         return state
+
+    def marks(self, entity: str) -> dict[int, int]:
+        """How far the live state of an entity has come, and what it is known to have held."""
+        live = self.live(entity)
+        assert live is not None
+        _, (marks,) = self.store.read((), [marks_name("orders", entity, *live)])
+        return dict(marks)
 
     def decoded(self, entity: str, *key: Any) -> State:
         return StateCodec(self.layout(entity)).decode(self.state(entity, *key))
@@ -152,3 +160,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     with LmdbStore(tmp_path / "online") as store:
         archive = DeltaArchive(tmp_path / "archive", clock=lambda: NOW)
         yield Place(tmp_path, make_project(), store, archive, DeadLetters(tmp_path / "letters"))
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[KafkaBroker]:
+    """A broker that all tests share, each with topics of its own."""
+    with KafkaBroker() as found:
+        yield found

@@ -9,7 +9,7 @@ import pytest
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import EventError
-from onefold.features.protocols import Record
+from onefold.features.protocols import Records
 from onefold.features.types import TIMESTAMP_MAX, TIMESTAMP_MIN
 from onefold.streaming.decode import Decoder
 
@@ -18,6 +18,7 @@ SOURCE = EventSource(
     schema={"id": "VARCHAR", "ts": "TIMESTAMP", "n": "BIGINT", "x": "DOUBLE", "ok": "BOOLEAN", "day": "DATE"},
     event_time="ts",
     event_id="id",
+    optional=("n", "x", "ok", "day"),
 )
 WHOLE = {"id": "a", "ts": "1970-01-01T00:00:01Z"}
 
@@ -32,7 +33,7 @@ def test_every_type_is_read() -> None:
     assert Decoder(SOURCE).decode(line) == ("a", 1359676799123456, -3, 1.5, True, -1)
 
 
-def test_absent_columns_are_null_and_unknown_names_are_passed_over() -> None:
+def test_absent_optional_columns_are_null_and_unknown_names_are_passed_over() -> None:
     assert decode(other=[1]) == {"id": "a", "ts": 1_000_000, "n": None, "x": None, "ok": None, "day": None}
 
 
@@ -109,7 +110,12 @@ def test_event_time_and_id_are_never_null(column: str, what: str) -> None:
         decode(**{column: None})
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b'{"x": NaN}', b'{"id": "\\ud800"}', b"\xff", b'{"a":1}{"a":2}'])
+def test_record_without_a_value_is_refused() -> None:
+    with pytest.raises(EventError, match="tombstone"):
+        Decoder(SOURCE).decode(b"")
+
+
+@pytest.mark.parametrize("line", [b"{", b'{"x": NaN}', b'{"id": "\\ud800"}', b"\xff", b'{"a":1}{"a":2}'])
 def test_lines_that_are_no_json_are_refused(line: bytes) -> None:
     with pytest.raises(EventError, match="is not JSON"):
         Decoder(SOURCE).decode(line)
@@ -122,7 +128,7 @@ def test_line_that_is_no_object_is_refused() -> None:
 
 def test_a_bad_line_among_good_ones_is_set_apart() -> None:
     good = json.dumps(WHOLE).encode()
-    decoded = Decoder(SOURCE).decode_all([Record(4, good), Record(5, b"{"), Record(6, good)])
+    decoded = Decoder(SOURCE).decode_all(Records([4, 5, 6], [good, b"{", good]))
     assert decoded.offsets == [4, 6]
     assert len(decoded.rows) == 2
-    assert [(record.offset, record.value) for record, _ in decoded.refused] == [(5, b"{")]
+    assert [(offset, value) for offset, value, _ in decoded.refused] == [(5, b"{")]

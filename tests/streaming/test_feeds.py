@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onefold.features.errors import StoreError
-from onefold.features.protocols import EventFeed, Record
+from onefold.features.protocols import EventFeed, Records
 from onefold.streaming.feeds import FileFeed, QueueFeed
 
 
@@ -25,8 +25,8 @@ def append(path: Path, text: bytes) -> None:
         file.write(text)
 
 
-def values(records: list[Record]) -> list[tuple[int, bytes]]:
-    return [(record.offset, record.value) for record in records]
+def values(records: Records) -> list[tuple[int, bytes]]:
+    return list(zip(records.offsets, records.values, strict=True))
 
 
 def test_lines_are_numbered_from_zero_and_come_once(path: Path) -> None:
@@ -34,7 +34,7 @@ def test_lines_are_numbered_from_zero_and_come_once(path: Path) -> None:
     feed = file_feed(path)
     assert values(feed.poll(2)) == [(0, b"a"), (1, b"b")]
     assert values(feed.poll(9)) == [(2, b""), (3, b"c")]
-    assert feed.poll(9) == []
+    assert feed.poll(9) == Records()
 
 
 def test_half_written_line_waits_for_its_end(path: Path) -> None:
@@ -42,7 +42,7 @@ def test_half_written_line_waits_for_its_end(path: Path) -> None:
     feed = file_feed(path)
     assert values(feed.poll(9)) == [(0, b"a")]
     append(path, b"c")
-    assert feed.poll(9) == []
+    assert feed.poll(9) == Records()
     append(path, b"\nd\n")
     assert values(feed.poll(9)) == [(1, b"bc"), (2, b"d")]
 
@@ -53,7 +53,7 @@ def test_complete_file_needs_no_last_line_end(path: Path) -> None:
     assert values(feed.poll(9)) == [(0, b"a"), (1, b"b")]
     again = file_feed(path, complete=True)
     again.seek(2)
-    assert again.poll(9) == []
+    assert again.poll(9) == Records()
 
 
 def test_reopened_feed_goes_on_at_any_line(path: Path) -> None:
@@ -68,7 +68,7 @@ def test_reopened_feed_goes_on_at_any_line(path: Path) -> None:
 def test_file_that_is_not_there_yet_has_no_records(path: Path) -> None:
     feed = file_feed(path)
     feed.seek(0)
-    assert feed.poll(9) == []
+    assert feed.poll(9) == Records()
     append(path, b"a\n")
     assert values(feed.poll(9)) == [(0, b"a")]
 

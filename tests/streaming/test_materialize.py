@@ -132,7 +132,7 @@ def test_files_and_feed_of_one_source_meet_in_one_state(place: Place, tmp_path_f
     lines = [place.order(n) for n in range(90)]
     place.worker(place.queue(lines)).run()
     files = [as_file(place, "a.parquet", slice(0, 40)), as_file(place, "b.parquet", slice(40, 60))]
-    place.store.put([(name, None) for name, _ in place.store.scan(b"")])
+    place.store.clear(b"")
     place.archive = type(place.archive)(place.folder / "second")
     assert place.archive.import_files(place.project.sources["orders"], files) == 60
     assert all(state.events == 60 for state in build(place) if state.entity == "user")
@@ -161,7 +161,7 @@ def test_only_the_state_whose_layout_changed_is_built(place: Place) -> None:
 def test_lost_state_comes_back_from_the_archive(place: Place) -> None:
     lines = [place.order(n) for n in range(50)]
     place.worker(place.queue(lines)).run()
-    place.store.put([(name, None) for name, _ in place.store.scan(b"")])
+    place.store.clear(b"")
     build(place)
     assert place.canonical(floor=0) == place.expected(lines, floor=0)
 
@@ -200,11 +200,11 @@ class DiesAtFlip:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def put(self, items: Any) -> None:
+    def put(self, items: Any, **options: Any) -> None:
         kept = list(items)
         if any(name.startswith(b"p/") for name, _ in kept):
             raise StoreError("the process died")
-        self._store.put(kept)
+        self._store.put(kept, **options)
 
 
 def test_build_that_dies_leaves_the_old_state_live_and_is_swept_by_the_next(place: Place) -> None:

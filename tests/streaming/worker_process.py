@@ -10,7 +10,7 @@ from onefold.features.project import Project
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
-from onefold.streaming.feeds import FileFeed
+from onefold.streaming.feeds import FileFeed, FixedGroup
 from onefold.streaming.worker import Worker
 
 SOURCE = EventSource(name="orders", schema={"user": "VARCHAR", "ts": "TIMESTAMP", "n": "BIGINT"}, event_time="ts")
@@ -27,7 +27,9 @@ def open_worker(folder: Path, store: LmdbStore) -> Worker:
     feed = FileFeed(folder / "orders.jsonl", source="orders", name="orders.jsonl")
     archive, letters = DeltaArchive(folder / "archive"), DeadLetters(folder / "letters")
     project = Project.of(VIEW)
-    return Worker(project, store=store, archive=archive, feeds=[feed], dead_letters=letters, batch=3, archive_every=50)
+    return Worker(
+        project, store=store, archive=archive, feeds=FixedGroup([feed]), dead_letters=letters, batch=3, archive_every=50
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from onefold.serving.answers import Answers
 from onefold.serving.catalog import Catalog
 from onefold.serving.log_writer import LogWriter
 from onefold.serving.metrics import Metrics
-from onefold.streaming.feeds import QueueFeed
+from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.materialize import materialize
 from onefold.streaming.worker import Worker
 from onefold.verify import Mismatch, Report, verify
@@ -154,7 +154,7 @@ class Shop:
         if self._worker is None:
             space = self.space
             self._worker = Worker(
-                space.project, store=self._store(), archive=space.archive, feeds=list(self.feeds.values()),
+                space.project, store=self._store(), archive=space.archive, feeds=FixedGroup(self.feeds.values()),
                 dead_letters=space.dead_letters, clock=lambda: NOW,
             )  # fmt: skip
         return self._worker

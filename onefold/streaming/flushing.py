@@ -1,0 +1,88 @@
+"""Flushing: what a worker holds back goes into the archive, and only then are its feeds told how far it came.
+
+At most one flush is under way. In the background it runs in a thread of its own, so that a commit's tens of
+milliseconds do not stand between an event and its reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from onefold.features.errors import StoreError
+from onefold.features.protocols import DeadLetterSink
+from onefold.streaming.archive_buffer import Held
+from onefold.streaming.joined import JoinedFeed
+
+
+@dataclass(frozen=True, slots=True)
+class _Portion:
+    """What one feed held back, up to its position at that moment."""
+
+    joined: JoinedFeed
+    held: Held
+    position: int
+
+
+class Flusher:
+    """Commits what feeds hold back. After an error the feeds whose events it had are `lost`: they must be replayed."""
+
+    def __init__(self, dead_letters: DeadLetterSink, *, background: bool) -> None:
+        self._dead_letters = dead_letters
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="archive") if background else None
+        self._running: Future[int] | None = None
+        self._portions: list[_Portion] = []
+
+    @property
+    def busy(self) -> bool:
+        return self._running is not None and not self._running.done()
+
+    def start(self, feeds: Iterable[JoinedFeed]) -> int:
+        """Begin to flush; how many events are in by now. In the background, `collect` says how it ended."""
+        done = self.collect(wait=True)
+        self._portions = [_Portion(j, j.buffer.take(), j.position) for j in feeds if not j.lost]
+        work = _work(self._portions)
+        if self._pool is None:
+            self._running = _at_once(work)
+            return done + self.collect()
+        self._running = self._pool.submit(work)
+        return done
+
+    def collect(self, *, wait: bool = False) -> int:
+        """How many events a flush that has ended added; StoreError where it failed. Its feeds are told."""
+        if self._running is None or not (wait or self._running.done()):
+            return 0
+        running, self._running = self._running, None
+        portions, self._portions = self._portions, []
+        try:
+            added = running.result()
+            self._dead_letters.flush()
+        except BaseException:
+            for portion in portions:
+                portion.joined.lost = True
+            raise
+        for portion in portions:
+            if not portion.joined.lost:
+                portion.joined.feed.commit(portion.position)
+        return added
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def _work(portions: list[_Portion]) -> Callable[[], int]:
+    def commit() -> int:
+        return sum(portion.joined.buffer.commit(portion.held) for portion in portions)
+
+    return commit
+
+
+def _at_once(work: Callable[[], int]) -> Future[int]:
+    done: Future[int] = Future()
+    try:
+        done.set_result(work())
+    except (StoreError, OSError) as error:
+        done.set_exception(error)
+    return done

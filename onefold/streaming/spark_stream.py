@@ -1,0 +1,221 @@
+"""Spark Structured Streaming in the worker's place: for streams that outgrow workers.
+
+One query reads all topics of the project. Each of its batches is decoded, prepared and appended on the executors by
+the worker's own code, one batch in flight, so archive and state are what workers make of the same topics, byte for
+byte. Workers and Spark can take over from each other, as both know a partition by one name and begin where archive
+and marks say.
+
+Spark's checkpoint decides nothing: every query begins with a new one, at the lowest of what the archive has flushed
+and what the marks say. So one that was lost, or is older or newer than the state, can do no harm (docs/adr/0020).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from onefold.features import errors
+from onefold.features.errors import ConfigError, OnefoldError, SessionError, StoreError
+from onefold.features.project import Project
+from onefold.features.protocols import DeadLetterSink, OnlineStore
+from onefold.offline.archive import DeltaArchive, now_micros
+from onefold.offline.spark_session import SparkSettings, session
+from onefold.streaming.joining import Joiner
+from onefold.streaming.kafka_client import KafkaSettings
+from onefold.streaming.report import StepReport
+from onefold.streaming.spark_append import OpenStore
+from onefold.streaming.spark_batch import BatchTaker
+from onefold.streaming.spark_decode import decoder
+from onefold.streaming.spark_feeds import TopicGroup
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
+
+LIMIT = 500_000
+"""Records of a batch, at most."""
+CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0"
+_TRIES = 5
+"""Failures in a row, without a batch between them, that are tried again."""
+_LOOK = 0.2
+"""Seconds between two looks at a query that runs."""
+_TOPICS = 10
+"""Looks at the query between two at the topics."""
+_ERROR = re.compile(r"onefold\.features\.errors\.(\w+): (.*)")
+
+_log = logging.getLogger(__name__)
+
+Progress = Callable[[int], object]
+
+
+class SparkStream:
+    """Takes the topics of a project's sources into the archive and the state, by Spark.
+
+    store: this process's. open_store: opens it on an executor, and is sent there by value; None for a store that one
+    process alone writes, which does then for a Spark on this machine only (ConfigError). archive: its folder is one
+    that every executor writes under the same path. limit: records of a batch, at most. clock, reach, accept_loss: as
+    the worker's. Raises UnbuiltError or MismatchError where the state must be built from the archive first.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        store: OnlineStore,
+        open_store: OpenStore | None,
+        archive: DeltaArchive,
+        dead_letters: DeadLetterSink,
+        kafka: KafkaSettings,
+        spark: SparkSettings | None = None,
+        limit: int = LIMIT,
+        clock: Callable[[], int] = now_micros,
+        reach: int = 0,
+        accept_loss: bool = False,
+    ) -> None:
+        master = (spark or SparkSettings()).master
+        if open_store is None and not master.startswith("local"):
+            raise ConfigError(
+                f"the embedded online store is written by one process on its machine, and Spark runs at {master!r}: "
+                'its executors need a Redis; set [online] url = "redis://...", or [spark] master = "local[*]"'
+            )
+        for source in project.sources.values():
+            for branch in source.branches or (None,):
+                decoder(source, branch.name if branch else None)
+        self._project, self._kafka, self._limit, self._dead_letters = project, kafka, limit, dead_letters
+        self._group = TopicGroup(project, kafka, known=archive.sequences)
+        self._joiner = Joiner(
+            project, store=store, archive=archive, feeds=self._group, reach=reach, accept_loss=accept_loss
+        )
+        self._spark = session(spark)
+        self._taker = BatchTaker(
+            project, self._spark, self._joiner, store=store, open_store=open_store, archive=archive,
+            dead_letters=dead_letters, unchanged=lambda: not self._group.changed(), clock=clock, reach=reach,
+        )  # fmt: skip
+        self._total, self._in_batch = StepReport(), threading.Lock()
+        self._failed: BaseException | None = None
+        self._progress: Progress | None = None
+        self._tried, self._stopping = 0, False
+
+    def run(
+        self, *, once: bool = False, stopped: threading.Event | None = None, progress: Progress | None = None
+    ) -> StepReport:
+        """Take batches until `stopped` or, with `once`, until all is taken that was there at the start.
+
+        progress: called with the records of each batch. After an error the feeds are joined again, and a new query
+        goes on from what is surely in; StoreError after 5 without a batch between them.
+        """
+        self._progress, self._tried = progress, 0
+        stopped = stopped or threading.Event()
+        while not stopped.is_set():
+            try:
+                if self._query(stopped, once=once):
+                    break
+            except (StoreError, OSError) as error:
+                if isinstance(error, errors.UnbuiltError) or self._tried >= _TRIES:
+                    raise
+                self._tried += 1
+                _log.warning("the stream is joined again, try %d of %d: %s", self._tried, _TRIES, error)
+                if not isinstance(error, SessionError):
+                    stopped.wait(2.0 ** (self._tried - 1))
+        return self._total
+
+    def close(self) -> None:
+        """Leave Kafka. Spark's session, store, archive and dead letters stay: they are the caller's."""
+        self._group.close()
+
+    def _query(self, stopped: threading.Event, *, once: bool) -> bool:
+        """Join, and run one query; whether it came to its end, and not to a point where feeds must be joined again."""
+        self._join()
+        checkpoint = tempfile.mkdtemp(prefix="onefold-checkpoint-")
+        query = self._start(checkpoint, once=once)
+        try:
+            return self._watch(query, stopped)
+        finally:
+            with self._in_batch:  # the batch in flight is finished; what Spark begins now ends at once
+                self._stopping = True
+            with suppress(Exception):
+                query.stop()
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+    def _join(self) -> None:
+        self._joiner.follow(self._group.feeds(0))
+        if not self._joiner.by_feed:
+            topics = ", ".join(sorted(t for s in self._project.sources.values() for t in _topics(s)))
+            raise StoreError(f"Kafka at {self._kafka.bootstrap} has none of the topics {topics}; make them first")
+        for joined in list(self._joiner.by_feed.values()):
+            self._joiner.join(joined).lost = False
+
+    def _start(self, checkpoint: str, *, once: bool) -> StreamingQuery:
+        self._failed, self._stopping = None, False
+        reader = self._spark.readStream.format("kafka").options(**self._group.options(limit=self._limit))
+        try:
+            writer = reader.load().writeStream.foreachBatch(self._take).option("checkpointLocation", checkpoint)
+            return (writer.trigger(availableNow=True) if once else writer).start()
+        except Exception as error:
+            raise _start_error(error) from error
+
+    def _take(self, frame: DataFrame, number: int) -> None:
+        """One batch, as Spark calls it. What it raises ends the query."""
+        with self._in_batch:
+            if self._stopping:
+                raise InterruptedError("the query is being stopped")
+            try:
+                report = self._taker.take(frame)
+            except BaseException as error:
+                self._failed = error
+                for joined in self._joiner.by_feed.values():
+                    joined.lost = True
+                raise
+            self._tried = 0
+            self._total.add(report)
+            if self._progress is not None:
+                self._progress(report.records)
+
+    def _watch(self, query: StreamingQuery, stopped: threading.Event) -> bool:
+        looks = 0
+        while query.isActive:
+            if stopped.wait(_LOOK):
+                return True
+            looks += 1
+            if looks % _TOPICS == 0 and self._in_batch.acquire(blocking=False):
+                try:
+                    if self._group.changed():
+                        return False
+                finally:
+                    self._in_batch.release()
+        failed = self._failed or query.exception()
+        if failed is not None:
+            raise _told(failed) from failed
+        return True
+
+
+def _topics(source: Any) -> list[str]:
+    return [t for t in (source.topic, *(b.topic for b in source.branches)) if t is not None]
+
+
+def _start_error(error: Exception) -> OnefoldError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "find data source: kafka" in first.lower():
+        return ConfigError(
+            f'Spark has no Kafka connector; set [spark] packages = "{CONNECTOR}", which is fetched from Maven Central '
+            'at the start, or conf = {"spark.jars" = "..."} with its jars (docs/spark.md)'
+        )
+    return StoreError(f"Spark's query did not start: {first}")
+
+
+def _told(error: BaseException) -> BaseException:
+    """The error of ours that an executor raised, which Spark hands on as text; one of the driver's is as it is."""
+    if isinstance(error, OnefoldError | OSError):
+        return error
+    said = _ERROR.findall(str(error))
+    if said:
+        kind, message = said[-1]
+        return getattr(errors, kind, StoreError)(message)
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return StoreError(f"a batch of Spark's failed: {first}; Spark's log has the whole of it")

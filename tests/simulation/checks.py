@@ -1,0 +1,245 @@
+"""What must hold: at every commit, at every reading, and when all is drained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onefold.features import ir
+from onefold.features.errors import StateError
+from onefold.features.keys import decode_pointer, marks_name, state_name
+from onefold.features.layout import Layout, PreparedEvent
+from onefold.features.oracle import evaluate
+from onefold.features.state import StateCodec
+from onefold.online.lookup import ERROR, PARTIAL, Lookup, ServedRow
+from tests.simulation.archive import prepared
+from tests.simulation.feeds import Partition, SimFeed
+from tests.simulation.project import HOUR, SHOPS, SOURCE, START, USERS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+Row = tuple[Any, ...]
+_NONE = b"\0" * 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """What a string holds: its floor, and the numbers of its events."""
+
+    floor: int | None
+    numbers: list[int]
+
+
+class _Layout:
+    """A layout with its codec, and every event that was ever written, prepared."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.codec = layout, StateCodec(layout)
+        self.prepare = layout.preparer()
+        self.events: dict[tuple[str, int], PreparedEvent] = {}
+        (self.number,) = [i for i, c in enumerate(layout.columns) if isinstance(c, ir.Column) and c.name == "n"]
+        self._known: dict[bytes, _Holding] = {}
+
+    def holding(self, state: bytes | None) -> _Holding:
+        if state is None:
+            return _Holding(None, [])
+        found = self._known.get(state)
+        if found is None:
+            decoded = self.codec.decode(state)
+            found = self._known[state] = _Holding(decoded.floor, decoded.events.columns[self.number])
+        return found
+
+
+class Checks:
+    """The judge of one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._layouts = [_Layout(layout) for layout in world.layouts]
+        self._rows: dict[tuple[str, int], Row] = {}
+
+    def produced(self, partition: Partition, offset: int, row: Row) -> None:
+        self._rows[partition.name, offset] = row
+        for known in self._layouts:
+            if (event := known.prepare(row)) is not None:
+                known.events[partition.name, offset] = event
+
+    def archived(self, partition: Partition) -> set[int]:
+        """The offsets of a partition that are in the archive, under whatever sequence."""
+        return {o for s, o in self._world.table.positions if self._partition(s)[0] is partition}
+
+    def unfinished(self, partition: Partition) -> Iterator[int]:
+        """Offsets that are neither in the archive nor among the dead letters, and could be."""
+        archived = self.archived(partition)
+        letters = {o for s, o in self._world.letters.durable if self._partition(s)[0] is partition}
+        for offset, row in partition.rows.items():
+            if (row is None and offset >= partition.first and offset not in letters) or (
+                row is not None and offset not in archived and offset not in partition.gone
+            ):
+                yield offset
+
+    def is_level(self) -> bool:
+        """Whether every live state has come as far as the archive."""
+        for known, live in self._live():
+            if live is None:
+                return not self._world.table.rows
+            marks = self._marks(known, live)
+            if any(marks.get(s, -1) < done for s, done in self._world.table.flushed().items()):
+                return False
+        return True
+
+    # At a commit
+
+    def commit(self, feed: SimFeed, offset: int) -> None:
+        """A feed is told that all up to an offset is in both sinks."""
+        chaos, partition = self._world.chaos, feed.partition
+        chaos.note(f"commit {feed.name}/{offset}")
+        archived = self.archived(partition)
+        letters = {o for s, o in self._world.letters.durable if self._partition(s)[0] is partition}
+        for at, row in partition.rows.items():
+            if at > offset or at in partition.gone:
+                continue
+            if row is None and at >= partition.first and at not in letters:
+                chaos.problem(f"{feed.name} committed {offset}; the dead letter {at} is not flushed")
+            if row is not None and at not in archived:
+                chaos.problem(f"{feed.name} committed {offset}; the archive lacks {at}")
+        if feed.losses == self._world.kept.losses and feed.pointers == self._world.pointers():
+            sequence = self._world.table.feeds.index(feed.name)
+            for known, live in self._live():
+                if live is not None and (lacking := self._lacking(known, live, sequence, offset)):
+                    entity = known.layout.entity.name
+                    chaos.problem(f"{feed.name} committed {offset}; the state of {entity} lacks events {lacking}")
+
+    def marks(self) -> None:
+        """No mark is above what the strings hold, and no string holds an event twice."""
+        for known, live in self._live():
+            if live is None:
+                continue
+            for sequence, mark in self._marks(known, live).items():
+                if sequence >= 0 and (lacking := self._lacking(known, live, sequence, mark)):
+                    what = f"mark {mark} of sequence {sequence}, {known.layout.entity.name}"
+                    self._world.chaos.problem(f"{what} is above its strings: events {lacking} are lacking")
+
+    def _lacking(self, known: _Layout, epoch: int, sequence: int, upto: int) -> list[int]:
+        """The numbers of events up to an offset that the live strings do not hold once."""
+        prefix, values = known.layout.prefix(epoch), self._world.kept.values
+        lacking = []
+        for offset, _ in self._of(sequence, upto):
+            event = known.events.get((self._partition(sequence)[0].name, offset))
+            if event is not None:
+                held = known.holding(values.get(state_name(prefix, event.key)))
+                number = event.values[known.number]
+                if (held.floor is None or event.ts >= held.floor) and held.numbers.count(number) != 1:
+                    lacking.append(number)
+        return lacking
+
+    # At a reading
+
+    def reading(self, lookup: Lookup) -> None:
+        """A reader is served what the events that it knows of say, or is told that it is not."""
+        rng, now = self._world.chaos.rng, self._world.now
+        row = {"user": rng.choice((*USERS, "never")), "shop": rng.choice(SHOPS)}
+        t = rng.choice((now, now + HOUR, rng.randrange(START - HOUR, now)))
+        (served,) = lookup.read([row], [t])
+        if self._world.chaos.history is not None:
+            self._world.chaos.note(f"read {row} at {t}: {served}")
+        if not self._world.lossy:
+            self._judge(lookup, row, t, served)
+
+    def _judge(self, lookup: Lookup, row: Mapping[str, Any], t: int, served: ServedRow) -> None:
+        for group, read in zip(lookup.plan.groups, served.provenance, strict=True):
+            known = {s: max(read.offsets.get(s, -1), read.markers.get(s, -1)) for s in {*read.offsets, *read.markers}}
+            events = [((s, offset), found) for s, upto in known.items() for offset, found in self._of(s, upto)]
+            (expected,) = evaluate(lookup.plan, {SOURCE: events}, [row], [t])
+            refs = {f.ref for f in group.features}
+            for feature, value, status, wanted in zip(
+                lookup.plan.features, served.values, served.statuses, expected, strict=True
+            ):
+                if feature.ref in refs and status not in (PARTIAL, ERROR) and value != wanted:
+                    self._world.chaos.problem(
+                        f"{feature.ref} of {row} at {t} is {value}, {status}; from what was known, {known}, "
+                        f"it is {wanted}"
+                    )
+                if status == ERROR:
+                    self._world.chaos.problem(f"{feature.ref} of {row}: {served.errors}")
+
+    # At the end
+
+    def everything(self) -> None:
+        """The archive has each event once, the dead letters each that is none, the state is the fold of the log."""
+        self._archive()
+        self.marks()
+        for known, live in self._live():
+            if live is not None:
+                self._states(known, live)
+        lookup, now = self._world._new_reader(), self._world.now
+        if None in [live for _, live in self._live()]:
+            return
+        for user in USERS:
+            for t in (now, now - HOUR):
+                row = {"user": user, "shop": SHOPS[len(user) % 2]}
+                (served,) = lookup.read([row], [t])
+                self._judge(lookup, row, t, served)
+                if t == now and PARTIAL in served.statuses:
+                    self._world.chaos.problem(f"{row} is still partial when all is drained")
+
+    def _archive(self) -> None:
+        table, problem = self._world.table, self._world.chaos.problem
+        if len(set(table.positions)) != len(table.positions):
+            problem("the archive has a position twice")
+        found: dict[tuple[str, int], Row] = {}
+        for (sequence, offset), row in zip(table.positions, table.rows, strict=True):
+            place = self._partition(sequence)[0].name, offset
+            if place in found:
+                problem(f"the archive has {place} under two sequences")
+            if self._rows.get(place) != row:
+                problem(f"the archive has {row} at {place}, the log {self._rows.get(place)}")
+            found[place] = row
+        for partition in self._world.topic.ever.values():
+            if unfinished := [*self.unfinished(partition)]:
+                problem(f"{partition.name}: offsets {unfinished} are neither archived nor dead letters")
+
+    def _states(self, known: _Layout, epoch: int) -> None:
+        """Every live string, compacted at one floor, against the fold of the archive, which is the log's."""
+        world, codec, prefix = self._world, known.codec, known.layout.prefix(epoch)
+        strings = {name: value for name, value in world.kept.values.items() if name.startswith(prefix)}
+        try:
+            floors = [known.holding(value).floor for value in strings.values()]
+            floor = max((f for f in floors if f is not None), default=None)
+            live = {name: codec.compact(value, floor=floor, generation=_NONE) for name, value in strings.items()}
+        except StateError as error:
+            world.chaos.problem(f"a state cannot be read: {error}")
+            return
+        wanted = {}
+        for key, (events, held) in prepared(known.layout, world.table.positions, world.table.rows).items():
+            start = 0 if floor is None else sum(ts < floor for ts in events.ts)
+            head = codec.head(events.behind(start), offsets=held, floor=floor, generation=_NONE)
+            wanted[state_name(prefix, key)] = head
+        for name in live.keys() | wanted.keys():
+            if live.get(name) != wanted.get(name):
+                numbers = [known.holding(x.get(name)).numbers for x in (live, wanted)]
+                world.chaos.problem(f"state {name!r} holds events {numbers[0]}, the log says {numbers[1]}")
+
+    # What it looks at
+
+    def _partition(self, sequence: int) -> tuple[Partition, int]:
+        """The partition of a sequence, and its first offset there."""
+        name, _, start = self._world.table.feeds[sequence].partition("+")
+        return self._world.topic.ever[name], int(start or 0)
+
+    def _of(self, sequence: int, upto: int) -> Iterator[tuple[int, Row]]:
+        """(offset, row) of a sequence's events up to an offset, but for those that were lost before they were taken."""
+        partition, start = self._partition(sequence)
+        for offset, row in partition.rows.items():
+            if row is not None and start <= offset <= upto and offset not in partition.gone:
+                yield offset, row
+
+    def _live(self) -> Iterator[tuple[_Layout, int | None]]:
+        for known, pointer in zip(self._layouts, self._world.pointers(), strict=True):
+            yield known, None if pointer is None else decode_pointer(pointer)[0]
+
+    def _marks(self, known: _Layout, epoch: int) -> dict[int, int]:
+        source, entity = known.layout.source.name, known.layout.entity.name
+        return self._world.kept.group(marks_name(source, entity, epoch, known.layout.fingerprint))

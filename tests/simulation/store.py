@@ -1,0 +1,182 @@
+"""A store in memory that keeps every promise of `OnlineStore`, and breaks whatever it has not promised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from onefold.features.codec import generation_of
+from onefold.features.errors import SessionError, StoreError
+from tests.simulation.chaos import Chaos, Crash
+
+_Entry = tuple[dict[Any, Any], Any, Any]
+
+
+class Kept:
+    """What the store's servers hold. Every write is journalled, so that any earlier moment can come back."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.marks: dict[tuple[bytes, int], int] = {}
+        self.locked: set[bytes] = set()
+        self.losses = 0
+        self._journal: list[_Entry] = []
+
+    def write(self, table: dict[Any, Any], name: Any, value: Any) -> None:
+        self._journal.append((table, name, table.get(name)))
+        _put(table, name, value)
+
+    @property
+    def moments(self) -> int:
+        return len(self._journal)
+
+    def lose(self, moment: int) -> None:
+        """Go back to an earlier moment; 0 is empty."""
+        while len(self._journal) > moment:
+            _put(*self._journal.pop())
+        self.losses += 1
+
+    def group(self, group: bytes) -> dict[int, int]:
+        return {field: offset for (name, field), offset in self.marks.items() if name == group}
+
+
+def _put(table: dict[Any, Any], name: Any, value: Any) -> None:
+    if value is None:
+        table.pop(name, None)
+    else:
+        table[name] = value
+
+
+class SimStore:
+    """One process's way to the store. `seen`: the losses that its last look at the session knew of."""
+
+    def __init__(self, kept: Kept, chaos: Chaos, who: str) -> None:
+        self.kept, self.who, self.seen = kept, who, -1
+        self._chaos, self._connections = chaos, 0
+
+    @property
+    def session(self) -> int:
+        self._gate("session", "before")
+        self.seen = self.kept.losses
+        return self._now
+
+    @property
+    def _now(self) -> int:
+        return self.kept.losses * 1000 + self._connections
+
+    def reconnect(self) -> None:
+        """The connection broke, and the store lost nothing."""
+        self._connections += 1
+
+    def get(self, names: Sequence[bytes]) -> list[bytes | None]:
+        self._gate("get", "before")
+        found = [self.kept.values.get(name) for name in names]
+        self._gate("get", "after")
+        return found
+
+    def read(self, names: Sequence[bytes], groups: Sequence[bytes]) -> tuple[list[bytes | None], list[dict[int, int]]]:
+        self._gate("read", "before")
+        losses, marks = self.kept.losses, [self.kept.group(g) for g in groups]
+        self._gate("read", "within")
+        if self.kept.losses != losses:
+            raise StoreError("the connection broke")
+        return [self.kept.values.get(name) for name in names], marks
+
+    def append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> list[int]:
+        self._gate("append", "before")
+        self._check(session)
+        losses, lengths = self.kept.losses, []
+        order = list(items)
+        partly = self._chaos.chance(2 * self._chaos.rates.fail + self._chaos.rates.crash)
+        if partly:
+            order = self._some(order)
+        for name, more in order:
+            if self.kept.losses != losses:
+                raise StoreError("the connection broke between two appends")
+            value = self.kept.values.get(name, b"") + more
+            self.kept.write(self.kept.values, name, value)
+            lengths.append(len(value))
+            self._gate("append", "within")
+        if partly:
+            raise StoreError("some appends failed")
+        self._gate("append", "after")
+        return lengths
+
+    def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
+        if not items:
+            return
+        self._gate("mark", "before")
+        self._check(session)
+        losses = self.kept.losses
+        for group, field, offset in items:
+            if self.kept.losses != losses:
+                raise StoreError("the connection broke between two marks")
+            if self.kept.marks.get((group, field), offset - 1) < offset:
+                self.kept.write(self.kept.marks, (group, field), offset)
+            self._gate("mark", "within")
+        self._gate("mark", "after")
+
+    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
+        """A list at one moment; what streams through one at a time, and it reconnects by itself."""
+        self._gate("put", "before")
+        for name, value in items:
+            self.kept.write(self.kept.values, name, value)
+            if not isinstance(items, list):
+                self._gate("put", "within")
+        self._gate("put", "after")
+
+    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
+        self._gate("swap", "before")
+        old = self.kept.values.get(name)
+        if old is None or len(old) != length or generation_of(old) != generation:
+            return False
+        self.kept.write(self.kept.values, name, value or None)
+        self._gate("swap", "after")
+        return True
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter([(name, value) for name, value in self.kept.values.items() if name.startswith(prefix)])
+
+    def names(self, prefix: bytes) -> Iterator[bytes]:
+        return (name for name, _ in self.scan(prefix))
+
+    def clear(self, prefix: bytes) -> None:
+        self._gate("clear", "before")
+        for name in [n for n in self.kept.values if n.startswith(prefix)]:
+            self.kept.write(self.kept.values, name, None)
+            self._gate("clear", "within")
+        for mark in [m for m in self.kept.marks if m[0].startswith(prefix)]:
+            self.kept.write(self.kept.marks, mark, None)
+        self._gate("clear", "after")
+
+    @contextmanager
+    def lock(self, name: bytes, *, seconds: float) -> Iterator[bool]:
+        if name in self.kept.locked:
+            yield False
+            return
+        self.kept.locked.add(name)
+        try:
+            yield True
+        finally:
+            self.kept.locked.discard(name)
+
+    def _gate(self, call: str, when: str) -> None:
+        self._chaos.gate(self.who, call, when)
+
+    def _check(self, session: int | None) -> None:
+        if session is not None and session != self._now:
+            raise SessionError(f"session {session} was asked, and it is {self._now}")
+
+    def _some(self, items: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Some of the keys of a batch, in any order."""
+        rng = self._chaos.rng
+        self._chaos.fault("appends of some keys fail", self.who)
+        if rng.random() < 0.3:
+            self._chaos.fault("crash within append", self.who)
+            for name, more in items[: rng.randrange(len(items))]:
+                self.kept.write(self.kept.values, name, self.kept.values.get(name, b"") + more)
+            raise Crash(f"{self.who} within append")
+        return rng.sample(items, rng.randrange(len(items)))
