@@ -18,14 +18,12 @@ import orjson
 from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import EventError
 from onefold.features.native_values import native_parser
-from onefold.features.protocols import Records
+from onefold.features.protocols import Reader, Records
 from onefold.features.types import DataType, Field
 from onefold.features.values import Parser, parse_json, parser, shown
 from onefold.streaming.bulk_json import BulkJson
 
 Row = tuple[Any, ...]
-Reader = Callable[[bytes], Mapping[str, object]]
-"""One message to its values by name, a column that it does not carry left out; raises EventError with the reason."""
 NO_VALUE = "the record has no value: it is a tombstone, or empty"
 
 

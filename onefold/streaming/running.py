@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import Protocol
 
 from onefold.features.errors import StoreError, UnbuiltError
 from onefold.streaming.report import StepReport
@@ -15,17 +14,12 @@ from onefold.streaming.worker import Worker
 
 WAIT = 0.2
 """Seconds that a step waits for records, at most."""
+_ASSIGNED = 30.0
+"""Seconds within which a worker that is to run once must have feeds."""
 _SWEPT = 500
 """Strings that one step of the sweep looks at."""
 
 _log = logging.getLogger(__name__)
-
-
-class Sweep(Protocol):
-    """What is done to the state when there is time for it."""
-
-    def step(self, limit: int) -> object:
-        """Look at so many strings, and go on there the next time."""
 
 
 @dataclass(slots=True)
@@ -34,15 +28,14 @@ class Runner:
 
     make: makes the worker; called again after an error that it met while it was made. build: builds the states that
     must be built from the archive, or None where that is left to somebody else. patience: seconds for which a store,
-    the archive or the brokers may fail, at most; StoreError then. sweep: what to do between steps, every so many
-    seconds.
+    the archive or the brokers may fail, at most; StoreError then. sweep_every: seconds between two steps of the sweep
+    while there is always something to take.
     """
 
     make: Callable[[], Worker]
     stopped: Event
     build: Callable[[], object] | None = None
     patience: float = 120.0
-    sweep: Sweep | None = None
     sweep_every: float = 1.0
     on_step: Callable[[Worker, StepReport], None] | None = None
     on_retry: Callable[[], None] | None = None
@@ -50,22 +43,33 @@ class Runner:
     _failing_since: float | None = None
     _tries: int = 0
     _swept_at: float = 0.0
+    _began: float = 0.0
 
     def run(self, *, once: bool = False) -> StepReport:
         """Step until stopped or, with `once`, until the feeds have no more; then flush, and hand the feeds over."""
-        total = StepReport()
+        total, self._began = StepReport(), time.monotonic()
         try:
             while not self.stopped.is_set():
                 report = self._step()
                 if report is None:
                     continue
                 total.add(report)
-                if once and self._worker is not None and not report.records and self._worker.is_drained():
+                if once and self._is_done(report):
                     break
         finally:
             if self._worker is not None:
                 total.archived += self._worker.close()
         return total
+
+    def _is_done(self, report: StepReport) -> bool:
+        """Whether there is no more to come; StoreError where no feed came at all."""
+        assert self._worker is not None
+        if not self._worker.feeds and time.monotonic() - self._began > _ASSIGNED:
+            raise StoreError(
+                f"no feed came within {_ASSIGNED:.0f} s: the topics are not there yet, or other workers of the group "
+                "have all of their partitions"
+            )
+        return not report.records and self._worker.is_drained()
 
     def _step(self) -> StepReport | None:
         """One step; None where it failed and is to be tried again."""
@@ -109,8 +113,8 @@ class Runner:
         self._tries += 1
 
     def _sweep(self, report: StepReport) -> None:
+        """Let the sweep look at some strings, when there is time for it or it has waited long enough."""
         now = time.monotonic()
-        if self.sweep is None or (report.records and now - self._swept_at < self.sweep_every):
-            return
-        self._swept_at = now
-        self.sweep.step(_SWEPT)
+        if self._worker is not None and (not report.records or now - self._swept_at >= self.sweep_every):
+            self._swept_at = now
+            self._worker.sweep(_SWEPT)

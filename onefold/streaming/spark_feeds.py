@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 
 from onefold.features.errors import ConfigError, DefinitionError, StoreError
 from onefold.features.project import Project
-from onefold.features.protocols import EventFeed, Records
+from onefold.features.protocols import EventFeed, Reader, Records
 from onefold.streaming.kafka_client import KafkaSettings, Topic, Topics, connected, unreachable
 from onefold.streaming.kafka_feeds import sources_of
 
@@ -23,6 +23,8 @@ _NO_JAVA = frozenset((
 
 class PartitionFeed:
     """One partition of one incarnation of a topic. `start` is the offset that Spark reads next, once it was sought."""
+
+    reader: Reader | None = None
 
     def __init__(self, group: TopicGroup, topic: Topic, partition: int, source: str, name: str) -> None:
         self._group, self._source, self._name = group, source, name
