@@ -85,8 +85,8 @@ class Group:
 
     @cached_property
     def reach(self) -> int | None:
-        """The longest lower bound of its slots, in microseconds; None for a lifetime."""
-        lowers = [s.window.lower for s in self.slots]
+        """How far before t its slots may reach, in microseconds; None for a lifetime."""
+        lowers = [s.window.reach for s in self.slots]
         return None if None in lowers else max(low for low in lowers if low is not None)
 
     def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
@@ -178,29 +178,11 @@ def _group(layout: Layout, members: Sequence[tuple[TypedView, TypedFeature]], re
     features = []
     for view, feature in members:
 
-        def to_slot(node: ir.Expr, where: ir.Expr | None = view.select.where) -> ir.Expr:
-            if not isinstance(node, ir.Aggregate):
-                return node
+        def to_slot(node: ir.Aggregate, where: ir.Expr | None = view.select.where) -> ir.Expr:
             index = slots.setdefault(slot_of(layout, node, where), len(slots))
             return ir.Column(f"s{index}", node.type, node.nullable)
 
         freshness = view.definition.freshness
-        expr = replace_aggregates(feature.expr, to_slot)
+        expr = ir.replace_aggregates(feature.expr, to_slot)
         features.append(GroupFeature(feature.ref, expr, None if freshness is None else duration(freshness)))
     return Group(layout, tuple(slots), tuple(features), request_row)
-
-
-def replace_aggregates(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr]) -> ir.Expr:
-    """The expression with each aggregate replaced; nothing inside an aggregate is touched."""
-    match expr:
-        case ir.Aggregate():
-            return change(expr)
-        case ir.Call(op=op, args=args, type=kind, nullable=nullable):
-            return ir.Call(op, tuple(replace_aggregates(a, change) for a in args), kind, nullable)
-        case ir.Cast(arg=arg, type=kind, nullable=nullable):
-            return ir.Cast(replace_aggregates(arg, change), kind, nullable)
-        case ir.Case(branches=branches, default=default):
-            pairs = tuple((replace_aggregates(c, change), replace_aggregates(v, change)) for c, v in branches)
-            return ir.Case(pairs, replace_aggregates(default, change))
-        case _:
-            return expr

@@ -13,10 +13,21 @@ from onefold.features import (
     duckdb_plans,
     duckdb_prefix,
     duckdb_scalar,
+    edges,
     types,
 )
 from onefold.offline import importing
-from tests.parity.planting import crowded, entry, folds, lacking, own_rows, spelling, swap
+from tests.parity.planting import (
+    buckets,
+    crowded,
+    delayed_buckets,
+    entry,
+    folds,
+    lacking,
+    own_rows,
+    spelling,
+    swap,
+)
 
 
 def _open_frame(window: Any, order: str = "ts") -> str:
@@ -155,3 +166,22 @@ swap(
 swap("duckdb-joined", "the row's own event wins", duckdb_group, "LAST_SEQUENCE", -1, own_rows)
 swap("duckdb-sorted", "a sketch has one hash too few", duckdb_lanes, "SKETCH", 2047, crowded)
 swap("duckdb-joined", "what a branch lacks is NULL", importing, "parse_json", lambda value, kind: None, lacking)
+swap(
+    "duckdb-prefix",
+    "buckets are cut toward 1970",
+    edges,
+    "begin",
+    lambda time, size: f"({time} - ({time}) % {size})",
+    buckets,
+)
+swap(
+    "duckdb-joined", "a window begins within a bucket, joined", edges, "begin", lambda time, size: f"({time})", buckets
+)
+swap(
+    "duckdb-sorted",
+    "a delayed window takes its last bucket",
+    edges,
+    "last",
+    lambda window, t, suffix="": f"{t} - {window.upper}{suffix}",
+    delayed_buckets,
+)

@@ -170,10 +170,10 @@ def _passes_over(self: Any, joined: Any, flushed: int) -> Any:
 
 
 @plant("a compacted string is put whatever came meanwhile", StateWriter, "_consider")
-def _overwrites(self: Any, name: bytes, state: bytes, floor: Any, done: Any) -> None:
+def _overwrites(self: Any, *asked: Any) -> None:
     store, self._store = self._store, _Puts(self._store)
     try:
-        _CONSIDER(self, name, state, floor, done)
+        _CONSIDER(self, *asked)
     finally:
         self._store = store
 
