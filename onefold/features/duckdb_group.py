@@ -39,12 +39,18 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None, ca
     items.append(f"{columns[source.event_id]} AS _id" if source.event_id else "NULL AS _id")
     items += [f"{scalar(c, columns)} AS c{i}" for i, c in enumerate(layout.columns)]
     items += carry
-    conditions = [f"{columns[f.name]} IS NOT NULL" for f in layout.key_fields]
-    if layout.keep is not None:
-        conditions.append(scalar(layout.keep, columns))
+    passing = conditions(layout)
     if floor is not None:
-        conditions.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
-    return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
+        passing.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
+    return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(passing) or 'TRUE'}"
+
+
+def conditions(layout: Layout) -> list[str]:
+    """What an event of the source must meet to be one of the layout."""
+    found = [f"{quote(f.name)} IS NOT NULL" for f in layout.key_fields]
+    if layout.keep is not None:
+        found.append(scalar(layout.keep, {f.name: quote(f.name) for f in layout.source.fields}))
+    return found
 
 
 class GroupSql(Counted):
