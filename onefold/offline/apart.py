@@ -19,13 +19,17 @@ from onefold.offline.parts import Part, places
 
 FROM = 4
 """Parts from which on writing them apart costs less than it saves."""
+EVENTS, MOST = 1_000_000, 128
+"""How many events a part then has, and how many parts there are for that alone: smaller ones stay in the processor's
+caches."""
 _OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, PARTITION_BY (_part)"
 
 
 def written_apart(
     db: duckdb.DuckDBPyConnection, group: Group, wanted: int, folder: Path, *, events: str, spine: str, known: bool
 ) -> list[Part] | None:
-    """The parts by a hash of the key, in files below `folder`, without columns and events that nothing asks for.
+    """The parts by a hash of the key that have rows, in files below `folder`, without columns and events that nothing
+    asks for.
 
     known: rows tell events apart by position. None, with nothing left in the folder, where the memory does not hold a
     block for each part: of very many, or of very wide events.
@@ -42,14 +46,24 @@ def written_apart(
     except duckdb.OutOfMemoryException:
         shutil.rmtree(folder)
         return None
-    empty = f"(SELECT {', '.join(columns)} FROM {events} LIMIT 0)", f"(SELECT * FROM {spine} LIMIT 0)"
+    none = f"(SELECT {', '.join(columns)} FROM {events} LIMIT 0)"
     place = "" if placed else ", 0 AS _sequence, 0::BIGINT AS _offset"
     parts = []
     for i in range(wanted):
-        folders = folder / "events" / f"_part={i}", folder / "rows" / f"_part={i}"
-        mine, asking = (_files(one, instead) for one, instead in zip(folders, empty, strict=True))
-        parts.append(Part(f"(SELECT *{place} FROM {mine})", asking, folders))
-    return parts
+        mine, asking = (folder / what / f"_part={i}" for what in ("events", "rows"))
+        if asking.exists():
+            found = _files(mine) if mine.exists() else none
+            parts.append(Part(f"(SELECT *{place} FROM {found})", _files(asking), (mine, asking)))
+    return parts or [Part(f"(SELECT *{place} FROM {none})", spine)]
+
+
+def number_of(wanted: int, events: int) -> int:
+    """How many parts to write, where memory asks for so many.
+
+    >>> number_of(9, events=100_000_000), number_of(9, events=2_000_000)
+    (100, 9)
+    """
+    return max(wanted, min(events // EVENTS, MOST))
 
 
 def columns_read(layout: Layout) -> list[str]:
@@ -65,8 +79,5 @@ def _write(db: duckdb.DuckDBPyConnection, query: str, folder: Path) -> None:
     db.execute(f"COPY ({query}) TO {text(str(folder))} ({_OPTIONS}, OVERWRITE_OR_IGNORE)")
 
 
-def _files(folder: Path, empty: str) -> str:
-    """What was written to a folder; there is none where nothing was."""
-    if not folder.exists():
-        return empty
+def _files(folder: Path) -> str:
     return f"read_parquet({text(str(folder / '*.parquet'))}, hive_partitioning = false)"

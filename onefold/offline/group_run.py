@@ -22,6 +22,8 @@ from onefold.offline.shape import Look, facts, look
 _PLANS: Mapping[str, Callable[..., str]] = {"prefix": prefix_plan, "sorted": sorted_plan}
 LOOKED_AT = 50_000
 """Events from which on a pass over them for facts pays."""
+_RESULT = "FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1"
+"""Of files that are read once: what is quickest."""
 
 
 class GroupRun:
@@ -69,7 +71,8 @@ class GroupRun:
             return list(by_time(self._db, group, wanted, events=events, spine=spine))
         if wanted >= apart.FROM:
             folder = self._scratch / f"parts{self._done}"
-            written = apart.written_apart(self._db, group, wanted, folder, events=events, spine=spine, known=known)
+            number = apart.number_of(wanted, seen.shape.events)
+            written = apart.written_apart(self._db, group, number, folder, events=events, spine=spine, known=known)
             if written is not None:
                 return written
         return list(by_key(group, wanted, events=events, spine=spine))
@@ -79,7 +82,7 @@ class GroupRun:
         folder = self._scratch / f"g{self._done}"
         folder.mkdir()
         for i, part in enumerate(parts):
-            self._db.execute(f"COPY ({query(part)}) TO {text(str(folder / f'{i:04}.parquet'))} (FORMAT parquet)")
+            self._db.execute(f"COPY ({query(part)}) TO {text(str(folder / f'{i:04}.parquet'))} ({_RESULT})")
             for mine in part.folders:
                 shutil.rmtree(mine, ignore_errors=True)
         return f"read_parquet({text(str(folder / '*.parquet'))}, hive_partitioning = false)"
