@@ -9,18 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from onefold.features import ir
 from onefold.features.copies import LAST_SEQUENCE, Counted, first
-from onefold.features.duckdb_lanes import (
-    FLAGS,
-    ORDERED,
-    RANKED,
-    SQUARE_COLUMNS,
-    SUM_COLUMNS,
-    WIDE,
-    Lanes,
-    Running,
-    prepared,
-)
+from onefold.features.duckdb_finish import ORDERED, RANKED, finish
+from onefold.features.duckdb_lanes import Lanes, Running, prepared
 from onefold.features.duckdb_scalar import double, quote, scalar
+from onefold.features.duckdb_sums import FLAGS, SQUARE_COLUMNS, SUM_COLUMNS, WIDE
 from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.layout import TIME, Layout
 from onefold.features.plans import Group
@@ -70,7 +62,7 @@ class GroupSql(Counted):
         self.program = Program(double)
         self.lanes = Lanes(self.program, facts.plain)
         self.slots = [
-            self.program.column(f"v{i}") if i in newest else self.lanes.finish(s) for i, s in enumerate(group.slots)
+            self.program.column(f"v{i}") if i in newest else finish(self.lanes, s) for i, s in enumerate(group.slots)
         ]
         self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED and i not in newest]
         self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields) or 1)]

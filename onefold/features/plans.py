@@ -92,7 +92,7 @@ class Group:
 
     @property
     def in_order(self) -> bool:
-        """Whether the positions of events can change a value: of copies, of events of one time, and in frames of rows."""
+        """Whether the positions of events can change a value: of copies, of events of one time, in frames of rows."""
         return self.layout.has_ids or any(s.window.rows is not None or AGGREGATES[s.fn].ordered for s in self.slots)
 
     def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
