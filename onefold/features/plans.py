@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from onefold.features import ir
+from onefold.features.aggregates import AGGREGATES
 from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.contract import ModelInput
 from onefold.features.layout import TIME, Layout, PreparedEvent, Slot, slot_of
@@ -88,6 +89,11 @@ class Group:
         """How far before t its slots may reach, in microseconds; None for a lifetime."""
         lowers = [s.window.reach for s in self.slots]
         return None if None in lowers else max(low for low in lowers if low is not None)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the positions of events can change a value: of copies, of events of one time, in frames of rows."""
+        return self.layout.has_ids or any(s.window.rows is not None or AGGREGATES[s.fn].ordered for s in self.slots)
 
     def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
         """A function from slot values and t to feature values. errors: counts value errors."""
