@@ -181,9 +181,9 @@ class ColumnPreparer:
     def __call__(self, columns: Sequence[list[Any]], offsets: list[int]) -> PreparedEvents:
         """The events of these rows (columns in the source's order) that have a key and that some WHERE lets through."""
         keys = self._encoded(columns, len(offsets))
-        passed = [True] * len(offsets) if self._keep is None else self._keep(columns, len(offsets))
-        if None in keys or passed.count(True) < len(passed):
-            kept = [i for i, key in enumerate(keys) if key is not None and passed[i] is True]
+        passed = None if self._keep is None else self._keep(columns, len(offsets))
+        if None in keys or (passed is not None and passed.count(True) < len(passed)):
+            kept = [i for i, key in enumerate(keys) if key is not None and (passed is None or passed[i] is True)]
             keys, offsets = [keys[i] for i in kept], [offsets[i] for i in kept]
             columns = [[column[i] for i in kept] for column in columns]
         ids = [0] * len(offsets) if self._id_at is None else list(map(hash_id, columns[self._id_at]))
@@ -194,14 +194,15 @@ class ColumnPreparer:
         """The key of each row; those met lately are looked up."""
         if len(self._keys) > _KEYS_HELD:
             self._keys.clear()
-        known = self._keys
-        if len(self._key_types) == 1:
-            values = columns[self._key_at[0]]
-            known.update((value, self._key((value,))) for value in set(values) - known.keys())
-            return list(map(known.__getitem__, values))
-        rows = list(zip(*(columns[i] for i in self._key_at), strict=True)) if self._key_types else [()] * count
-        known.update((row, self._key(row)) for row in set(rows) - known.keys())
-        return list(map(known.__getitem__, rows))
+        known, single = self._keys, len(self._key_types) == 1
+        rows: list[Any] = columns[self._key_at[0]] if single else [()] * count
+        if len(self._key_types) > 1:
+            rows = list(zip(*(columns[i] for i in self._key_at), strict=True))
+        try:
+            return list(map(known.__getitem__, rows))
+        except KeyError:
+            known.update((row, self._key((row,) if single else row)) for row in set(rows) - known.keys())
+            return list(map(known.__getitem__, rows))
 
     def _key(self, values: Sequence[Any]) -> bytes | None:
         key = encode_key(self._key_types, values)
