@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants lint format bench bench-all lock gpu clean
+.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -10,6 +10,8 @@ SERVICES := $(VENV)/.onefold-services
 SERVICES_DIR ?= .services
 REDIS_PORT ?= 6390
 KAFKA_PORT ?= 9390
+# The extras are those of scripts/setup.
+EXPORT := --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra kafka --extra redis --extra formats
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 # Many commands start Python anew; without bytecode each would compile its libraries again.
@@ -31,9 +33,10 @@ $(SPARK): $(READY) requirements-spark.txt scripts/java scripts/apt
 	@scripts/setup $(VENV) spark
 	@touch $@
 
-# Redis, and the jars of a Kafka broker.
-$(SERVICES): $(READY) scripts/services scripts/java scripts/apt deploy/kafka/pom.xml deploy/kafka/jars.sha256
+# Redis, and the jars of a Kafka broker and of Spark's connector to one.
+$(SERVICES): $(READY) scripts/services scripts/java scripts/apt $(wildcard deploy/kafka/* deploy/spark/*)
 	@scripts/services install
+	@$(BIN)/python -m tests.services warm
 	@touch $@
 
 demo: $(READY) ## real flights: training set, model, a replayed December, and the proof
@@ -75,6 +78,10 @@ parity-flights: $(SPARK) ## all engines on all of the flights, row by row, and w
 mutants: $(SPARK) ## plant faults in the engines, and see that the parity tests find each
 	$(BIN)/python -m tests.parity.mutants
 
+simulate: $(READY) ## seeded faults over the real worker: make simulate SEEDS=100000 [WORKERS=2], or SEED=123 step by step
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0) \
+	  --workers $(or $(WORKERS),2) $(if $(SEED),--seed $(SEED))
+
 bench: $(READY) ## one benchmark: make bench NAME=lookup
 	@test -n "$(NAME)" -a -f "benchmarks/$(NAME).py" || { \
 	  echo "bench: no benchmark '$(NAME)'; there are:" \
@@ -87,13 +94,12 @@ bench-all: $(READY) ## every benchmark, some 15 minutes; rewrites the tables of 
 
 lock: ## after a change of dependencies: uv.lock, and requirements.txt for pip (needs uv)
 	uv lock
-	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --output-file requirements.txt
-	uv export --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra spark \
-	  | grep -vxFf requirements.txt > requirements-spark.txt
+	uv export $(EXPORT) --output-file requirements.txt
+	uv export $(EXPORT) --extra spark | grep -vxFf requirements.txt > requirements-spark.txt
 
 gpu: $(READY) ## swap xgboost-cpu for the CUDA build in .venv (docs/gpu.md)
 	scripts/swap-xgboost $(BIN)/python
 
-clean: ## remove what was built, and the demo's folder; keeps .venv
+clean: ## remove what was built, and the demos' folders; keeps .venv and .services
 	rm -rf build dist onefold.egg-info .demo .demo-live .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find onefold tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,9 +1,17 @@
 """`make test` draws the same Hypothesis examples every time; `make parity` is what looks for new ones."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.services.kafka import KafkaBroker
+    from tests.services.redis import RedisServer
+    from tests.services.redis_cluster import RedisCluster
 
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 settings.load_profile("fixed")
@@ -16,6 +24,33 @@ def spark() -> Any:
     from tests.spark import SPARK
 
     return session(SPARK)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The one Redis of the test process. A test empties it first; one that ends or sets up a server starts its own."""
+    from tests.services.redis import RedisServer
+
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """The one Redis Cluster of the test process. A test empties it first; one that ends a node starts its own."""
+    from tests.services.redis_cluster import RedisCluster
+
+    with RedisCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """The one broker of the test process. Each test has topics of its own; one that ends a broker starts its own."""
+    from tests.services.kafka import KafkaBroker
+
+    with KafkaBroker() as broker:
+        yield broker
 
 
 @pytest.fixture(autouse=True)

@@ -90,7 +90,7 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
     say_table(
         ("feed", "sequence", "archived", "in state", "end", "waiting", "state"),
         [
-            (f"{f.source}: {f.feed}", f.sequence, f.archived, f.held, "" if f.end is None else f.end,
+            (f"{f.source}: {f.feed}", "" if f.sequence is None else f.sequence, f.archived, f.held, "" if f.end is None else f.end,
              "" if f.waiting is None else f"{f.waiting:,}", f.condition)
             for f in found
         ],

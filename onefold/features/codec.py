@@ -185,3 +185,15 @@ def _read_head(view: Any, types: Sequence[DataType]) -> Head:
 def generation_of(state: bytes) -> bytes:
     """The generation of a state's head, without reading the rest; empty where it has only a tail."""
     return state[8:16] if state[:1] == bytes((HEAD,)) else b""
+
+
+def key_of(state: bytes) -> bytes:
+    """The whole key that a state's head holds; empty where its name says it, or where it has only a tail."""
+    if state[:1] != bytes((HEAD,)):
+        return b""
+    try:
+        at = _FIXED.size + _FIXED.unpack_from(state)[-1] * _SEQUENCE.size
+        length = _U16.unpack_from(state, at)[0]
+    except struct.error as error:
+        raise StateError(f"the head of a state of {len(state)} bytes cannot be read: {error}") from None
+    return state[at + _U16.size : at + _U16.size + length]

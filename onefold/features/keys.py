@@ -46,6 +46,11 @@ def stored_key(key: bytes) -> bytes:
     return _HASHED + hashlib.blake2b(key, digest_size=16).digest()
 
 
+def is_hashed(stored: bytes) -> bool:
+    """Whether a stored key is a hash: the key itself is in the head of its state."""
+    return stored.startswith(_HASHED)
+
+
 def state_prefix(source: str, entity: str, epoch: int, layout: str) -> bytes:
     """What the names of all strings of one layout begin with."""
     return b"s/" + f"{source}/{entity}/{epoch}/{layout}/".encode()

@@ -153,7 +153,10 @@ class DeadLetterSink(Protocol):
         """Take one letter; whether it is known to be new. `feed` is the name of the feed that it came from."""
 
     def flush(self) -> None:
-        """Return when all letters are where they must be; StoreError otherwise. Called before offsets are committed."""
+        """Return when all letters are where they must be; StoreError otherwise.
+
+        Called before events behind them are committed to the archive; by the thread that does that.
+        """
 
     def count(self, source: str) -> int:
         """How many letters of a source this sink knows of."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
 from onefold.features.errors import InputError, MismatchError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 POSITION = (
     pa.field("_sequence", pa.int32(), nullable=False),

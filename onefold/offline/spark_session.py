@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,6 +103,8 @@ def session(settings: SparkSettings | None = None) -> SparkSession:
 
 def _start(builder: Any, settings: SparkSettings) -> SparkSession:
     usual = {**_USUAL, **NEEDED, "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_log_settings()}"}
+    if settings.master.startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if settings.packages:
         usual["spark.jars.packages"] = settings.packages
     for key, value in {**usual, **settings.conf}.items():

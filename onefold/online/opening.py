@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,9 @@ MAP_SIZE = 1 << 28
 
 class OpenStore(OnlineStore, Protocol):
     """A store that whoever opened it closes."""
+
+    def memory(self, names: Sequence[bytes]) -> list[int]:
+        """Bytes that each string takes with its name, as the store counts them; 0 where there is none."""
 
     def flush(self) -> None:
         """Return when what was written is on disk, where that is this process's to say."""
@@ -39,9 +43,10 @@ def open_store(place: Path | RedisOptions, *, readonly: bool = False, map_size: 
 
 def _open_redis(options: RedisOptions, *, readonly: bool) -> OpenStore:
     try:
+        from onefold.online.redis_cluster import RedisClusterStore
         from onefold.online.redis_store import RedisStore
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"[online] url asks for Redis, which needs the library {error.name}; try: pip install 'onefold[redis]'"
         ) from error
-    return RedisStore(options, readonly=readonly)
+    return (RedisClusterStore if options.cluster else RedisStore)(options, readonly=readonly)

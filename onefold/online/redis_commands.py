@@ -90,9 +90,10 @@ def swap(name: bytes, *, length: int, generation: bytes, value: bytes, keep_ms: 
     return command(*script, b"1", name, b"%d" % length, generation, value, keep)
 
 
-def scan(cursor: bytes, prefix: bytes, *, strings: bool) -> bytes:
+def scan(cursor: bytes, prefix: bytes, *, strings: bool, before: bytes = b"") -> bytes:
+    """A page of the names with a prefix, behind what matches the pattern `before`."""
     kind = (b"TYPE", b"string") if strings else ()
-    return command(b"SCAN", cursor, b"MATCH", glob(prefix) + b"*", b"COUNT", b"%d" % SCAN_PAGE, *kind)
+    return command(b"SCAN", cursor, b"MATCH", before + glob(prefix) + b"*", b"COUNT", b"%d" % SCAN_PAGE, *kind)
 
 
 def unlink(names: Sequence[bytes]) -> bytes:

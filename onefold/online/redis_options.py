@@ -73,6 +73,10 @@ tls=True, ca='', cert='', key='', check_hostname=True, timeout=5.0, retry_for=5.
             raise ConfigError(f"{found} names database {found.database}; a cluster has database 0 only")
         return replace(found, **{name: value for name, value in others.items() if value is not None})
 
+    def at(self, address: Address) -> RedisOptions:
+        """The same for one server."""
+        return replace(self, addresses=(address,))
+
     def __str__(self) -> str:
         return ", ".join(map(str, self.addresses))
 

@@ -20,6 +20,12 @@ def sequence_name(feed: EventFeed) -> str:
     return f"{branch}/{feed.name}" if branch else feed.name
 
 
+def begins(feed: EventFeed) -> int:
+    """The first offset of a feed's sequence: above 0 where the feed was `restarted`, as its name says."""
+    _, _, start = feed.name.rpartition("+")
+    return int(start) if start.isdecimal() else 0
+
+
 class FixedGroup:
     """Feeds that are one worker's for as long as it lives. A feed is given to one worker."""
 
@@ -50,9 +56,6 @@ class _Kept:
 
     def commit(self, offset: int) -> None:
         """Nobody asks."""
-
-    def lag(self) -> int | None:
-        return None
 
 
 class FileFeed(_Kept):
@@ -96,6 +99,14 @@ class FileFeed(_Kept):
                 self._position += len(line)
         self._offset += len(lines)
         return Records(list(range(start, self._offset)), lines)
+
+    def lag(self) -> int | None:
+        """0 at the end of the file, but for a line that is still being written; before it, nobody has counted."""
+        if not self._path.exists() or self._path.stat().st_size == self._position:
+            return 0
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            return None if self._is_whole(file.readline()) else 0
 
     def _is_whole(self, line: bytes) -> bool:
         return self._complete or line.endswith(b"\n")
@@ -171,3 +182,6 @@ class QueueFeed(_Kept):
         values = self._values[start : start + limit]
         offset, self._offset = self._offset, self._offset + len(values)
         return Records(list(range(offset, self._offset)), values)
+
+    def lag(self) -> int | None:
+        return len(self._values) - (self._offset - self._first)

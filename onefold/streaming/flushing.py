@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
-from onefold.features.errors import StoreError
 from onefold.features.protocols import DeadLetterSink
 from onefold.streaming.archive_buffer import Held
 from onefold.streaming.joined import JoinedFeed
@@ -18,11 +18,17 @@ from onefold.streaming.joined import JoinedFeed
 
 @dataclass(frozen=True, slots=True)
 class _Portion:
-    """What one feed held back, up to its position at that moment."""
+    """What one feed held back, up to its position at that moment, and which of its joins that was in."""
 
     joined: JoinedFeed
     held: Held
     position: int
+    joins: int
+
+    def commit(self) -> None:
+        """Tell the feed, unless it was lost or has joined anew since: the state may be another, and hold less."""
+        if not self.joined.lost and self.joined.joins == self.joins:
+            self.joined.feed.commit(self.position)
 
 
 class Flusher:
@@ -41,8 +47,8 @@ class Flusher:
     def start(self, feeds: Iterable[JoinedFeed]) -> int:
         """Begin to flush; how many events are in by now. In the background, `collect` says how it ended."""
         done = self.collect(wait=True)
-        self._portions = [_Portion(j, j.buffer.take(), j.position) for j in feeds if not j.lost]
-        work = _work(self._portions)
+        self._portions = [_Portion(j, j.buffer.take(), j.position, j.joins) for j in feeds if not j.lost]
+        work = partial(_commit, self._dead_letters, self._portions)
         if self._pool is None:
             self._running = _at_once(work)
             return done + self.collect()
@@ -57,14 +63,12 @@ class Flusher:
         portions, self._portions = self._portions, []
         try:
             added = running.result()
-            self._dead_letters.flush()
         except BaseException:
             for portion in portions:
                 portion.joined.lost = True
             raise
         for portion in portions:
-            if not portion.joined.lost:
-                portion.joined.feed.commit(portion.position)
+            portion.commit()
         return added
 
     def close(self) -> None:
@@ -72,17 +76,16 @@ class Flusher:
             self._pool.shutdown()
 
 
-def _work(portions: list[_Portion]) -> Callable[[], int]:
-    def commit() -> int:
-        return sum(portion.joined.buffer.commit(portion.held) for portion in portions)
-
-    return commit
+def _commit(dead_letters: DeadLetterSink, portions: list[_Portion]) -> int:
+    """Dead letters first: what the archive is ahead of is never polled again."""
+    dead_letters.flush()
+    return sum(portion.joined.buffer.commit(portion.held) for portion in portions)
 
 
 def _at_once(work: Callable[[], int]) -> Future[int]:
     done: Future[int] = Future()
     try:
         done.set_result(work())
-    except (StoreError, OSError) as error:
+    except BaseException as error:  # whatever it was, `collect` has the feeds replayed, and raises it
         done.set_exception(error)
     return done

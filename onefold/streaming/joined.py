@@ -20,9 +20,10 @@ class JoinedFeed:
     """A feed with its number, and a writer for each layout of its source with the offset that layout holds.
 
     position: the offset of the last record that was polled; what a feed hands over again is passed over.
+    joins: how often it has joined.
     session: of the store, when its marks were read. lost: an error came between the poll and the end of a step, so the
     feed may stand behind what was taken. acknowledged: by group of marks, the highest offset that the store has
-    acknowledged to this worker.
+    acknowledged to this worker. owed: the highest offset that the states are known to have held before they lost it.
     """
 
     feed: EventFeed
@@ -32,10 +33,12 @@ class JoinedFeed:
     buffer: ArchiveBuffer
     writers: list[tuple[StateWriter, int]] = field(default_factory=list)
     pointers: list[bytes | None] = field(default_factory=list)
+    joins: int = 0
     position: int = -1
     session: int = -1
     lost: bool = True
     acknowledged: dict[bytes, int] = field(default_factory=dict)
+    owed: int = -1
 
     def poll(self, limit: int) -> Records:
         """The next records, each once though the feed may hand it over again."""
@@ -48,7 +51,9 @@ class JoinedFeed:
         """Go on with these states: from the first record that one of them, or the archive, lacks."""
         self.writers = [(StateWriter(store, s.layout, s.epoch, slack=slack), s.marker(self.sequence)) for s in states]
         self.pointers = [s.pointer for s in states]
+        self.owed = max((s.owed(self.sequence) for s in states), default=-1)
         self.buffer.clear()
+        self.joins += 1
         self.position = min([flushed, *(marker for _, marker in self.writers)])
 
     def debts(self) -> list[tuple[bytes, int, int]]:
@@ -57,8 +62,9 @@ class JoinedFeed:
         return [(marks, debt(self.sequence), offset) for marks, offset, marker in known if offset > marker]
 
     def is_new(self, flushed: int) -> bool:
-        """Whether nothing of the feed was ever taken."""
-        return flushed < 0 and all(marker < 0 for _, marker in self.writers)
+        """Whether nothing of the feed was ever taken, as far as anyone knows."""
+        taken = [marker for _, marker in self.writers] + [*self.acknowledged.values()]
+        return all(offset < 0 for offset in (flushed, self.owed, *taken))
 
 
 def register(project: Project, archive: Archive, feed: EventFeed) -> JoinedFeed:

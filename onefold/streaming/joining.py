@@ -6,8 +6,10 @@ import logging
 from collections.abc import Sequence
 
 from onefold.features.errors import UnbuiltError
+from onefold.features.keys import debt
 from onefold.features.project import Project
 from onefold.features.protocols import Archive, EventFeed, FeedGroup, OnlineStore
+from onefold.streaming.feeds import begins, sequence_name
 from onefold.streaming.joined import JoinedFeed, register
 from onefold.streaming.live import join, pointer_names
 
@@ -48,13 +50,20 @@ class Joiner:
         joined.lost, joined.session = True, self._store.session
         layouts = [layout for layout in self._project.layouts.values() if layout.source.name == source]
         flushed = self._archive.progress(source)
-        names = self._archive.sequences(source)
-        brought = [number for name, number in names.items() if self._group.brings(source, name)]
-        states = join(self._store, flushed, layouts, brought=brought)
+        states = join(self._store, flushed, layouts, brought=self._brought(source))
         done = flushed.get(joined.sequence, -1)
         joined.write_to(self._store, states, flushed=done, slack=self._reach)
         self._store.mark(joined.debts(), session=joined.session)
         return self._go_on(joined, done)
+
+    def _brought(self, source: str) -> list[int]:
+        """The sequences of a source that this writer or another goes on with; not those that it has left behind."""
+        mine = {sequence_name(j.feed): feed for feed, j in self.by_feed.items() if j.source == source}
+        left = {sequence_name(feed) for feed in mine.values()} - mine.keys()
+        names = self._archive.sequences(source)
+        return [
+            n for name, n in names.items() if name in mine or (name not in left and self._group.brings(source, name))
+        ]
 
     def moved(self, source: str) -> bool:
         """Whether another state is live than the one that is written, or the store may have lost writes."""
@@ -69,6 +78,8 @@ class Joiner:
     def _go_on(self, joined: JoinedFeed, flushed: int) -> JoinedFeed:
         """Seek to behind the feed's position, if the feed still has what comes there."""
         feed, first = joined.feed, joined.feed.first()
+        if first > joined.position + 1:
+            joined.position = max(joined.position, begins(feed) - 1)
         if first <= joined.position + 1:
             feed.seek(joined.position + 1)
             return joined
@@ -93,6 +104,13 @@ class Joiner:
             "feed %s: offsets %d to %d are gone; it goes on from %d as a sequence of its own",
             joined.feed.name, joined.position + 1, first - 1, first,
         )  # fmt: skip
+        self._owe(joined, first - 1)
         restarted = register(self._project, self._archive, joined.feed.restarted(first))
-        self.by_feed[joined.feed] = restarted
+        given = next((feed for feed, j in self.by_feed.items() if j is joined), joined.feed)
+        self.by_feed[given] = restarted
         return self.join(restarted)
+
+    def _owe(self, joined: JoinedFeed, offset: int) -> None:
+        """Have the states built anew: their strings may hold events above what the archive will ever have."""
+        owed = [(writer.marks, debt(joined.sequence), max(offset, marker + 1)) for writer, marker in joined.writers]
+        self._store.mark(owed, session=joined.session)

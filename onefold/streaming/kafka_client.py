@@ -119,10 +119,11 @@ class Topics:
         found = self._client().describe_topics(wanted) if wanted else []
         return {t["name"]: self._topic(t) for t in found if t["error_code"] == 0}
 
-    def make(self, name: str, *, partitions: int) -> None:
+    def make(self, name: str, *, partitions: int, **configs: object) -> None:
         """Make a topic, with the brokers' own replication; it is no error where it is there by now."""
         try:
-            self._client().create_topics({name: {"num_partitions": partitions}}, wait_for_metadata=True)
+            wanted = {"num_partitions": partitions, "configs": {key: str(value) for key, value in configs.items()}}
+            self._client().create_topics({name: wanted}, wait_for_metadata=True)
         except kafka_errors.TopicAlreadyExistsError:
             return
 

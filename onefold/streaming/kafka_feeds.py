@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
+from kafka.errors import CorruptRecordError, KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from onefold.features.errors import DefinitionError, OnefoldError, StoreError
 from onefold.features.project import Project
 from onefold.features.protocols import EventFeed, Records
+from onefold.streaming.decode import Reader
 from onefold.streaming.kafka_client import DENIED, KafkaSettings, Topic, Topics, connected, unreachable
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ _CHECK = 1.0
 """Seconds between two looks at the topics where nothing comes."""
 _SLICE = 0.25
 """Seconds of one poll of the consumer: it sleeps through an assignment."""
+_REJOIN = 1.0
+"""Seconds of a poll while the group is shared out anew."""
 _PAUSE = 0.05
 """Seconds between two polls of the consumer while feeds still hold records."""
 Leaving = Callable[[Sequence[EventFeed]], None]
@@ -104,6 +108,11 @@ class KafkaFeed:
         """How many records wait to be polled."""
         return len(self._offsets) - self._at
 
+    @property
+    def reader(self) -> Reader | None:
+        """What reads its values; None where they are JSON."""
+        return self._group.reader(self._source)
+
     def first(self) -> int:
         """The lowest offset that Kafka still has."""
         return self._group.bounds(self)[0]
@@ -177,17 +186,26 @@ class KafkaGroup:
     kafka-python sends heartbeats from a thread of its own, however long a step takes; a worker that does not call
     `feeds` for `max_poll_interval_ms` (5 minutes) leaves the group. `leaving` is called by that thread while `feeds`
     or `close` waits for it, so nothing runs beside it. known: the names that are registered for a source
-    (`Archive.sequences`), so that a partition that was `restarted` goes on as what it was then. Raises StoreError
-    where no broker answers.
+    (`Archive.sequences`), so that a partition that was `restarted` goes on as what it was then. readers: of feeds whose
+    format is not JSON, by source. Raises StoreError where no broker answers.
     """
 
-    def __init__(self, project: Project, settings: KafkaSettings, *, known: Known = _nothing) -> None:
+    def __init__(
+        self,
+        project: Project,
+        settings: KafkaSettings,
+        *,
+        known: Known = _nothing,
+        readers: Mapping[str, Reader | None] = MappingProxyType({}),
+    ) -> None:
+        self._readers = readers
         self._settings, self._sources, self._known = settings, sources_of(project), known
         if not self._sources:
             raise DefinitionError('no source has a topic; name one, as EventSource(topic="orders", ..)')
         self._topics = Topics(settings)
         self._feeds: dict[TopicPartition, KafkaFeed] = {}
         self._found: dict[str, Topic] = {}
+        self._missed: set[str] = set()
         self._unproven: dict[TopicPartition, list[Any]] = {}
         self._leaving: Leaving | None = None
         self._commits: dict[TopicPartition, OffsetAndMetadata] | None = None
@@ -199,6 +217,8 @@ class KafkaGroup:
             partition_assignment_strategy=[CooperativeStickyAssignor],
             max_poll_records=settings.options.get("max_poll_records", MAX_POLL),
         )  # fmt: skip
+        # kafka-python 3.0.12 does not hand this option on, and would have brokers make topics that are asked for.
+        self._consumer._cluster.config["allow_auto_create_topics"] = False
         self._consumer.subscribe(topics=sorted(self._sources), listener=_Listener(self))
 
     def feeds(self, wait: float) -> Sequence[KafkaFeed]:
@@ -254,6 +274,9 @@ class KafkaGroup:
         except KafkaError as error:
             raise unreachable(self._settings, self._settings.patience, error) from error
 
+    def reader(self, source: str) -> Reader | None:
+        return self._readers.get(source)
+
     def place(self, feed: KafkaFeed, offset: int) -> None:
         if self._feeds.get(feed.partition) is not feed:
             raise StoreError(f"feed {feed.name!r} of source {feed.source!r} is no longer this worker's; ask for feeds")
@@ -306,6 +329,11 @@ class KafkaGroup:
 
     def _poll(self, wait: float) -> None:
         self._balance()
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            # kafka-python 3.0.12 forgets an assignment that comes while nobody polls, and then never joins again.
+            coordinator.request_rejoin()
+            wait = max(wait, _REJOIN)
         try:
             found = self._consumer.poll(timeout_ms=int(wait * 1000))
         except (OffsetOutOfRangeError, LogTruncationError) as error:
@@ -314,7 +342,7 @@ class KafkaGroup:
         except KafkaError as error:
             if isinstance(error.__cause__, OnefoldError):
                 raise error.__cause__ from None
-            if isinstance(error, DENIED) or not error.retriable:
+            if isinstance(error, (*DENIED, CorruptRecordError)) or not error.retriable:
                 raise self._told(error) from error
             self._silence(error)
             found = {}
@@ -341,6 +369,9 @@ class KafkaGroup:
             self._silence(error)
             return
         self._found, self._checked, self._silent_since = topics, time.monotonic(), None
+        for name in self._sources.keys() - topics.keys() - self._missed:
+            log.warning("topic %r of source %r is not there; waiting for it", name, self._sources[name])
+        self._missed = self._sources.keys() - topics.keys()
         for partition in self._feeds.keys() | assigned:
             feed, topic = self._feeds.get(partition), topics.get(partition.topic)
             if topic is None or partition not in assigned:

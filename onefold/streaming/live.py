@@ -33,6 +33,10 @@ class LiveState:
         """The highest offset that the state holds of a sequence; -1 before the first."""
         return self.marks.get(sequence, -1)
 
+    def owed(self, sequence: int) -> int:
+        """The highest offset of a sequence that the state should hold; -1 where it owes none."""
+        return self.marks.get(names.debt(sequence), -1)
+
 
 def pointer_names(layouts: Iterable[Layout]) -> list[bytes]:
     return [names.pointer_name(layout.source.name, layout.entity.name) for layout in layouts]
@@ -69,6 +73,8 @@ def trouble(live: LiveState | None, layout: Layout, flushed: Mapping[int, int]) 
         if live.marker(sequence) < offset:
             held = f"holds offsets up to {live.marker(sequence)} of sequence {sequence}, the archive up to {offset}"
             return UnbuiltError(f"{what} is partial: it {held}; {_REMEDY}")
+        if live.marker(sequence) < live.owed(sequence):
+            return UnbuiltError(f"{what} is partial: events of sequence {sequence} were lost; {_REMEDY}")
     return None
 
 

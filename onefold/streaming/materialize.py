@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onefold.features import keys as names
 from onefold.features.definitions import EventSource
-from onefold.features.errors import StoreError
+from onefold.features.errors import SessionError, StoreError
 from onefold.features.layout import Layout
 from onefold.features.project import Project
 from onefold.features.protocols import OnlineStore
@@ -114,6 +114,7 @@ class _Build:
         self._store, self._archive, self._source, self._reach = store, archive, source, reach
         self._head_source = heads
         self._layouts = list(layouts)
+        self._session = store.session
         self._old = read_live(store, layouts)
         self._pinned = archive.snapshot(source.name)
 
@@ -149,13 +150,17 @@ class _Build:
         while (newer := self._archive.snapshot(self._source.name)).version != done.version:
             for sequence, offsets, columns in self._head_source.columns(self._source, newer, after=done.flushed):
                 for writer in writers:
-                    self._store.append(writer.pack(sequence, offsets, columns, after=-1), keep=writer.keep)
+                    self._append(writer, writer.pack(sequence, offsets, columns, after=-1))
             self._mark(writers, newer)
             done = newer
 
+    def _append(self, writer: StateWriter, items: Sequence[tuple[bytes, bytes]]) -> None:
+        if items:
+            self._store.append(items, session=self._session, keep=writer.keep)
+
     def _mark(self, writers: Sequence[StateWriter], snapshot: Snapshot) -> None:
         offsets = [(s, offset) for s, offset in snapshot.flushed.items() if offset >= 0]
-        self._store.mark([(w.marks, s, offset) for w in writers for s, offset in offsets])
+        self._store.mark([(w.marks, s, offset) for w in writers for s, offset in offsets], session=self._session)
 
     def _flip(self, writers: Sequence[StateWriter]) -> None:
         """Make the new epochs live, all in one write, and delete what they took the place of."""
@@ -164,6 +169,8 @@ class _Build:
             layout = writer.layout
             pointer = names.encode_pointer(writer.epoch, layout.fingerprint)
             flipped.append((names.pointer_name(layout.source.name, layout.entity.name), pointer))
+        if self._store.session != self._session:
+            raise SessionError("the store may have lost what was built; run onefold materialize again")
         self._store.put(flipped)
         for layout, old in zip(self._layouts, self._old, strict=True):
             if old is not None:

@@ -15,6 +15,8 @@ from onefold.streaming.worker import Worker
 
 WAIT = 0.2
 """Seconds that a step waits for records, at most."""
+_ASSIGNED = 30.0
+"""Seconds within which a worker that is to run once must have feeds."""
 _SWEPT = 500
 """Strings that one step of the sweep looks at."""
 
@@ -50,22 +52,33 @@ class Runner:
     _failing_since: float | None = None
     _tries: int = 0
     _swept_at: float = 0.0
+    _began: float = 0.0
 
     def run(self, *, once: bool = False) -> StepReport:
         """Step until stopped or, with `once`, until the feeds have no more; then flush, and hand the feeds over."""
-        total = StepReport()
+        total, self._began = StepReport(), time.monotonic()
         try:
             while not self.stopped.is_set():
                 report = self._step()
                 if report is None:
                     continue
                 total.add(report)
-                if once and self._worker is not None and not report.records and self._worker.is_drained():
+                if once and self._is_done(report):
                     break
         finally:
             if self._worker is not None:
                 total.archived += self._worker.close()
         return total
+
+    def _is_done(self, report: StepReport) -> bool:
+        """Whether there is no more to come; StoreError where no feed came at all."""
+        assert self._worker is not None
+        if not self._worker.feeds and time.monotonic() - self._began > _ASSIGNED:
+            raise StoreError(
+                f"no feed came within {_ASSIGNED:.0f} s: the topics are not there yet, or other workers of the group "
+                "have all of their partitions"
+            )
+        return not report.records and self._worker.is_drained()
 
     def _step(self) -> StepReport | None:
         """One step; None where it failed and is to be tried again."""

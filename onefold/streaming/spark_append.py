@@ -8,11 +8,11 @@ offset is not above the highest before it, and the next batch begins only when a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +25,9 @@ from onefold.offline.arrow import conform, to_internal
 from onefold.streaming.live import read_live
 from onefold.streaming.report import StepReport
 from onefold.streaming.state_writer import StateWriter
+
+if TYPE_CHECKING:
+    from onefold.online.opening import OpenStore
 
 BLOCKS = pa.schema([
     ("target", pa.int32()), ("name", pa.binary()), ("sequence", pa.int32()), ("first", pa.int64()),
@@ -39,8 +42,8 @@ REPORT_SQL = ", ".join(f"{name} BIGINT" for name in StepReport.__slots__)
 _ROWS, _AT_ONCE = 20_000, 1_000
 
 Batches = Iterable[pa.RecordBatch]
-OpenStore = Callable[[], AbstractContextManager[OnlineStore]]
-"""Opens the store in another process; pickled by value, so it holds settings and no connection."""
+Opener = Callable[[], "OpenStore"]
+"""Opens the store in another process; it is sent there by value, so it holds settings and no connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def _block_batch(
     return pa.record_batch(columns, schema=BLOCKS)
 
 
-def appending(open_store: OpenStore, targets: Sequence[Target]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def appending(open_store: Opener, targets: Sequence[Target]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     """The function that Spark maps over BLOCKS, each key's together and in order: to one REPORT a task."""
 
     def append(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -130,7 +133,7 @@ def appending(open_store: OpenStore, targets: Sequence[Target]) -> Callable[[Bat
         first = next((batch for batch in rest if batch.num_rows), None)
         if first is None:
             return
-        with open_store() as store:
+        with closing(open_store()) as store:
             appender = Appender(store, targets)
             appender.take(first)
             for batch in rest:

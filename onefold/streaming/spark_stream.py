@@ -12,43 +12,48 @@ and what the marks say. So one that was lost, or is older or newer than the stat
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onefold.features import errors
-from onefold.features.errors import ConfigError, OnefoldError, SessionError, StoreError
+from onefold.features.errors import ConfigError, SessionError, StoreError, UnbuiltError
 from onefold.features.project import Project
 from onefold.features.protocols import DeadLetterSink, OnlineStore
 from onefold.offline.archive import DeltaArchive, now_micros
 from onefold.offline.spark_session import SparkSettings, session
+from onefold.online.opening import open_store
 from onefold.streaming.joining import Joiner
 from onefold.streaming.kafka_client import KafkaSettings
+from onefold.streaming.materialize import materialize
 from onefold.streaming.report import StepReport
-from onefold.streaming.spark_append import OpenStore
+from onefold.streaming.spark_append import Opener
 from onefold.streaming.spark_batch import BatchTaker
 from onefold.streaming.spark_decode import decoder
+from onefold.streaming.spark_errors import start_error, told
 from onefold.streaming.spark_feeds import TopicGroup
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.streaming.query import StreamingQuery
 
+    from onefold.wiring import Workspace
+
 LIMIT = 500_000
 """Records of a batch, at most."""
-CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0"
-_TRIES = 5
-"""Failures in a row, without a batch between them, that are tried again."""
+PATIENCE = 120.0
+"""Seconds for which a store, the archive, the brokers or Spark's tasks may fail, without a batch between them."""
+_ATTEMPTS = 3
+"""Tries that there are however long each takes."""
 _LOOK = 0.2
 """Seconds between two looks at a query that runs."""
 _TOPICS = 10
 """Looks at the query between two at the topics."""
-_ERROR = re.compile(r"onefold\.features\.errors\.(\w+): (.*)")
-
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[int], object]
@@ -60,7 +65,8 @@ class SparkStream:
     store: this process's. open_store: opens it on an executor, and is sent there by value; None for a store that one
     process alone writes, which does then for a Spark on this machine only (ConfigError). archive: its folder is one
     that every executor writes under the same path. limit: records of a batch, at most. clock, reach, accept_loss: as
-    the worker's. Raises UnbuiltError or MismatchError where the state must be built from the archive first.
+    the worker's. build: builds states that must be built from the archive; where it is None they are an UnbuiltError.
+    patience: seconds for which errors may follow each other, without a batch between them.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class SparkStream:
         project: Project,
         *,
         store: OnlineStore,
-        open_store: OpenStore | None,
+        open_store: Opener | None,
         archive: DeltaArchive,
         dead_letters: DeadLetterSink,
         kafka: KafkaSettings,
@@ -77,6 +83,8 @@ class SparkStream:
         clock: Callable[[], int] = now_micros,
         reach: int = 0,
         accept_loss: bool = False,
+        build: Callable[[], object] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         master = (spark or SparkSettings()).master
         if open_store is None and not master.startswith("local"):
@@ -87,7 +95,7 @@ class SparkStream:
         for source in project.sources.values():
             for branch in source.branches or (None,):
                 decoder(source, branch.name if branch else None)
-        self._project, self._kafka, self._limit, self._dead_letters = project, kafka, limit, dead_letters
+        self._project, self._kafka, self._limit, self._build, self._patience = project, kafka, limit, build, patience
         self._group = TopicGroup(project, kafka, known=archive.sequences)
         self._joiner = Joiner(
             project, store=store, archive=archive, feeds=self._group, reach=reach, accept_loss=accept_loss
@@ -100,7 +108,7 @@ class SparkStream:
         self._total, self._in_batch = StepReport(), threading.Lock()
         self._failed: BaseException | None = None
         self._progress: Progress | None = None
-        self._tried, self._stopping = 0, False
+        self._tried, self._failing_since, self._stopping = 0, 0.0, False
 
     def run(
         self, *, once: bool = False, stopped: threading.Event | None = None, progress: Progress | None = None
@@ -108,22 +116,40 @@ class SparkStream:
         """Take batches until `stopped` or, with `once`, until all is taken that was there at the start.
 
         progress: called with the records of each batch. After an error the feeds are joined again, and a new query
-        goes on from what is surely in; StoreError after 5 without a batch between them.
+        goes on from what is surely in; the error itself when patience is at an end.
         """
-        self._progress, self._tried = progress, 0
+        self._progress, self._tried, self._total = progress, 0, StepReport()
         stopped = stopped or threading.Event()
         while not stopped.is_set():
             try:
                 if self._query(stopped, once=once):
                     break
+            except UnbuiltError as error:
+                self._build_states(error, stopped)
             except (StoreError, OSError) as error:
-                if isinstance(error, errors.UnbuiltError) or self._tried >= _TRIES:
-                    raise
-                self._tried += 1
-                _log.warning("the stream is joined again, try %d of %d: %s", self._tried, _TRIES, error)
-                if not isinstance(error, SessionError):
-                    stopped.wait(2.0 ** (self._tried - 1))
+                self._wait(error, stopped)
         return self._total
+
+    def _build_states(self, error: UnbuiltError, stopped: threading.Event) -> None:
+        if self._build is None:
+            raise error
+        _log.warning("%s; building it now", error)
+        try:
+            self._build()
+        except StoreError as failed:
+            self._wait(failed, stopped)
+
+    def _wait(self, error: Exception, stopped: threading.Event) -> None:
+        """Wait before the next try, longer each time; at once where only something has moved."""
+        now = time.monotonic()
+        if not self._tried:
+            self._failing_since = now
+        failing, self._tried = now - self._failing_since, self._tried + 1
+        if failing > self._patience and self._tried >= _ATTEMPTS:
+            raise error
+        _log.warning("%s; the stream is joined again", error)
+        if not isinstance(error, SessionError):
+            stopped.wait(min(0.5 * 2**self._tried, 10.0))
 
     def close(self) -> None:
         """Leave Kafka. Spark's session, store, archive and dead letters stay: they are the caller's."""
@@ -158,7 +184,7 @@ class SparkStream:
             writer = reader.load().writeStream.foreachBatch(self._take).option("checkpointLocation", checkpoint)
             return (writer.trigger(availableNow=True) if once else writer).start()
         except Exception as error:
-            raise _start_error(error) from error
+            raise start_error(error) from error
 
     def _take(self, frame: DataFrame, number: int) -> None:
         """One batch, as Spark calls it. What it raises ends the query."""
@@ -166,16 +192,18 @@ class SparkStream:
             if self._stopping:
                 raise InterruptedError("the query is being stopped")
             try:
-                report = self._taker.take(frame)
+                self._took(self._taker.take(frame))
             except BaseException as error:
                 self._failed = error
                 for joined in self._joiner.by_feed.values():
                     joined.lost = True
                 raise
-            self._tried = 0
-            self._total.add(report)
-            if self._progress is not None:
-                self._progress(report.records)
+
+    def _took(self, report: StepReport) -> None:
+        self._tried = 0
+        self._total.add(report)
+        if self._progress is not None:
+            self._progress(report.records)
 
     def _watch(self, query: StreamingQuery, stopped: threading.Event) -> bool:
         looks = 0
@@ -191,31 +219,38 @@ class SparkStream:
                     self._in_batch.release()
         failed = self._failed or query.exception()
         if failed is not None:
-            raise _told(failed) from failed
+            raise told(failed) from failed
         return True
+
+
+def stream_with_spark(
+    workspace: Workspace,
+    *,
+    once: bool = False,
+    stopped: threading.Event | None = None,
+    progress: Progress | None = None,
+    accept_loss: bool = False,
+    build: bool = True,
+) -> StepReport:
+    """`onefold stream --engine spark`: the topics of a project, by its settings; what was done in all.
+
+    build: build states from the archive, with Spark, where that is needed.
+    """
+    settings, spark = workspace.settings, workspace.engine("spark")
+    place = settings.online_store
+    with workspace.store() as store, workspace.open_dead_letters() as letters:
+        parts: Any = {"store": store, "archive": workspace.archive, "reach": settings.reach}
+        stream = SparkStream(
+            workspace.project, kafka=workspace.kafka, spark=spark, dead_letters=letters, accept_loss=accept_loss,
+            open_store=None if isinstance(place, Path) else partial(open_store, place), patience=settings.patience,
+            build=partial(materialize, workspace.project, spark=spark, **parts) if build else None, **parts,
+        )  # fmt: skip
+        with closing(stream):
+            try:
+                return stream.run(once=once, stopped=stopped, progress=progress)
+            finally:
+                store.flush()
 
 
 def _topics(source: Any) -> list[str]:
     return [t for t in (source.topic, *(b.topic for b in source.branches)) if t is not None]
-
-
-def _start_error(error: Exception) -> OnefoldError:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if "find data source: kafka" in first.lower():
-        return ConfigError(
-            f'Spark has no Kafka connector; set [spark] packages = "{CONNECTOR}", which is fetched from Maven Central '
-            'at the start, or conf = {"spark.jars" = "..."} with its jars (docs/spark.md)'
-        )
-    return StoreError(f"Spark's query did not start: {first}")
-
-
-def _told(error: BaseException) -> BaseException:
-    """The error of ours that an executor raised, which Spark hands on as text; one of the driver's is as it is."""
-    if isinstance(error, OnefoldError | OSError):
-        return error
-    said = _ERROR.findall(str(error))
-    if said:
-        kind, message = said[-1]
-        return getattr(errors, kind, StoreError)(message)
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return StoreError(f"a batch of Spark's failed: {first}; Spark's log has the whole of it")

@@ -16,14 +16,14 @@ WHOLE, BEHIND, UNBUILT, OTHER = "whole", "behind", "not built", "another layout"
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """One feed. archived, held: the highest offset in the archive, and the least of the states' (-1 before the first).
+    """One feed, with its number where it was ever taken. archived, held: the highest offset in the archive, and the least of the states' (-1 before the first).
 
     end: of its topic, where it is known; waiting: what lies between. condition: of the states of its source.
     """
 
     source: str
     feed: str
-    sequence: int
+    sequence: int | None
     archived: int
     held: int
     end: int | None
@@ -46,13 +46,18 @@ def _of_source(
     conditions = [_condition(live, layout) for live, layout in zip(states, layouts, strict=True)]
     condition = next((c for c in conditions if c != WHOLE), WHOLE)
     found = []
-    for feed, sequence in archive.sequences(name).items():
-        archived, end = flushed.get(sequence, -1), ends.get((name, feed))
-        held = min((-1 if live is None else live.marker(sequence) for live in states), default=archived)
+    known: dict[str, int | None] = {**archive.sequences(name)}
+    for feed, sequence in (dict.fromkeys(f for of, f in ends if of == name) | known).items():
+        archived, end = (-1 if sequence is None else flushed.get(sequence, -1)), ends.get((name, feed))
+        held = min((_held(live, sequence) for live in states), default=archived)
         waiting = None if end is None else max(0, end - 1 - held)
         here = BEHIND if condition == WHOLE and held < archived else condition
         found.append(FeedStatus(name, feed, sequence, archived, held, end, waiting, here))
     return found
+
+
+def _held(live: LiveState | None, sequence: int | None) -> int:
+    return -1 if live is None or sequence is None else live.marker(sequence)
 
 
 def _condition(live: LiveState | None, layout: Layout) -> str:

@@ -102,8 +102,8 @@ class Worker:
         return self._flusher.start(self._joined.values()) + self._flusher.collect(wait=True)
 
     def is_drained(self) -> bool:
-        """Whether it has feeds, and none of them is known to have more."""
-        return bool(self._joined) and not any(j.lost or j.feed.lag() for j in self._joined.values())
+        """Whether it has feeds, and all of them are known to have no more."""
+        return bool(self._joined) and all(not j.lost and j.feed.lag() == 0 for j in self._joined.values())
 
     def close(self) -> int:
         """Flush, and hand the feeds over; how many events were new in the archive. Store, archive and dead letters stay

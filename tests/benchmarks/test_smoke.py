@@ -24,6 +24,7 @@ BENCHMARKS = {
     "replay": ["state.ratio_to_bare", "whole.ratio_to_bare", "share.compaction"],
     "lookup": ["1x38.ratio_to_bare", "100x38.ratio_to_bare", "1x38.fold_share", "state.bytes_per_event"],
     "score": ["http.1x38.ratio_to_echo", "in_process.answer_ratio_to_onnxruntime", "start.seconds", "after.memory"],
+    "redis_store": ["append_over_bare", "append_over_redis_py", "read_1_over_mget", "lookup_1_over_mget"],
     "leak": ["request.december_auc", "day_end.december_auc", "december_auc_lost"],
 }
 HEADLINES = {

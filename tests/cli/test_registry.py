@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from onefold import Avro, Branch, Entity, EventSource, FeatureView, Protobuf
 from onefold.features.errors import StoreError
+from onefold.features.project import Project
 from onefold.registry import Record, Records, Registry
+from onefold.registry.of_project import records_of
 from onefold.registry.records import by_key
 from onefold.registry.wire import SHAPES, tags
 
@@ -65,6 +68,32 @@ def feast_registry(registry: Registry) -> Any:
     from feast.infra.registry.sql import SqlRegistry, SqlRegistryConfig
 
     return SqlRegistry(SqlRegistryConfig(path=f"sqlite:///{registry._path}"), "shop", None)
+
+
+def clicks(**said: Any) -> Records:
+    schema = {"at": "TIMESTAMP", "user": "VARCHAR", "city": "VARCHAR"}
+    source = EventSource(**({"name": "clicks", "schema": schema, "event_time": "at"} | said))
+    sql = "SELECT count(*) OVER (RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW) AS n FROM clicks"
+    user = Entity(name="user", keys={"user": "VARCHAR"})
+    return records_of(Project.of(FeatureView(name="v", source=source, entity=user, sql=sql)))
+
+
+def test_how_a_source_travels_is_read_back_and_changes_no_value(registry: Registry) -> None:
+    plain, branches = clicks(), [Branch(name="web", topic="web", format=Protobuf(registry=True)), Branch(name="app")]
+    first = clicks(topic="clicks", format=Avro(registry=True))
+    registry.apply(first)
+    assert registry.applied() == first
+    (change,) = registry.apply(plain).changes
+    assert {f.field for f in change.fields} == {"topic", "format"} and not change.logic
+    (change,) = registry.apply(clicks(optional=("city",), drift="value_error")).changes
+    assert {f.field for f in change.fields} == {"optional", "drift"} and change.logic
+    registry.apply(clicks(branches=branches))
+    assert registry.applied() == clicks(branches=branches)
+
+
+def test_no_fingerprint_knows_how_a_source_travels() -> None:
+    told = clicks(topic="t", format=Avro(registry=True), optional=("city",), drift="value_error")
+    assert [r.fingerprint for r in clicks().values()] == [r.fingerprint for r in told.values()]
 
 
 def test_nothing_is_applied_before_the_first_apply(registry: Registry) -> None:

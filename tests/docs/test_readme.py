@@ -18,7 +18,7 @@ from onefold.features.duckdb_plans import prefix_plan
 from onefold.features.project import Project
 
 Blocks = list[Any]
-NOT_HERE = {"make setup", "make demo", "make test", "make test-slow", "make bench", "make help"}
+NOT_HERE = {"make setup", "make demo", "make test", "make test-slow", "make services", "make bench", "make help"}
 """Commands that other tests run, or that take minutes; that make knows them is tested here."""
 
 

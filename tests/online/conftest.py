@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from onefold.online.lmdb_store import LmdbStore
+from onefold.online.redis_cluster import RedisClusterStore
 from onefold.online.redis_store import RedisStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.services.redis import RedisServer
+    from tests.services.redis_cluster import RedisCluster
 
-STORES = ("lmdb", "redis")
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    from tests.services.redis import RedisServer
-
-    with RedisServer() as server:
-        yield server
+STORES = ("lmdb", "redis", "cluster")
 
 
 @pytest.fixture(params=STORES)
@@ -37,8 +31,13 @@ def opened(kind: str, request: pytest.FixtureRequest, folder: Path) -> Any:
     """An empty store of a kind."""
     if kind == "lmdb":
         return LmdbStore(folder / "online")
-    server: RedisServer = request.getfixturevalue("redis_server")
-    made = RedisStore(server.url)
+    made: Any
+    if kind == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        made = RedisClusterStore(f"redis+cluster://{cluster.addresses[0]}")
+    else:
+        server: RedisServer = request.getfixturevalue("redis_server")
+        made = RedisStore(server.url)
     made.clear(b"")
     return made
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.kafka import LASTING, KafkaBroker
+from tests.services.kafka import LASTING, KafkaBroker, keep_classes
 from tests.services.process import Service, ServiceError
 from tests.services.redis import RedisServer
 
@@ -27,26 +27,33 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     if asked.what == "run":
         return _run(asked.command)
+    try:
+        keep_classes() if asked.what == "warm" else _carry_out(asked)
+    except ServiceError as error:
+        print(f"services: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _carry_out(asked: argparse.Namespace) -> None:
     folder: Path = asked.folder.absolute()
     services = [
         RedisServer(folder / "redis", asked.redis_port, options=_REDIS, detached=True),
         KafkaBroker(folder / "kafka", asked.kafka_port, java=LASTING, detached=True),
     ]
-    try:
-        with _alone(folder):
-            for service in services:
-                _start(service) if asked.what == "start" else _stop(service)
-    except ServiceError as error:
-        print(f"services: {error}", file=sys.stderr)
-        return 1
+    with _alone(folder):
+        for service in services:
+            _start(service) if asked.what == "start" else _stop(service)
     if asked.what == "start":
         print(f"services: data and logs are below {folder}; make services-stop ends both")
-    return 0
+        redis, kafka = (service.url for service in services)
+        print(f"export ONEFOLD_ONLINE__URL={redis} ONEFOLD_KAFKA__BOOTSTRAP={kafka}")
+        print(f'or in onefold.toml: [online] url = "{redis}", [kafka] bootstrap = "{kafka}"')
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
-    parser.add_argument("what", choices=["start", "stop", "run"])
+    parser.add_argument("what", choices=["start", "stop", "run", "warm"])
     parser.add_argument("--folder", type=Path, default=Path(".services"))
     parser.add_argument("--redis-port", type=int, default=6390)
     parser.add_argument("--kafka-port", type=int, default=9390)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
-
-import pyarrow as pa
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import MismatchError
@@ -16,7 +15,6 @@ from onefold.features.records import Events
 from onefold.features.state import StateCodec
 from onefold.features.windows import duration
 from onefold.offline.archive import Snapshot
-from onefold.offline.arrow import to_internal
 from onefold.streaming.head_source import Heads
 from tests.simulation.chaos import Chaos
 
@@ -55,12 +53,16 @@ class SimArchive:
     def sequences(self, source: str) -> Mapping[str, int]:
         return {feed: number for number, feed in enumerate(self.table.feeds)}
 
-    def append(self, source: str, sequence: int, events: pa.Table) -> int:
+    def append(self, source: str, sequence: int, events: Any) -> int:
         self._gate("commit", "before")
         if self._chaos.chance(self._chaos.rates.fail / 4):
             self._chaos.fault("the archive refuses the columns", self._who)
             raise MismatchError("another process has changed the table's columns")
-        *columns, offsets, ingested = (to_internal(column) for column in events.columns)
+        columns, offsets, ingested = events.columns, events.offsets, events.ingested
+        if any(a >= b for a, b in pairwise(offsets)):
+            self._chaos.problem(
+                f"{self._who} hands the archive offsets of sequence {sequence} that do not rise: {offsets}"
+            )
         table, done = self.table, self.table.done.get(sequence, -1)
         new = [i for i, offset in enumerate(offsets) if offset > done]
         rows = list(zip(*columns, strict=True))
@@ -142,16 +144,17 @@ class SimHeads:
         counted = _Count()
         return Heads(self._pairs(layout, epoch, floor, snapshot, counted), counted)
 
-    def rows(
+    def columns(
         self, source: EventSource, snapshot: Snapshot, *, after: Mapping[int, int]
-    ) -> Iterator[tuple[int, list[int], list[Row]]]:
+    ) -> Iterator[tuple[int, list[int], list[list[Any]]]]:
         found: dict[int, list[tuple[int, Row]]] = {}
         end = snapshot.version + 1
         for (sequence, offset), row in zip(self._table.positions[:end], self._table.rows[:end], strict=True):
             if offset > after.get(sequence, -1):
                 found.setdefault(sequence, []).append((offset, row))
         for sequence, pairs in sorted(found.items()):
-            yield sequence, [offset for offset, _ in pairs], [row for _, row in pairs]
+            rows = [row for _, row in pairs]
+            yield sequence, [offset for offset, _ in pairs], [list(column) for column in zip(*rows, strict=True)]
 
     def _pairs(
         self, layout: Layout, epoch: int, floor: int | None, snapshot: Snapshot, counted: _Count

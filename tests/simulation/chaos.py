@@ -40,6 +40,7 @@ class Chaos:
         self.history: list[str] | None = [] if told else None
         self.problems: list[str] = []
         self.calm = False
+        self.dead: set[str] = set()
         self.depth = 0
         self.between: Callable[[], None] = lambda: None
 
@@ -60,16 +61,23 @@ class Chaos:
     def chance(self, p: float) -> bool:
         return not self.calm and self.rng.random() < p
 
+    def crash(self, who: str, when: str, call: str) -> Crash:
+        """The end of a process: whatever of it still runs, as a `finally` does, dies at its next call."""
+        self.fault(f"crash {when} {call}", who)
+        self.dead.add(who)
+        return Crash(f"{who} {when} {call}")
+
     def gate(self, who: str, call: str, when: str) -> None:
         """A point at which things may go wrong: `when` is before a call, after it, or within it."""
+        if who in self.dead:
+            raise Crash(f"{who} is dead")
         if self.calm:
             return
         drawn, rates = self.rng.random(), self.rates
         if drawn >= rates.crash + rates.fail + rates.between:
             return
         if drawn < rates.crash:
-            self.fault(f"crash {when} {call}", who)
-            raise Crash(f"{who} {when} {call}")
+            raise self.crash(who, when, call)
         if drawn < rates.crash + rates.fail:
             self.fault(f"fail {when} {call}", who)
             raise StoreError(f"{call} failed ({when})")

@@ -8,7 +8,7 @@ from typing import Any
 
 from onefold.features.errors import StoreError
 from onefold.features.protocols import EventFeed, Records
-from tests.simulation.chaos import Chaos
+from tests.simulation.chaos import Chaos, Crash
 from tests.simulation.project import SOURCE
 from tests.simulation.store import SimStore
 
@@ -72,7 +72,7 @@ class SimFeed:
 
     def __init__(self, partition: Partition, group: SimGroup, name: str) -> None:
         self.partition, self.losses = partition, -1
-        self.pointers: list[bytes | None] = []
+        self.pointers: dict[bytes, bytes | None] = {}
         self._group, self._name, self._at = group, name, -1
 
     @property
@@ -95,7 +95,7 @@ class SimFeed:
         self._group.gate("seek")
         if not self.partition.first <= offset <= self.partition.end:
             raise StoreError(f"feed {self.name} begins at {self.partition.first}, asked is {offset}")
-        self._at, self.losses, self.pointers = offset, self._group.store.seen, self._group.pointers()
+        self._at, self.losses, self.pointers = offset, self._group.store.seen, dict(self._group.store.pointers)
 
     def poll(self, limit: int) -> Records:
         self._group.gate("poll")
@@ -112,6 +112,8 @@ class SimFeed:
         return found
 
     def commit(self, offset: int) -> None:
+        if self._group.member in self._group.chaos.dead:
+            raise Crash(f"{self._group.member} is dead")
         self._group.committed(self, offset)
 
     def lag(self) -> int | None:
@@ -123,10 +125,10 @@ class SimGroup:
 
     def __init__(
         self, member: str, topic: Topic, chaos: Chaos, store: SimStore, *, committed: Checked,
-        pointers: Callable[[], list[bytes | None]], replaces: bool,
+        known: Callable[[], Sequence[str]],
     ) -> None:  # fmt: skip
         self.member, self.topic, self.chaos, self.store = member, topic, chaos, store
-        self.committed, self.pointers, self._replaces = committed, pointers, replaces
+        self.committed, self._known = committed, known
         self.stale = 0
         self._view: dict[str, SimFeed] = {}
         self._leaving: Callable[[Sequence[EventFeed]], None] | None = None
@@ -144,17 +146,23 @@ class SimGroup:
         self._view = {name: feed for name, feed in self._view.items() if name in mine}
         for name in mine:
             if name not in self._view:
-                self._view[name] = SimFeed(self.topic.partitions[name], self, name)
+                self._view[name] = SimFeed(self.topic.partitions[name], self, self._newest(name))
         return tuple(self._view.values())
 
     def on_leave(self, leaving: Callable[[Sequence[EventFeed]], None]) -> None:
         self._leaving = leaving
 
     def brings(self, source: str, name: str) -> bool:
-        return name in self.topic.partitions
+        base = name.partition("+")[0]
+        return base in self.topic.partitions and self._newest(base) == name
+
+    def _newest(self, base: str) -> str:
+        """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
+        firsts = [int(known.partition("+")[2]) for known in self._known() if known.startswith(f"{base}+")]
+        return f"{base}+{max(firsts)}" if firsts else base
 
     def replace(self, old: SimFeed, new: SimFeed) -> SimFeed:
-        if self._replaces and self._view.get(old.partition.name) is old:
+        if self._view.get(old.partition.name) is old:
             self._view[old.partition.name] = new
         return new
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 
 from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView
+from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 
 HOUR = 3_600_000_000
@@ -40,6 +41,16 @@ def project(*, ids: bool, lifetime: bool) -> Project:
                 WINDOW w AS (RANGE {end})""",
     )  # fmt: skip
     return Project.of(by_user, by_shop, FeatureService(name="all", features=[by_user, by_shop]))
+
+
+_plans: dict[int, ServicePlan] = {}
+
+
+def plan(of: Project) -> ServicePlan:
+    """The one service of a project."""
+    if id(of) not in _plans:
+        _plans[id(of)] = of.service("all")
+    return _plans[id(of)]
 
 
 def record(rng: random.Random, n: int) -> bytes:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
 
-from onefold.streaming import state_writer
+from onefold.features import layout as layouts
+from onefold.features.compile_columns import compile_columns
+from onefold.features.definitions import EventSource
+from onefold.features.layout import Layout
+from onefold.streaming import archive_buffer, joined, state_writer
+from onefold.streaming.bulk_json import BulkJson
+from onefold.streaming.decode import Decoder
 from tests.simulation.world import World
 
 CHUNK = 50
@@ -59,23 +68,54 @@ class Total:
         )
 
 
+_SCHEMA, _COMPILE = archive_buffer.held_schema, compile_columns
+_PREPARER, _FIELDS = Layout.preparer, EventSource.fields.fget  # type: ignore[attr-defined]
+_made: dict[tuple[int, str], Any] = {}
+"""By the id of a layout, a source or an expression, all of which live as long as the process."""
+
+
+def _once(made: Any, of: str, make: Callable[[Any], Any]) -> Any:
+    found = _made.get((id(made), of))
+    if found is None:
+        found = _made[id(made), of] = make(made)
+    return found
+
+
+_QUICKER: list[tuple[Any, str, Any]] = [
+    (BulkJson, "of", lambda *_: None),
+    (joined, "Decoder", lambda source, branch=None: _once(source, "decoder", Decoder)),
+    (archive_buffer, "held_schema", lambda source: _once(source, "schema", _SCHEMA)),
+    (archive_buffer, "held_table", lambda source, held, schema: held),
+    (Layout, "preparer", lambda self, errors=None: _once(self, "preparer", _PREPARER)),
+    (EventSource, "fields", property(lambda self: _once(self, "fields", _FIELDS))),
+    (layouts, "compile_columns", lambda expr, at, errors=None: _once(expr, "columns", lambda e: _COMPILE(e, at))),
+]
+"""What is compiled anew for each join of a worker is compiled once, and events stay Python's where Arrow and numpy take
+their time for a few: they are read one by one, and reach the archive as they were held."""
+
+
 @contextmanager
 def small() -> Iterator[None]:
-    """Tails of few records are compacted, and generations are counted, not drawn from the system."""
+    """Tails of few records are compacted; generations are counted, not drawn from the system."""
     numbers = itertools.count(1)
+    counted = [(state_writer, "TAIL", TAIL), (state_writer, "fresh_generation", lambda: b"%08d" % next(numbers))]
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(state_writer, "TAIL", TAIL))
-        stack.enter_context(
-            mock.patch.object(state_writer, "fresh_generation", lambda: next(numbers).to_bytes(8, "big"))
-        )
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.CRITICAL)
+        for where, name, quicker in (*_QUICKER, *counted):
+            stack.enter_context(mock.patch.object(where, name, quicker))
         yield
 
 
 def simulate(seed: int, *, told: bool = False) -> Told:
     """One seed."""
-    world = World(seed, told=told)
     with small():
-        world.run()
+        world = World(seed, told=told)
+        try:
+            world.run()
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            world.chaos.problem(f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
     chaos = world.chaos
     return Told(seed, world.steps, chaos.counts, chaos.problems, chaos.history or [])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from onefold.features.codec import generation_of
 from onefold.features.errors import SessionError, StoreError
-from tests.simulation.chaos import Chaos, Crash
+from tests.simulation.chaos import Chaos
 
 _Entry = tuple[dict[Any, Any], Any, Any]
 
@@ -20,11 +20,12 @@ class Kept:
         self.values: dict[bytes, bytes] = {}
         self.marks: dict[tuple[bytes, int], int] = {}
         self.locked: set[bytes] = set()
-        self.losses = 0
+        self.losses = self.version = 0
         self._journal: list[_Entry] = []
 
     def write(self, table: dict[Any, Any], name: Any, value: Any) -> None:
         self._journal.append((table, name, table.get(name)))
+        self.version += 1
         _put(table, name, value)
 
     @property
@@ -35,7 +36,7 @@ class Kept:
         """Go back to an earlier moment; 0 is empty."""
         while len(self._journal) > moment:
             _put(*self._journal.pop())
-        self.losses += 1
+        self.losses, self.version = self.losses + 1, self.version + 1
 
     def group(self, group: bytes) -> dict[int, int]:
         return {field: offset for (name, field), offset in self.marks.items() if name == group}
@@ -49,10 +50,13 @@ def _put(table: dict[Any, Any], name: Any, value: Any) -> None:
 
 
 class SimStore:
-    """One process's way to the store. `seen`: the losses that its last look at the session knew of."""
+    """One process's way to the store. seen: the losses that its last look at the session knew of. pointers: as it read,
+    or wrote, them last.
+    """
 
     def __init__(self, kept: Kept, chaos: Chaos, who: str) -> None:
         self.kept, self.who, self.seen = kept, who, -1
+        self.pointers: dict[bytes, bytes | None] = {}
         self._chaos, self._connections = chaos, 0
 
     @property
@@ -72,6 +76,7 @@ class SimStore:
     def get(self, names: Sequence[bytes]) -> list[bytes | None]:
         self._gate("get", "before")
         found = [self.kept.values.get(name) for name in names]
+        self.pointers.update((n, v) for n, v in zip(names, found, strict=True) if n.startswith(b"p/"))
         self._gate("get", "after")
         return found
 
@@ -90,7 +95,7 @@ class SimStore:
         self._check(session)
         losses, lengths = self.kept.losses, []
         order = list(items)
-        partly = self._chaos.chance(2 * self._chaos.rates.fail + self._chaos.rates.crash)
+        partly = bool(items) and self._chaos.chance(2 * self._chaos.rates.fail + self._chaos.rates.crash)
         if partly:
             order = self._some(order)
         for name, more in order:
@@ -124,6 +129,8 @@ class SimStore:
         self._gate("put", "before")
         for name, value in items:
             self.kept.write(self.kept.values, name, value)
+            if name.startswith(b"p/"):
+                self.pointers[name] = value
             if not isinstance(items, list):
                 self._gate("put", "within")
         self._gate("put", "after")
@@ -175,8 +182,7 @@ class SimStore:
         rng = self._chaos.rng
         self._chaos.fault("appends of some keys fail", self.who)
         if rng.random() < 0.3:
-            self._chaos.fault("crash within append", self.who)
             for name, more in items[: rng.randrange(len(items))]:
                 self.kept.write(self.kept.values, name, self.kept.values.get(name, b"") + more)
-            raise Crash(f"{self.who} within append")
+            raise self._chaos.crash(self.who, "within", "append")
         return rng.sample(items, rng.randrange(len(items)))

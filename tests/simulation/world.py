@@ -17,7 +17,7 @@ from tests.simulation.archive import Letters, SimArchive, SimHeads, SimLetters, 
 from tests.simulation.chaos import Chaos, Crash
 from tests.simulation.checks import Checks
 from tests.simulation.feeds import SimGroup, Topic
-from tests.simulation.project import HOUR, SOURCE, START, project, record
+from tests.simulation.project import HOUR, SOURCE, START, plan, project, record
 from tests.simulation.store import Kept, SimStore
 
 SLOTS = ("w1", "w2", "w3")
@@ -89,13 +89,11 @@ class World:
         self.records, self.steps, self.seconds = 0, 0, 0.0
         self.limit = rng.randrange(20, 61)
         self.accept, self.unbuilt, self.building = False, False, False
-        self._replaces = rng.random() < 0.5
         self._incarnations = 0
         self._decoder = Decoder(self.project.sources[SOURCE])
-        self._builds = 0
+        self._builds = self._readers = 0
         self.slots = [Slot(name) for name in SLOTS[: rng.randrange(2, 4)]]
-        self._zombies: list[Slot] = []
-        self._reader = self._new_reader()
+        self._reader = self.new_reader()
         self.chaos.between = self._between
         for number in range(rng.randrange(2, 4)):
             self.topic.make(f"p{number}")
@@ -117,8 +115,6 @@ class World:
         self._drain()
         if not self.chaos.problems:
             self.checks.everything()
-
-    # What can happen
 
     def _something(self) -> None:
         self.steps += 1
@@ -221,7 +217,7 @@ class World:
             self.checks.reading(self._reader)
         except (OnefoldError, Crash) as error:
             self.chaos.note(f"reader: {error}")
-            self._reader = self._new_reader()
+            self._reader = self.new_reader()
 
     def look(self) -> None:
         self.checks.marks()
@@ -229,7 +225,9 @@ class World:
     def lose(self) -> None:
         """The store comes back as it was at some earlier moment, or empty."""
         rng = self.chaos.rng
-        moment = 0 if rng.random() < 0.2 else max(0, self.kept.moments - rng.randrange(1, 60))
+        if self.accept:
+            return
+        moment = 0 if rng.random() < 0.15 else max(0, self.kept.moments - rng.choice((1, 3, 10, 40)))
         self.chaos.fault("store empty" if moment == 0 else "store older", f"{self.kept.moments} -> {moment} writes")
         self.kept.lose(moment)
 
@@ -247,7 +245,7 @@ class World:
         safe = next((o for o in partition.offsets if partition.rows[o] is not None and o not in archived), None)
         events = [o for o in partition.offsets if partition.rows[o] is not None and (safe is None or o < safe)]
         first = events[-1] + 1 if events else 0
-        if self.lossy and rng.random() < 0.5:
+        if self.lossy and events and rng.random() < 0.5:
             first = rng.choice([*partition.offsets, partition.end])
         if first > partition.first:
             self.chaos.fault("retention", f"{partition.name} begins at {first}")
@@ -258,7 +256,7 @@ class World:
         """A topic that was read to its end is deleted and made anew."""
         rng = self.chaos.rng
         partition = self.topic.partitions[rng.choice(list(self.topic.partitions))]
-        if not partition.offsets or any(self.checks.unfinished(partition)):
+        if not partition.offsets or [*self.checks.unfinished(partition)]:
             return
         self._incarnations += 1
         self.topic.drop(partition.name)
@@ -268,8 +266,6 @@ class World:
 
     def wait(self) -> None:
         self.seconds += self.chaos.rng.choice((0.5, 3, 20))
-
-    # The end
 
     def _heal(self) -> None:
         """All is well from here on. The workers of the last days go on, or new ones take their places."""
@@ -305,29 +301,27 @@ class World:
                 return
         self.chaos.problem(f"it does not drain: {left[:5]} wait, unbuilt {self.unbuilt}, accept {self.accept}")
 
-    # Workers
-
     def _start(self, slot: Slot) -> None:
+        """A process takes a place: a worker of its own, with its own ways to everything."""
         rng, chaos, slot.lives = self.chaos.rng, self.chaos, slot.lives + 1
         who = f"{slot.name}.{slot.lives}"
-        slot.store = SimStore(self.kept, chaos, who)
+        slot.store = store = SimStore(self.kept, chaos, who)
         slot.background = Background()
-        slot.group = SimGroup(
-            who, self.topic, chaos, slot.store, committed=self.checks.commit, pointers=self.pointers,
-            replaces=self._replaces,
-        )  # fmt: skip
+        slot.group = group = SimGroup(
+            who, self.topic, chaos, store, committed=self.checks.commit, known=lambda: self.table.feeds
+        )
         self._share_out(new=who)
-        background = rng.random() < 0.5
-        options = {"batch": rng.choice((1, 3, 8)), "archive_every": rng.choice((1, 5, 1000)), "archive_seconds": 5.0}
+        batch, archive_every, background = rng.choice((1, 3, 8)), rng.choice((1, 5, 1000)), rng.random() < 0.5
 
-        def make(_: Any) -> None:
+        def make(_: object) -> None:
             slot.worker = Worker(
-                self.project, store=slot.store, archive=SimArchive(self.table, chaos, who), feeds=slot.group,
+                self.project, store=store, archive=SimArchive(self.table, chaos, who), feeds=group,
                 dead_letters=SimLetters(self.letters, chaos, who), clock=lambda: self.now,
-                monotonic=lambda: self.seconds, accept_loss=self.accept, **options,
+                monotonic=lambda: self.seconds, accept_loss=self.accept, batch=batch, archive_every=archive_every,
+                archive_seconds=5.0,
             )  # fmt: skip
             if background:
-                slot.worker._flusher._pool = slot.background  # type: ignore[assignment]
+                slot.worker._flusher._pool = slot.background  # type: ignore[assignment] # it has what is asked of it
 
         self._guarded(slot, f"starts, background {background}", make)
         if slot.worker is None:
@@ -357,12 +351,19 @@ class World:
         except OnefoldError as error:
             chaos.note(f"{slot.name}: {error}")
             if "begins at" in str(error):
-                self.accept = True
-                self._leave(slot)
+                self._give_in()
             return False
         finally:
             slot.busy = False
         return True
+
+    def _give_in(self) -> None:
+        """What was lost stays lost: an operator ends all workers, and has the next ones go on without it."""
+        self.accept = True
+        for slot in self.slots:
+            if slot.group is not None:
+                self.chaos.dead.add(slot.group.member)
+            self._leave(slot)
 
     def _standing(self, slot: Slot) -> str:
         if slot.worker is None:
@@ -403,8 +404,9 @@ class World:
         if self.chaos.history is not None:
             self.chaos.note(f"{name}/{offset}: {value.decode()}")
 
-    def _new_reader(self) -> Lookup:
-        return Lookup(SimStore(self.kept, self.chaos, "reader"), self.project.service("all"))
+    def new_reader(self) -> Lookup:
+        self._readers += 1
+        return Lookup(SimStore(self.kept, self.chaos, f"reader{self._readers}"), plan(self.project))
 
 
 def _do(work: Later | None) -> None:

@@ -21,9 +21,12 @@ from onefold.features.state import StateCodec
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
+from onefold.online.redis_cluster import RedisClusterStore
+from onefold.online.redis_store import RedisStore
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.worker import Worker
 from tests.services.kafka import KafkaBroker
+from tests.services.redis import RedisServer
 
 NOW = 2_000_000_000_000_000
 HOUR = 3_600_000_000
@@ -41,8 +44,8 @@ user = Entity(name="user", keys={"user": "VARCHAR"})
 shop = Entity(name="shop", keys={"shop": "BIGINT"})
 
 
-def make_project(*, ids: bool = False, days: int = 7) -> Project:
-    orders = EventSource(name="orders", schema=SCHEMA, event_time="ts", event_id="id" if ids else None)
+def make_project(*, ids: bool = False, days: int = 7, topic: str | None = None) -> Project:
+    orders = EventSource(name="orders", schema=SCHEMA, event_time="ts", event_id="id" if ids else None, topic=topic)
     by_user = FeatureView(
         name="by_user", source=orders, entity=user,
         sql=f"""SELECT count(*) OVER w AS n, sum(amount) OVER w AS spent, last_value(upper(id)) OVER h1 AS last_id
@@ -155,15 +158,39 @@ class Place:
         return replace(self, archive=DeltaArchive(self.archive.root), letters=DeadLetters(self.folder / "letters"))
 
 
+@pytest.fixture(params=["lmdb", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Each kind of online store, empty."""
+    if request.param == "lmdb":
+        with LmdbStore(tmp_path / "online") as embedded:
+            yield embedded
+        return
+    shared: Any
+    if request.param == "redis":
+        shared = RedisStore(request.getfixturevalue("redis_server").url)
+    else:
+        addresses = request.getfixturevalue("redis_cluster").addresses
+        shared = RedisClusterStore(f"redis+cluster://{','.join(addresses)}")
+    with shared:
+        shared.clear(b"")
+        yield shared
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with LmdbStore(tmp_path / "online") as store:
-        archive = DeltaArchive(tmp_path / "archive", clock=lambda: NOW)
-        yield Place(tmp_path, make_project(), store, archive, DeadLetters(tmp_path / "letters"))
+def place(tmp_path: Path, store: Any) -> Place:
+    archive = DeltaArchive(tmp_path / "archive", clock=lambda: NOW)
+    return Place(tmp_path, make_project(), store, archive, DeadLetters(tmp_path / "letters"))
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[KafkaBroker]:
     """A broker that all tests share, each with topics of its own."""
     with KafkaBroker() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that all tests share, which each empties first."""
+    with RedisServer() as found:
         yield found

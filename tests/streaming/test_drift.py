@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from onefold import Avro, Branch, EventSource, Json, Protobuf
-from onefold.features.errors import DefinitionError, EventError
+from onefold.features.errors import DefinitionError, EventError, InputError
 from onefold.features.protocols import Records
+from onefold.offline.importing import ImportFile
 from onefold.streaming.decode import Decoder
 
 SCHEMA = {"id": "VARCHAR", "at": "TIMESTAMP", "n": "BIGINT", "city": "VARCHAR"}
@@ -121,6 +125,23 @@ def test_definitions_that_say_it_wrong_are_refused(said: dict[str, Any], message
 def test_formats_that_say_too_little_are_refused(make: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         make()
+
+
+def test_batch_file_may_lack_an_optional_column_and_no_other(tmp_path: Path) -> None:
+    at = pa.array([1_000_000], pa.timestamp("us", tz="UTC"))
+    pq.write_table(pa.table({"id": ["a"], "at": at, "n": [1]}), tmp_path / "events.parquet")
+    found = ImportFile(tmp_path / "events.parquet", source(optional=("city",)))
+    (events,) = found.events(after=-1, reject=refused, progress=id)
+    assert events.select(["id", "n", "city"]).to_pylist() == [{"id": "a", "n": 1, "city": None}]
+    with pytest.raises(InputError, match="'city'"):
+        ImportFile(tmp_path / "events.parquet", source())
+    branch = Branch(name="old", columns={"city": "town"})
+    found = ImportFile(tmp_path / "events.parquet", source(optional=("city",), branches=[branch]), branch=branch)
+    assert [e["city"].null_count for e in found.events(after=-1, reject=refused, progress=id)] == [1]
+
+
+def refused(offset: int, reason: str, original: bytes) -> None:
+    raise AssertionError(reason)
 
 
 def test_json_is_the_default() -> None:

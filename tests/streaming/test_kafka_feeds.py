@@ -6,17 +6,19 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
-from onefold import Branch, Entity, EventSource, FeatureView
+from onefold import Avro, Branch, Entity, EventSource, FeatureView
 from onefold.features.errors import ConfigError, DefinitionError, StoreError
 from onefold.features.project import Project
 from onefold.streaming.decode import Decoder
 from onefold.streaming.kafka_client import KafkaSettings
 from onefold.streaming.kafka_feeds import KafkaFeed, KafkaGroup, sources_of
+from onefold.streaming.readers import readers_of
 from tests.services.kafka import KafkaBroker
 
 Done = Callable[[Sequence[KafkaFeed]], bool]
@@ -43,7 +45,8 @@ class Place:
         self.producer: Any = KafkaProducer(bootstrap_servers=broker.address)
 
     def settings(self, **said: Any) -> KafkaSettings:
-        return KafkaSettings(**({"bootstrap": self.broker.address, "group": self.topic, "patience": 20.0} | said))
+        usual: dict[str, Any] = {"bootstrap": self.broker.address, "group": self.topic, "patience": 20.0}
+        return KafkaSettings(**(usual | said))
 
     def group(self, **said: Any) -> KafkaGroup:
         return KafkaGroup(project(self.topic), self.settings(), **said)
@@ -125,7 +128,7 @@ def test_what_the_group_has_committed_decides_nothing_and_is_what_was_said(place
         (feed,) = wait_for(group, some(1))
         feed.seek(0)
         taken(group, 5)
-        group.on_leave(lambda feeds: [f.commit(3) for f in feeds] and None)
+        group.on_leave(lambda feeds: feeds[0].commit(3))
     with closing(place.group()) as group:
         (feed,) = wait_for(group, some(1))
         assert group._consumer.committed(TopicPartition(place.topic, 0)) == 4
@@ -155,6 +158,7 @@ def test_aborted_transactions_are_passed_over(place: Place) -> None:
     ):
         producer.begin_transaction()
         producer.send(place.topic, click(number), partition=0)
+        producer.flush()
         end()
     producer.close()
     with closing(place.group()) as group:
@@ -301,6 +305,20 @@ def test_passwords_are_not_shown_and_stay_text() -> None:
     settings = KafkaSettings(options={"sasl_plain_password": 1234})
     assert "1234" not in repr(settings)
     assert settings.of(KafkaProducer)["sasl_plain_password"] == "1234"
+
+
+def test_feed_has_the_reader_of_its_format(place: Place, tmp_path: Path) -> None:
+    field = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}
+    order = {"type": "record", "name": "Click", "fields": [field, {"name": "user", "type": "string"}]}
+    (tmp_path / "click.avsc").write_text(json.dumps(order))
+    place.send(b"\x0a\x04me")
+    avro = project(place.topic, format=Avro(schema="click.avsc"))
+    with closing(KafkaGroup(avro, place.settings(), readers=readers_of(avro, root=tmp_path))) as group:
+        (feed,) = wait_for(group, some(1))
+        feed.seek(0)
+        ((_, value),) = taken(group, 1)
+        assert Decoder(avro.sources["clicks"], reader=feed.reader).decode(value) == (5, "me")
+    assert readers_of(project(place.topic), root=tmp_path) == {"clicks": None}
 
 
 def test_topic_that_feeds_two_sources_is_refused() -> None:

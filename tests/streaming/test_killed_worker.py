@@ -10,10 +10,12 @@ from pathlib import Path
 from types import ModuleType
 
 import duckdb
+import pytest
 
 from onefold.features.state import StateCodec
 from onefold.offline.archive import DeltaArchive
 from onefold.online.lmdb_store import LmdbStore
+from onefold.online.redis_store import RedisStore
 
 PROGRAM = Path(__file__).parent / "worker_process.py"
 COUNT = 400
@@ -24,8 +26,9 @@ def write_orders(path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def kill_after(steps: int, folder: Path) -> None:
-    with subprocess.Popen([sys.executable, str(PROGRAM), str(folder)], stdout=subprocess.PIPE, text=True) as worker:
+def kill_after(steps: int, folder: Path, *where: str) -> None:
+    command = [sys.executable, str(PROGRAM), str(folder), *where]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         for _ in range(steps):
             worker.stdout.readline()
@@ -40,11 +43,18 @@ def program() -> ModuleType:
     return module
 
 
-def test_killed_workers_leave_each_event_once_in_state_and_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["lmdb", "redis"])
+def test_killed_workers_leave_each_event_once_in_state_and_archive(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     write_orders(tmp_path / "orders.jsonl")
+    url = [] if kind == "lmdb" else [request.getfixturevalue("redis_server").url]
+    if url:
+        with RedisStore(url[0]) as store:
+            store.clear(b"")
     for steps in (1, 10, 37, 60):
-        kill_after(steps, tmp_path)
-    with LmdbStore(tmp_path / "online") as store:
+        kill_after(steps, tmp_path, *url)
+    with RedisStore(url[0]) if url else LmdbStore(tmp_path / "online") as store:
         worker = program().open_worker(tmp_path, store)
         assert 0 < worker.run().records < COUNT
         files = DeltaArchive(tmp_path / "archive").files("orders")

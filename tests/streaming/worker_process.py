@@ -7,9 +7,11 @@ from pathlib import Path
 
 from onefold.features.definitions import Entity, EventSource, FeatureView
 from onefold.features.project import Project
+from onefold.features.protocols import OnlineStore
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
+from onefold.online.redis_store import RedisStore
 from onefold.streaming.feeds import FileFeed, FixedGroup
 from onefold.streaming.worker import Worker
 
@@ -22,7 +24,7 @@ VIEW = FeatureView(
 )
 
 
-def open_worker(folder: Path, store: LmdbStore) -> Worker:
+def open_worker(folder: Path, store: OnlineStore) -> Worker:
     """Small batches and a slow archive, so that a kill finds state that is ahead of it."""
     feed = FileFeed(folder / "orders.jsonl", source="orders", name="orders.jsonl")
     archive, letters = DeltaArchive(folder / "archive"), DeadLetters(folder / "letters")
@@ -34,7 +36,7 @@ def open_worker(folder: Path, store: LmdbStore) -> Worker:
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
-    with LmdbStore(where / "online") as opened:
+    with RedisStore(sys.argv[2]) if sys.argv[2:] else LmdbStore(where / "online") as opened:
         worker = open_worker(where, opened)
         while True:
             print(worker.step().records, flush=True)

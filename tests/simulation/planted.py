@@ -1,0 +1,259 @@
+"""Plants faults in the worker, its joining, its flushing and the build, one at a time, and shows that seeds find each.
+
+    python -m tests.simulation.planted [--seeds 3000] [name ...]
+
+A development aid: a fault that survives says what the worlds do not reach. Exits with 1 if one survives. The seed that
+shows a fault runs again without it, where nothing may differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from onefold.features.errors import OnefoldError, StoreError
+from onefold.streaming import flushing
+from onefold.streaming.flushing import Flusher
+from onefold.streaming.joined import JoinedFeed
+from onefold.streaming.joining import Joiner
+from onefold.streaming.materialize import _Build
+from onefold.streaming.state_writer import StateWriter
+from onefold.streaming.worker import Worker
+from tests.simulation.rounds import simulate
+
+PLANTED: dict[str, tuple[Any, str, Any]] = {}
+"""What is wrong: where it is put in."""
+
+
+def plant(name: str, where: Any, attribute: str) -> Callable[[Any], Any]:
+    def put(wrong: Any) -> Any:
+        PLANTED[name] = where, attribute, wrong
+        return wrong
+
+    return put
+
+
+_APPEND, _STEP, _START, _WRITE_TO = Worker._append, Worker.step, Flusher.start, JoinedFeed.write_to
+_MOVED, _CONSIDER, _GO_ON = Joiner.moved, StateWriter._consider, Joiner._go_on
+
+
+@plant("marks are raised before the appends", Worker, "_append")
+def _marks_first(self: Any, joined: Any, decoded: Any, report: Any) -> None:
+    ahead = [writer.marks for writer, held in joined.writers if joined.position > held]
+    self._store.mark([(marks, joined.sequence, joined.position) for marks in ahead], session=joined.session)
+    _APPEND(self, joined, decoded, report)
+
+
+@plant("marks are one above what was appended", Worker, "_append")
+def _marks_above(self: Any, joined: Any, decoded: Any, report: Any) -> None:
+    _APPEND(self, joined, decoded, report)
+    marks = [(writer.marks, joined.sequence, joined.position + 1) for writer, _ in joined.writers]
+    self._store.mark(marks, session=joined.session)
+
+
+@plant("appends go to whatever session there is", Worker, "_append")
+def _any_session(self: Any, joined: Any, decoded: Any, report: Any) -> None:
+    session, joined.session = joined.session, None
+    try:
+        _APPEND(self, joined, decoded, report)
+    finally:
+        joined.session = session
+
+
+@plant("a step that failed does not go back", Worker, "step")
+def _no_way_back(self: Any, wait: float = 0) -> Any:
+    try:
+        return _STEP(self, wait)
+    except OnefoldError:
+        for joined in self._joined.values():
+            joined.lost = joined.lost and not joined.writers
+        raise
+
+
+@plant("offsets are committed before the flush", Flusher, "start")
+def _commit_first(self: Any, feeds: Any) -> int:
+    feeds = list(feeds)
+    for joined in feeds:
+        if not joined.lost:
+            joined.feed.commit(joined.position)
+    return _START(self, feeds)
+
+
+@plant("what was rejoined since is committed too", flushing._Portion, "commit")
+def _commit_all(self: Any) -> None:
+    if not self.joined.lost:
+        self.joined.feed.commit(self.position)
+
+
+@plant("dead letters are flushed after the archive", flushing, "_commit")
+def _letters_last(dead_letters: Any, portions: Any) -> int:
+    added: int = sum(portion.joined.buffer.commit(portion.held) for portion in portions)
+    dead_letters.flush()
+    return added
+
+
+@plant("dead letters are not flushed", flushing, "_commit")
+def _letters_never(dead_letters: Any, portions: Any) -> int:
+    added: int = sum(portion.joined.buffer.commit(portion.held) for portion in portions)
+    return added
+
+
+@plant("only the store's errors have a feed replayed", flushing, "_at_once")
+def _store_errors_only(work: Any) -> Future[int]:
+    done: Future[int] = Future()
+    try:
+        done.set_result(work())
+    except StoreError as error:
+        done.set_exception(error)
+    return done
+
+
+def _written_from(position: Callable[[Any, int], int]) -> Any:
+    def write_to(self: Any, store: Any, states: Any, *, flushed: int, slack: int) -> None:
+        _WRITE_TO(self, store, states, flushed=flushed, slack=slack)
+        self.position = position(self, flushed)
+
+    return write_to
+
+
+plant("a feed goes on from what was flushed, not from the lowest", JoinedFeed, "write_to")(
+    _written_from(lambda joined, flushed: flushed)
+)
+plant("a feed goes on from what the marks say, not from the lowest", JoinedFeed, "write_to")(
+    _written_from(lambda joined, flushed: min(marker for _, marker in joined.writers))
+)
+
+
+@plant("what was held back is kept when a feed joins anew", JoinedFeed, "write_to")
+def _keeps_buffer(self: Any, store: Any, states: Any, *, flushed: int, slack: int) -> None:
+    with mock.patch.object(type(self.buffer), "clear", lambda buffer: None):
+        _WRITE_TO(self, store, states, flushed=flushed, slack=slack)
+
+
+@plant("every layout is believed to hold what one of them holds", JoinedFeed, "write_to")
+def _highest_marker(self: Any, store: Any, states: Any, *, flushed: int, slack: int) -> None:
+    _WRITE_TO(self, store, states, flushed=flushed, slack=slack)
+    highest = max(marker for _, marker in self.writers)
+    self.writers = [(writer, highest) for writer, _ in self.writers]
+
+
+@plant("records that come again are taken again", JoinedFeed, "poll")
+def _again(self: Any, limit: int) -> Any:
+    records = self.feed.poll(limit)
+    if records:
+        self.position = records.offsets[-1]
+    return records
+
+
+@plant("what was acknowledged is forgotten", JoinedFeed, "debts")
+def _forgets(self: Any) -> list[Any]:
+    return []
+
+
+@plant("a pointer that moved is not followed", Joiner, "moved")
+def _stays(self: Any, source: str) -> bool:
+    return any(j.source == source and not j.lost and j.session != self._store.session for j in self.by_feed.values())
+
+
+@plant("retention's cut is passed over", Joiner, "_go_on")
+def _passes_over(self: Any, joined: Any, flushed: int) -> Any:
+    first = joined.feed.first()
+    if first > joined.position + 1:
+        joined.position = first - 1
+    joined.feed.seek(joined.position + 1)
+    return joined
+
+
+@plant("a compacted string is put whatever came meanwhile", StateWriter, "_consider")
+def _overwrites(self: Any, name: bytes, state: bytes, floor: Any, done: Any) -> None:
+    store, self._store = self._store, _Puts(self._store)
+    try:
+        _CONSIDER(self, name, state, floor, done)
+    finally:
+        self._store = store
+
+
+class _Puts:
+    """A store whose swap asks nothing."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def swap(self, name: bytes, *, value: bytes, **_: Any) -> bool:
+        self._store.put([(name, value)])
+        return True
+
+
+plant("everything up to now is below the floor", StateWriter, "floor")(lambda self, stream_time: stream_time)
+
+
+@plant("pointers flip before the heads are there", _Build, "run")
+def _flips_first(self: Any) -> Iterator[Any]:
+    writers = [self._writer(*pair) for pair in zip(self._layouts, self._old, strict=True)]
+    now = self._head_source.stream_time(self._source, self._pinned)
+    self._flip(writers)
+    for writer in writers:
+        yield self._heads(writer, now)
+    self._catch_up(writers)
+
+
+plant("the catch-up marks what it does not append", _Build, "_append")(lambda self, writer, items: None)
+plant("a build does not tidy up before it begins", _Build, "_writer")(
+    lambda self, layout, old: StateWriter(self._store, layout, 2 if old is None else old.epoch + 1, slack=self._reach)
+)
+
+
+class _Any:
+    """Equal to every session."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+PLANTED["a build goes on over a loss of the store"] = _Build, "_session", property(lambda self: _Any(), lambda *_: None)
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    where, attribute, wrong = PLANTED[name]
+    with mock.patch.object(where, attribute, wrong, create=attribute == "_session"):
+        yield
+
+
+def hunt(name: str, seeds: range) -> tuple[int | None, str]:
+    """The first seed that shows a fault, and what it shows."""
+    for seed in seeds:
+        with planted(name):
+            told = simulate(seed)
+        if told.problems:
+            plain = simulate(seed).problems
+            return (None, f"seed {seed} differs without it: {plain[0]}") if plain else (seed, told.problems[0])
+    return None, f"SURVIVED {len(seeds)} seeds"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="faults by a part of their names; all without")
+    parser.add_argument("--seeds", type=int, default=3_000, help="how many a fault may survive (3,000)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
+    asked = parser.parse_args()
+    names = [name for name in PLANTED if not asked.names or any(part in name for part in asked.names)]
+    caught = 0
+    for name in names:
+        seed, what = hunt(name, range(asked.first, asked.first + asked.seeds))
+        caught += seed is not None
+        print(f"| {name} | {'-' if seed is None else seed} | {what[:90]} |", flush=True)
+    print(f"planted: {len(names)} faults, {caught} caught, {len(names) - caught} survived")
+    return 0 if caught == len(names) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
