@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate lint format bench bench-all lock gpu clean
+.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate faults lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -81,6 +81,9 @@ mutants: $(SPARK) ## plant faults in the engines, and see that the parity tests 
 simulate: $(READY) ## seeded faults over the real worker: make simulate SEEDS=100000 [WORKERS=2], or SEED=123 step by step
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0) \
 	  --workers $(or $(WORKERS),2) $(if $(SEED),--seed $(SEED))
+
+faults: $(SERVICES) ## workers killed in the middle of their flushes, over a real Kafka and Redis: make faults [KILLS=1000] [SEED=1]
+	@$(BIN)/python -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(READY) ## one benchmark: make bench NAME=lookup
 	@test -n "$(NAME)" -a -f "benchmarks/$(NAME).py" || { \

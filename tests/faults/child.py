@@ -24,13 +24,14 @@ import onefold.streaming.kafka_feeds
 import onefold.streaming.materialize
 import onefold.streaming.metrics
 import onefold.streaming.running
-import onefold.wiring
 from onefold.offline.archive import DeltaArchive, now_micros
 from onefold.online.redis_store import RedisStore
 from onefold.streaming.worker import Worker
+from onefold.wiring import Workspace
+from tests.services.process import wait_until
 
-FLUSH, APPEND = 0, 1
-_COUNTS = struct.Struct("=QQ")
+FLUSH, APPEND, READY = 0, 1, 2
+_COUNTS = struct.Struct("=QQQ")
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.faults.child"])
 
@@ -50,7 +51,7 @@ class Child:
         self.process.start()
 
     @property
-    def counts(self) -> tuple[int, int]:
+    def counts(self) -> tuple[int, int, int]:
         return _COUNTS.unpack(self._beats.read_bytes())
 
     @property
@@ -71,6 +72,7 @@ class Child:
 
     def stop(self, seconds: float = 60) -> int | None:
         """Ask it to stop in good order; its exit status."""
+        wait_until(lambda: self.counts[READY] > 0 or not self.runs, f"{self.name} knows how to stop")
         self.process.terminate()
         self.process.join(seconds)
         code = self.process.exitcode
@@ -90,7 +92,7 @@ def _work(
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     with open(beats, "r+b") as file:
         shown = mmap.mmap(file.fileno(), _COUNTS.size)
-    counts = [0, 0]
+    counts = [0, 0, 0]
 
     def counted(function: Callable[..., Any], which: int) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
@@ -102,6 +104,7 @@ def _work(
 
     DeltaArchive.append = counted(DeltaArchive.append, FLUSH)  # type: ignore[method-assign]
     RedisStore.append = counted(RedisStore.append, APPEND)  # type: ignore[method-assign]
+    Workspace.topics = counted(Workspace.topics, READY)  # type: ignore[method-assign]
     if skew:
         _jump(skew)
     onefold.cli.main(["--debug", "stream", "--project", folder, "--log-json", *options])

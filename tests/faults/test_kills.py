@@ -5,6 +5,7 @@ A failure names its seed: make faults KILLS=50 SEED=.. repeats it.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,6 @@ import pytest
 from tests.faults.kills import killed
 from tests.services.kafka import KafkaBroker
 from tests.services.redis import RedisServer
-
-import os
 
 KILLS = int(os.environ.get("K", "50"))
 

@@ -93,16 +93,15 @@ def small_disk(at: Path, size: str) -> Iterator[None]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk that is small enough to fill")
 def test_full_disk_of_the_archive_is_waited_for(world: World) -> None:
-    with small_disk(world.folder / ".onefold", "4m"):
+    with small_disk(world.folder / ".onefold", "16m"):
         worker = world.worker()
         world.send(200)
         world.settle()
         filler = world.folder / ".onefold" / "filler"
-        with filler.open("wb") as file:
+        with filler.open("wb", buffering=0) as file:
             while True:
                 try:
                     file.write(bytes(4096))
-                    file.flush()
                 except OSError:
                     break
         world.send(200)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.faults.child import APPEND, Child
 from tests.faults.world import SECOND, World
 from tests.services.process import wait_until
 
@@ -17,8 +19,7 @@ YEAR = 365 * 86_400 * SECOND
 def test_worker_that_slept_through_its_session_does_no_harm(world: World) -> None:
     zombie, other = world.worker(name="zombie"), world.worker(name="other")
     for _ in range(3):
-        world.send(200)
-        wait_until(lambda: zombie.counts[1] > 0, "the zombie has taken events")
+        wait_until(partial(_takes, world, zombie, zombie.counts[APPEND]), "the zombie takes events")
         zombie.signal(signal.SIGSTOP)
         world.send(200)
         world.settle()  # the other one has all partitions by now: the session of the zombie is over
@@ -27,6 +28,11 @@ def test_worker_that_slept_through_its_session_does_no_harm(world: World) -> Non
     world.settle()
     assert zombie.runs and other.runs
     world.finish()
+
+
+def _takes(world: World, worker: Child, before: int) -> bool:
+    world.send(5)
+    return worker.counts[APPEND] > before
 
 
 def test_workers_that_come_and_go_under_load_hand_over_in_order(world: World) -> None:

@@ -27,6 +27,7 @@ from onefold.online.lmdb_store import LmdbStore
 from onefold.online.lookup import Lookup
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.live import read_live
+from onefold.streaming.state_writer import StateWriter
 from onefold.streaming.worker import Worker
 from onefold.wiring import Workspace
 from tests.faults.child import Child
@@ -39,6 +40,8 @@ USERS, SHOPS = 23, 7
 START = 1_356_998_400_000_000
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+REACH = 3 * DAY
+"""[online] reach: how far before stream time values are asked for here."""
 States = dict[tuple[str, bytes], bytes]
 _EPOCH = datetime(1970, 1, 1)
 
@@ -48,6 +51,7 @@ name = "shop"
 [online]
 url = "{redis}"
 retry_for = "2 seconds"
+reach = "3 days"
 [kafka]
 bootstrap = "{kafka}"
 group = "{topic}"
@@ -94,7 +98,7 @@ class World:
         self.topic = f"orders-{folder.name}-{time.time_ns()}"
         self.log: dict[str, dict[int, bytes]] = {}
         self.poison: set[bytes] = set()
-        self._number = 0
+        self._number, self._last = 0, b""
         self.children: list[Child] = []
         self._started = 0
         broker.create_topic(self.topic, PARTITIONS)
@@ -125,16 +129,17 @@ class World:
         self.producer.flush(60)
 
     def _order(self) -> bytes:
-        chance, number = self.chance, self._number
-        if chance.random() > 0.05:
-            self._number += 1
+        chance = self.chance
+        if self._last and chance.random() < 0.05:
+            return self._last
+        self._number += 1
         late = chance.randrange(4 * 3600) if chance.random() < 0.1 else 0
-        late = late if self._number != number else 0
         event = {
-            "id": f"o{number}", "user": f"u{chance.randrange(USERS)}", "shop": chance.randrange(SHOPS),
-            "ts": iso(START + (number - late) * 7 * SECOND), "amount": chance.randrange(-800, 80_000) / 8,
+            "id": f"o{self._number}", "user": f"u{chance.randrange(USERS)}", "shop": chance.randrange(SHOPS),
+            "ts": iso(START + (self._number * 7 - late) * SECOND), "amount": chance.randrange(-800, 80_000) / 8,
         }  # fmt: skip
-        return json.dumps(event).encode()
+        self._last = json.dumps(event).encode()
+        return self._last
 
     @property
     def producer(self) -> Any:
@@ -278,10 +283,10 @@ class World:
             for name, part in parts.items() for offset, value in part.items() if value not in self.poison
         }  # fmt: skip
         self._check_archive(good)
-        floor = max(_times(good.values())) - 9 * DAY
+        latest = max(_times(good.values()))
         with self.space.store(readonly=True) as store:
-            found = canonical(store, self.layouts, floor)
-            expected = self._expected(names, parts, floor)
+            found = canonical(store, self.layouts, latest)
+            expected = self._expected(names, parts, latest)
             assert found.keys() == expected.keys(), f"seed {self.seed}: keys of states differ"
             wrong = [key for key, state in expected.items() if found[key] != state]
             assert not wrong, f"seed {self.seed}: {len(wrong)} of {len(expected)} states differ, as {wrong[:3]}"
@@ -311,7 +316,7 @@ class World:
         for row in rows:
             assert row[2:] == _row(good[row[0], row[1]]), f"seed {self.seed}: archived {row}"
 
-    def _expected(self, names: Any, parts: dict[str, dict[int, bytes]], floor: int) -> States:
+    def _expected(self, names: Any, parts: dict[str, dict[int, bytes]], latest: int) -> States:
         """What one worker makes of the log in a process where nothing goes wrong, with the same sequences."""
         folder = self.folder / f"expected-{time.time_ns()}"
         archive, feeds = DeltaArchive(folder / "archive"), []
@@ -326,10 +331,10 @@ class World:
             letters = DeadLetters(folder / "letters")
             worker = Worker(
                 self.space.project, store=store, archive=archive, feeds=FixedGroup(feeds), dead_letters=letters,
-                archive_every=10**9, batch=10_000,
+                archive_every=10**9, batch=10_000, reach=REACH,
             )  # fmt: skip
             worker.run()
-            return canonical(store, self.layouts, floor)
+            return canonical(store, self.layouts, latest)
 
     def _check_values(self, store: OnlineStore, good: dict[tuple[int, int], bytes]) -> None:
         chance, times = random.Random(self.seed), sorted(_times(good.values()))
@@ -343,12 +348,13 @@ class World:
             assert repr(got.values) == repr(want), f"seed {self.seed}: {row} at {t}: {got.values}, oracle {want}"
 
 
-def canonical(store: OnlineStore, layouts: Sequence[Layout], floor: int) -> States:
-    """All live states, compacted at one floor, by entity and name of key."""
+def canonical(store: OnlineStore, layouts: Sequence[Layout], stream_time: int) -> States:
+    """All live states, compacted at the floor of one stream time, by entity and name of key."""
     found = {}
     for layout in layouts:
         (pointer,) = store.get([pointer_name("orders", layout.entity.name)])
         prefix = b"" if pointer is None else layout.prefix(decode_pointer(pointer)[0])
+        floor = StateWriter(store, layout, 0, slack=REACH).floor(stream_time)
         for name, state in store.scan(prefix) if prefix else ():
             packed = StateCodec(layout).compact(state, floor=floor, generation=b"\0" * 8)
             found[layout.entity.name, name[len(prefix) :]] = packed
