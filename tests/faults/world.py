@@ -162,6 +162,10 @@ class World:
     def places(self) -> list[TopicPartition]:
         return [TopicPartition(self.topic, n) for n in range(PARTITIONS)]
 
+    def feed(self, partition: int) -> str:
+        """The name of the feed that a partition is now."""
+        return f"{self.topic}@{self._ident()}/{partition}"
+
     def firsts(self) -> dict[TopicPartition, int]:
         """The first offset that each partition still has."""
         consumer: Any = KafkaConsumer(bootstrap_servers=self.broker.address, group_id=None)
