@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -33,13 +34,14 @@ SOURCE = EventSource(
 USER = Entity(name="user", keys={"user": "VARCHAR"})
 
 
-def project() -> Project:
-    """Five views of one entity: 75 features."""
-    views = [_view(name, aggregates) for name, aggregates in _OVER.items()]
+def project(*, topic: str | None = None) -> Project:
+    """Five views of one entity: 75 features. topic: what feeds their source."""
+    source = replace(SOURCE, topic=topic)
+    views = [_view(name, aggregates, source) for name, aggregates in _OVER.items()]
     return Project.of(*views, FeatureService(name="all", features=views))
 
 
-def _view(name: str, aggregates: tuple[str, ...]) -> FeatureView:
+def _view(name: str, aggregates: tuple[str, ...], source: EventSource) -> FeatureView:
     items = [
         f"{aggregate} OVER w{w} AS {name}_{i}_{w}"
         for i, aggregate in enumerate(aggregates)
@@ -49,7 +51,7 @@ def _view(name: str, aggregates: tuple[str, ...]) -> FeatureView:
         f"w{w} AS (RANGE BETWEEN INTERVAL {length} PRECEDING AND CURRENT ROW)" for w, length in enumerate(WINDOWS)
     ]
     sql = f"SELECT {', '.join(items)} FROM orders WINDOW {', '.join(windows)}"
-    return FeatureView(name=name, source=SOURCE, entity=USER, sql=sql)
+    return FeatureView(name=name, source=source, entity=USER, sql=sql)
 
 
 def events(count: int, *, seed: int = 1, users: int = USERS, start: datetime = START) -> list[bytes]:

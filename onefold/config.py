@@ -34,7 +34,7 @@
     schema_registry = ""       # URL, for Avro and Protobuf whose schemas are there
     schema_registry_user = ""  # for basic authentication, with schema_registry_password
     schema_registry_token = "" # for bearer authentication
-    dead_letters = "files"     # or "topic": to <topic>.dlq, for sources with a topic
+    dead_letters = "topic"     # of a topic, to <topic>.dlq; or "files", as those of files
 
     [spark]                    # for `--engine spark`; docs/spark.md
     master = "local[*]"        # where it runs, as "spark://host:7077", "yarn" or "k8s://https://host:443"
@@ -151,7 +151,7 @@ class KafkaSettings(_Section):
     schema_registry_user: str = ""
     schema_registry_password: str = Field(default="", repr=False)
     schema_registry_token: str = Field(default="", repr=False)
-    dead_letters: Literal["files", "topic"] = "files"
+    dead_letters: Literal["files", "topic"] = "topic"
 
 
 class SparkSettings(_Section):

@@ -5,8 +5,8 @@ The only place that knows which folder each part lives in. Each part is imported
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from onefold.features.errors import StoreError
 
 if TYPE_CHECKING:
     from onefold.features.project import Project
-    from onefold.features.protocols import DeadLetterSink
+    from onefold.features.protocols import DeadLetterSink, Reader
     from onefold.offline.archive import DeltaArchive
     from onefold.offline.dead_letters import DeadLetters
     from onefold.offline.served import ServedLog
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onefold.registry import Registry
     from onefold.streaming.kafka_client import KafkaSettings
     from onefold.streaming.kafka_feeds import KafkaGroup
+    from onefold.streaming.schema_registry import SchemaRegistry
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,18 @@ class Workspace:
 
     @contextmanager
     def open_dead_letters(self) -> Iterator[DeadLetterSink]:
-        """Where a worker's dead letters go, closed at the end."""
-        try:
-            yield self.dead_letters
-        finally:
-            self.dead_letters.close()
+        """Where a worker's dead letters go, closed at the end: of topics to topics beside them, if [kafka] says so."""
+        with ExitStack() as opened:
+            opened.callback(self.dead_letters.close)
+            if not self.has_topics or self.settings.kafka.dead_letters != "topic":
+                yield self.dead_letters
+                return
+            from onefold.streaming.dead_letters import SharedDeadLetters
+            from onefold.streaming.kafka_dead_letters import KafkaDeadLetters
+
+            topics = KafkaDeadLetters(self.kafka)
+            opened.callback(topics.close)
+            yield SharedDeadLetters(self.dead_letters, topics, sources=list(self.project.sources))
 
     @cached_property
     def kafka(self) -> KafkaSettings:
@@ -86,7 +94,24 @@ class Workspace:
         """The feeds that the consumer group gives this process; it must be closed."""
         from onefold.streaming.kafka_feeds import KafkaGroup
 
-        return KafkaGroup(self.project, self.kafka, known=self.archive.sequences)
+        return KafkaGroup(self.project, self.kafka, known=self.archive.sequences, readers=self.readers)
+
+    @cached_property
+    def readers(self) -> Mapping[str, Reader | None]:
+        """What reads the messages of each topic, by its source; None for JSON."""
+        from onefold.streaming.readers import readers_of
+
+        registry = self._schema_registry() if self.settings.kafka.schema_registry else None
+        return readers_of(self.project, root=self.settings.root, registry=registry)
+
+    def _schema_registry(self) -> SchemaRegistry:
+        from onefold.streaming.schema_registry import SchemaRegistry
+
+        given = self.settings.kafka
+        return SchemaRegistry(
+            given.schema_registry, user=given.schema_registry_user, password=given.schema_registry_password,
+            token=given.schema_registry_token, patience=self.settings.kafka_patience,
+        )  # fmt: skip
 
     def topic_ends(self) -> dict[tuple[str, str], int]:
         """Where each partition of the sources' topics ends, by source and feed; none where no source has a topic."""

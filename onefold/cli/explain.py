@@ -67,11 +67,14 @@ def _feature(feature: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _state(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     from onefold.cli.plan_text import retention
+    from onefold.features.windows import describe
 
     low, high = state["event_bytes"]
     yield "bold", f"state {state['source']} by {state['entity']}: layout {state['fingerprint']}"
     yield "", f"  shared by views {', '.join(state['shared'])}; kept {retention(state['retention'])}"
     yield "", f"  {low:.0f} to {high:.0f} bytes an event, and its texts and lists"
+    if state["resolution"] is not None:
+        yield "", f"  events older than two buckets of {describe(state['resolution'])} are one entry a bucket"
     yield from (("", f"  {c['name']} {c['type']} = {c['sql']}") for c in state["columns"])
     yield "", f"  a read folds {len(state['slots'])} slots over {len(state['windows'])} windows:"
     yield from (("", f"    {slot}") for slot in state["slots"])

@@ -174,8 +174,8 @@ def _facts(record: Record, records: Records) -> list[str]:
     from onefold.cli.plan_text import retention
 
     body = record.body
-    facts = [f"{field}: {value}" for field in ("source", "entity", "freshness", "path", "event_time", "event_id")
-             if (value := body.get(field))]  # fmt: skip
+    said = ("source", "entity", "freshness", "resolution", "path", "event_time", "event_id")
+    facts = [f"{field}: {value}" for field in said if (value := body.get(field))]
     for field in ("keys", "request", "schema"):
         if body.get(field):
             facts.append(f"{field}: " + ", ".join(f"{n} {t}" for n, t in body[field]))

@@ -67,7 +67,7 @@ def stream(
     workspace = Workspace.find(project)
     with _until_stopped() as stopped:
         if engine == "spark":
-            total = _by_spark(workspace, stopped, once=once, accept_loss=accept_loss)
+            total = _by_spark(workspace, stopped, once=once, accept_loss=accept_loss, build=build)
         else:
             options = {"accept_loss": accept_loss}
             total = _by_worker(workspace, feed or [], stopped, options, once=once, build=build, port=metrics_port)
@@ -90,11 +90,14 @@ def status(project: ProjectOption = None, json: JsonOption = False) -> None:
     say_table(
         ("feed", "sequence", "archived", "in state", "end", "waiting", "state"),
         [
-            (f"{f.source}: {f.feed}", "" if f.sequence is None else f.sequence, f.archived, f.held, "" if f.end is None else f.end,
-             "" if f.waiting is None else f"{f.waiting:,}", f.condition)
+            (f"{f.source}: {f.feed}", *map(_shown, (f.sequence, f.archived, f.held, f.end, f.waiting)), f.condition)
             for f in found
         ],
     )  # fmt: skip
+
+
+def _shown(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _by_worker(
@@ -169,13 +172,15 @@ def _feeds(workspace: Workspace, files: list[str], *, once: bool) -> FeedGroup:
     return workspace.topics()
 
 
-def _by_spark(workspace: Workspace, stopped: threading.Event, *, once: bool, accept_loss: bool) -> StepReport:
+def _by_spark(
+    workspace: Workspace, stopped: threading.Event, *, once: bool, accept_loss: bool, build: bool
+) -> StepReport:
     from onefold.progress import on_stderr
     from onefold.streaming.spark_stream import stream_with_spark
 
     with on_stderr()("stream", None) as tracker:
         return stream_with_spark(
-            workspace, once=once, stopped=stopped, progress=tracker.advance, accept_loss=accept_loss
+            workspace, once=once, stopped=stopped, progress=tracker.advance, accept_loss=accept_loss, build=build
         )
 
 

@@ -4,7 +4,7 @@ All numbers are little endian.
 
     state   := [head] record*
     head    := 'H' format:u8 flags:u16 length:u32 generation:8s floor:i64 events:u32 sequences:u16
-               (sequence:u32 highest:i64)*  key_length:u16 key  aggregates:u32 (reserved, 0)
+               (sequence:u32 highest:i64)*  key_length:u16 key  aggregates:u32 section (see `buckets`)
                unit:u8 base:i64 ts:(u32|i64)[n]  [sequence:u32[n]]  [id:u64[n]]  column*
     column  := encoding:u8 length:u32 [null bitmap] payload
                of a LIST, payload := end:u32[n] column of all items
@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from onefold.features.buckets import BucketCodec, Buckets
 from onefold.features.columns import COLUMN, NO_VALUES, fits, is_coarse, pack_column, read_column
 from onefold.features.errors import StateError
 from onefold.features.records import RECORD, Events
@@ -51,6 +52,7 @@ class State:
     generation: bytes
     head_length: int
     records: int
+    buckets: Buckets | None = None
 
 
 def _pack_times(ts: Sequence[int]) -> bytes:
@@ -63,12 +65,12 @@ def _pack_times(ts: Sequence[int]) -> bytes:
 
 def encode_head(
     types: Sequence[DataType], events: Events, *, offsets: dict[int, int], floor: int | None, generation: bytes,
-    has_ids: bool, key: bytes = b"",
+    has_ids: bool, key: bytes = b"", section: bytes = b"",
 ) -> bytes:  # fmt: skip
     """The head of events that are in order of (ts, position). `key` is given where its name holds a hash only."""
     flags = 0
     parts = [_SEQUENCE.pack(s, o) for s, o in sorted(offsets.items())]
-    parts += [_U16.pack(len(key)), key, _U32.pack(0), _pack_times(events.ts)]
+    parts += [_U16.pack(len(key)), key, _U32.pack(len(section)), section, _pack_times(events.ts)]
     if len(set(events.sequences)) > 1:
         flags |= _HAS_SEQUENCES
         parts.append(array("I", events.sequences).tobytes())
@@ -99,6 +101,8 @@ class Head:
     sequences: Sequence[int] | int
     ids: Sequence[int] | None
     columns: list[tuple[DataType, memoryview, int]]
+    section: memoryview
+    _buckets: list[Buckets | None] = field(default_factory=list)
     _unpacked: dict[int, list[Any]] = field(default_factory=dict)
 
     def index(self, ts: int) -> int:
@@ -124,6 +128,19 @@ class Head:
         """Whether every value of a DOUBLE column is NULL or a hundredth."""
         return is_coarse(self.columns[i][2])
 
+    @property
+    def size(self) -> int:
+        """How many events it holds, or what takes about as much room."""
+        return self.n + len(self.section) // 8
+
+    def buckets(self, codec: BucketCodec | None) -> Buckets | None:
+        """Its folded events; read once. StateError where they are corrupt, or where its layout has none."""
+        if not self._buckets:
+            if codec is None and self.section:
+                raise StateError("a head has folded events, which its layout has not")
+            self._buckets.append(None if codec is None else codec.read(self.section))
+        return self._buckets[0]
+
     def events(self) -> Events:
         base, unit = self.base, self.unit
         ts = [base + t * unit for t in self.times]
@@ -136,7 +153,7 @@ def read_head(state: bytes, types: Sequence[DataType]) -> Head:
     """The head of a state; an empty one where the state has only a tail. StateError if it is corrupt."""
     if not state or state[0] == RECORD:
         nothing = [(kind, memoryview(b""), NO_VALUES) for kind in types]
-        return Head(0, b"", None, 0, {}, 1, 0, (), 0, None, nothing)
+        return Head(0, b"", None, 0, {}, 1, 0, (), 0, None, nothing, memoryview(b""))
     try:
         return _read_head(memoryview(state), types)
     except (struct.error, ValueError, IndexError, TypeError, KeyError) as error:
@@ -155,7 +172,9 @@ def _read_head(view: Any, types: Sequence[DataType]) -> Head:
     offsets = dict(_SEQUENCE.unpack_from(view, at + i * _SEQUENCE.size) for i in range(sequences))
     at += sequences * _SEQUENCE.size
     at += 2 + _U16.unpack_from(view, at)[0]
-    at += 4 + _U32.unpack_from(view, at)[0]
+    section_at = at + _U32.size
+    at = section_at + _U32.unpack_from(view, at)[0]
+    section = view[section_at:at]
     code, base = _TIME.unpack_from(view, at)
     at += _TIME.size
     width, letter, unit = (8, "q", 1) if code == _RAW_TIME else (4, "I", _UNITS[code - 1])
@@ -178,8 +197,9 @@ def _read_head(view: Any, types: Sequence[DataType]) -> Head:
     if at != length or len(times) != n:
         raise StateError(f"a head of {length} bytes ends at byte {at}; it was written by another layout, or is corrupt")
     return Head(
-        length, generation, None if floor == NO_FLOOR else floor, n, offsets, unit, base, times, by_event, ids, found
-    )
+        length, generation, None if floor == NO_FLOOR else floor, n, offsets, unit, base, times, by_event, ids, found,
+        section,
+    )  # fmt: skip
 
 
 def generation_of(state: bytes) -> bytes:

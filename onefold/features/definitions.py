@@ -158,6 +158,9 @@ class FeatureView:
     of value. request_row: "include" folds the request's own columns in as one more event at t, behind all others; where
     an event of its id is there already, that one counts. So it makes no difference whether a row is scored before or
     after its event comes in. It needs a source with event ids.
+    resolution: as "1 minute": windows begin at whole minutes, and a delayed one ends at one; the state keeps one entry
+    a minute of events older than two minutes, where all views of its source and entity have a resolution. A time older
+    than that has no value online. Not with event ids, ROWS, lag or EXCLUDE GROUP.
     """
 
     name: str
@@ -168,6 +171,7 @@ class FeatureView:
     where: Expr | None = None
     freshness: str | None = None
     request_row: str = "exclude"
+    resolution: str | None = None
     description: str = ""
     owner: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)

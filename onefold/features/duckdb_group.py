@@ -9,18 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from onefold.features import ir
 from onefold.features.copies import LAST_SEQUENCE, Counted, first
-from onefold.features.duckdb_lanes import (
-    FLAGS,
-    ORDERED,
-    RANKED,
-    SQUARE_COLUMNS,
-    SUM_COLUMNS,
-    WIDE,
-    Lanes,
-    Running,
-    prepared,
-)
+from onefold.features.duckdb_finish import ORDERED, RANKED, finish
+from onefold.features.duckdb_lanes import Lanes, Running, prepared
 from onefold.features.duckdb_scalar import double, quote, scalar
+from onefold.features.duckdb_sums import FLAGS, SQUARE_COLUMNS, SUM_COLUMNS, WIDE
 from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.layout import TIME, Layout
 from onefold.features.plans import Group
@@ -39,12 +31,18 @@ def prepared_events(layout: Layout, events: str, *, floor: int | None = None, ca
     items.append(f"{columns[source.event_id]} AS _id" if source.event_id else "NULL AS _id")
     items += [f"{scalar(c, columns)} AS c{i}" for i, c in enumerate(layout.columns)]
     items += carry
-    conditions = [f"{columns[f.name]} IS NOT NULL" for f in layout.key_fields]
-    if layout.keep is not None:
-        conditions.append(scalar(layout.keep, columns))
+    passing = conditions(layout)
     if floor is not None:
-        conditions.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
-    return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(conditions) or 'TRUE'}"
+        passing.append(f"epoch_us({columns[source.event_time]}) >= {floor}")
+    return f"SELECT {', '.join(items)} FROM {events} WHERE {' AND '.join(passing) or 'TRUE'}"
+
+
+def conditions(layout: Layout) -> list[str]:
+    """What an event of the source must meet to be one of the layout."""
+    found = [f"{quote(f.name)} IS NOT NULL" for f in layout.key_fields]
+    if layout.keep is not None:
+        found.append(scalar(layout.keep, {f.name: quote(f.name) for f in layout.source.fields}))
+    return found
 
 
 class GroupSql(Counted):
@@ -64,7 +62,7 @@ class GroupSql(Counted):
         self.program = Program(double)
         self.lanes = Lanes(self.program, facts.plain)
         self.slots = [
-            self.program.column(f"v{i}") if i in newest else self.lanes.finish(s) for i, s in enumerate(group.slots)
+            self.program.column(f"v{i}") if i in newest else finish(self.lanes, s) for i, s in enumerate(group.slots)
         ]
         self.ordered = [i for i, s in enumerate(group.slots) if s.fn in ORDERED and i not in newest]
         self.keys = [f"_k{i}" for i in range(len(self.layout.key_fields) or 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from onefold.features import edges
 from onefold.features.duckdb_group import GroupSql
 from onefold.features.duckdb_lanes import prepared
 from onefold.features.layout import Slot
@@ -18,14 +19,14 @@ def newest_slots(group: Group) -> tuple[int, ...]:
 def newest_values(sql: GroupSql, slots: Sequence[int], spine: str) -> str:
     """`_row`, `_t` and the values `v*` of these slots, from a relation `events`: an ASOF join for each set of events
     (those that a WHERE and a filter let through) and end of a window."""
-    joins: dict[tuple[int | None, int | None, int], list[int]] = {}
+    joins: dict[tuple[int | None, int | None, str], list[int]] = {}
     for i in slots:
         slot = sql.group.slots[i]
-        joins.setdefault((slot.where, slot.filter, slot.window.upper), []).append(i)
+        joins.setdefault((slot.where, slot.filter, edges.last(slot.window, "s._t")), []).append(i)
     items, sides = [], []
-    for n, ((where, filter_, upper), members) in enumerate(joins.items()):
+    for n, ((where, filter_, last), members) in enumerate(joins.items()):
         passing = _passing(sql, where, filter_, [sql.group.slots[i] for i in members])
-        on = [*(f"s.{k} = e{n}.{k}" for k in sql.keys), f"s._t - {upper} >= e{n}.ts"]
+        on = [*(f"s.{k} = e{n}.{k}" for k in sql.keys), f"{last} >= e{n}.ts"]
         sides.append(f"ASOF LEFT JOIN ({passing}) AS e{n} ON {' AND '.join(on)}")
         items += [f"{_value(sql.group.slots[i], f'e{n}')} AS v{i}" for i in members]
     return f"SELECT s._row, s._t, {', '.join(items)} FROM {spine} AS s {' '.join(sides)}"
@@ -48,6 +49,5 @@ def _passing(sql: GroupSql, where: int | None, filter_: int | None, slots: Seque
 
 def _value(slot: Slot, event: str) -> str:
     column = f"{event}.{prepared(slot.args[0])}"
-    if slot.window.lower is None:
-        return column
-    return f"CASE WHEN {event}.ts >= s._t - {slot.window.lower} THEN {column} END"
+    first = edges.first(slot.window, "s._t")
+    return column if first is None else f"CASE WHEN {event}.ts >= {first} THEN {column} END"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onefold.features import ir
+from onefold.features import edges, ir
 from onefold.features.copies import copy_ranks, first
 from onefold.features.duckdb_choice import Needs
 from onefold.features.duckdb_group import GroupSql
@@ -97,7 +97,11 @@ def _frame(window: Window, order: str = "ts") -> str:
     else:
         lower = f"ts - ({TIMESTAMP_MIN})" if window.lower is None else str(window.lower)
         upper = window.upper
+        if window.resolution is not None and window.lower is not None:
+            lower = f"ts - {edges.first(window, 'ts')}"
     end = f"{upper} PRECEDING" if upper else "CURRENT ROW"
+    if window.delayed:
+        end = f"(CASE WHEN _row IS NULL THEN {upper} ELSE ts - ({edges.last(window, 'ts')}) END)::BIGINT PRECEDING"
     return f"RANGE BETWEEN (CASE WHEN _row IS NULL THEN {upper} ELSE {lower} END)::BIGINT PRECEDING AND {end}"
 
 
@@ -191,9 +195,10 @@ def joined_plan(group: Group, *, events: str, spine: str, known: bool = False, f
 
 
 def _joined_lane(sql: GroupSql, lane: Lane, orders: Mapping[tuple[int, str], str], *, known: bool) -> str:
-    inside = [f"ts <= _t - {lane.window.upper}", *(["_known"] if known else [])]
-    if lane.window.lower is not None:
-        inside.append(f"ts >= _t - {lane.window.lower}")
+    inside = [f"ts <= {edges.last(lane.window, '_t')}", *(["_known"] if known else [])]
+    first_ = edges.first(lane.window, "_t")
+    if first_ is not None:
+        inside.append(f"ts >= {first_}")
     if lane.window.rows is not None:
         skip, count = lane.window.rows
         place = orders[lane.window.upper, sql.passes(lane.running.slot_where)]

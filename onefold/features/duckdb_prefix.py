@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from onefold.features import edges
 from onefold.features.duckdb_group import GroupSql
 from onefold.features.duckdb_lanes import Lane, Running
 from onefold.features.types import TIMESTAMP_MIN
@@ -19,38 +20,74 @@ from onefold.features.types import TIMESTAMP_MIN
 _BEFORE_ALL = 2 * TIMESTAMP_MIN - 1
 
 
+Point = tuple[int | None, int | None]
+"""(back, size): the time `t - back`, or, where size is given, the last one before the bucket that holds it.
+
+Without `back` it is before all events."""
+
+
 class Points:
-    """The times before t at which running totals are read, each once: `t - back`; None is before all events."""
+    """The times before t at which running totals are read, each once; the first of them is `t - back`."""
 
     def __init__(self, lanes: Sequence[tuple[int, Lane]]) -> None:
         self.totals = {r: f"p{i}" for i, r in enumerate(dict.fromkeys(lane.running for _, lane in lanes))}
-        ends: dict[int | None, None] = dict.fromkeys(lane.window.upper for _, lane in lanes)
-        ends |= dict.fromkeys(_start(lane) for _, lane in lanes)
-        self.backs: tuple[int | None, ...] = tuple(ends)
+        ends = dict.fromkeys(_end(lane) for _, lane in lanes)
+        exact: list[Point] = [point for point in ends if point[1] is None] or [(0, None)]
+        points = [*exact, *ends, *(_start(lane) for _, lane in lanes)] if lanes else []
+        self.backs: tuple[Point, ...] = tuple(dict.fromkeys(points))
 
-    def at(self, back: int | None, running: Running) -> str:
-        return f"{self.totals[running]}_{self.backs.index(back)}"
+    def at(self, point: Point, running: Running) -> str:
+        return f"{self.totals[running]}_{self.backs.index(point)}"
 
     def lane(self, lane: Lane) -> str:
         """The lane over its window: the running value at its end, less that before its start."""
-        return f"{self.at(lane.window.upper, lane.running)} - {self.at(_start(lane), lane.running)}"
+        return f"{self.at(_end(lane), lane.running)} - {self.at(_start(lane), lane.running)}"
+
+    @property
+    def table(self) -> str:
+        """A relation of the points: `_place`, `_back`, and `_size` where a window takes whole buckets."""
+        width = 2 if self.rounded else 1
+        rows = [", ".join([str(i), *map(_number, point[:width])]) for i, point in enumerate(self.backs)]
+        names = ", ".join(["_place", "_back", "_size"][: 1 + width])
+        return f"(VALUES {', '.join(f'({row})' for row in rows)}) AS places({names})"
+
+    @property
+    def rounded(self) -> bool:
+        return any(size is not None for _, size in self.backs)
+
+    @property
+    def time(self) -> str:
+        """The time of a point, NULL before all events, from the columns of `table`."""
+        if not self.rounded:
+            return "(_t - _back)"
+        return f"(CASE WHEN _size IS NULL THEN _t - _back ELSE {edges.begin('(_t - _back)', '_size')} - 1 END)"
 
 
-def _start(lane: Lane) -> int | None:
-    return None if lane.window.lower is None else lane.window.lower + 1
+def _number(value: int | None) -> str:
+    return f"{'NULL' if value is None else value}::BIGINT"
+
+
+def _end(lane: Lane) -> Point:
+    return lane.window.upper, lane.window.resolution if lane.window.delayed else None
+
+
+def _start(lane: Lane) -> Point:
+    window = lane.window
+    if window.lower is None or window.resolution is not None:
+        return window.lower, None if window.lower is None else window.resolution
+    return window.lower + 1, None
 
 
 def prefix_lanes(sql: GroupSql, lanes: Sequence[tuple[int, Lane]], spine: str) -> str:
     """`_row`, `_t` and lanes `a*` of all rows, from a relation `events`; each lane has a difference."""
     points = Points(lanes)
     keys, size = sql.keys, len(points.backs)
-    places = ", ".join(f"({i}, {'NULL' if b is None else b}::BIGINT)" for i, b in enumerate(points.backs))
-    at = f"coalesce(2 * (_t - _back) + 1, {_BEFORE_ALL}) AS _at"
+    at = f"coalesce(2 * {points.time} + 1, {_BEFORE_ALL}) AS _at"
     point = f"_row * {size} + _place AS _point"
     both = (
         f"SELECT {', '.join([*keys, '2 * ts AS _at', 'NULL::BIGINT AS _point', *sql.carried(points.totals)])} "
         f"FROM events UNION ALL BY NAME SELECT {', '.join([*keys, at, point])} "
-        f"FROM {spine} CROSS JOIN (VALUES {places}) AS places(_place, _back)"
+        f"FROM {spine} CROSS JOIN {points.table}"
     )
     totals = [f"coalesce({sql.aggregate(r)} OVER so_far, 0) AS {name}" for r, name in points.totals.items()]
     running = (
@@ -63,6 +100,6 @@ def prefix_lanes(sql: GroupSql, lanes: Sequence[tuple[int, Lane]], spine: str) -
         for i in range(size)
         for name in points.totals.values()
     ]
-    now = f"max(CASE WHEN _point % {size} = 0 THEN (_at - 1) // 2 + {points.backs[0]} END) AS _t"
+    now = f"max(CASE WHEN _point % {size} = 0 THEN (_at - 1) // 2 + {points.backs[0][0]} END) AS _t"
     spread = f"SELECT _point // {size} AS _row, {now}, {', '.join(picked)} FROM ({running}) GROUP BY ALL"
     return f"SELECT _row, _t, {', '.join(f'{points.lane(lane)} AS a{i}' for i, lane in lanes)} FROM ({spread})"

@@ -13,6 +13,7 @@ from onefold.features.print_sql import frame, scalar
 from onefold.features.project import AnyView, Project
 from onefold.features.types import BOOLEAN, DataType
 from onefold.features.views import TypedView
+from onefold.features.windows import describe
 
 HOT = 1_000_000
 """Bytes from which a state is a hot key."""
@@ -39,6 +40,7 @@ class StateFacts:
     event_bytes: (least, most) of an event, texts and lists beside their length not counted.
     scanned: the longest window in microseconds; None where a read goes over all events of a key.
     request_row: the columns that a request brings as one more event; empty where it is none.
+    resolution: microseconds of a bucket, of which older events are one entry; None where they stay.
     """
 
     source: str
@@ -53,11 +55,12 @@ class StateFacts:
     slots: tuple[str, ...]
     scanned: int | None
     request_row: tuple[str, ...]
+    resolution: int | None = None
 
     @property
     def reads(self) -> Mapping[int, int]:
-        """Events that a read decodes at so many events a key and day; empty where they are kept for ever."""
-        if self.retention is None:
+        """Events that a read decodes at so many events a key and day; empty where they are kept for ever, or folded."""
+        if self.retention is None or self.resolution is not None:
             return {}
         return {rate: -(-rate * self.retention // _DAY) for rate in RATES}
 
@@ -67,7 +70,10 @@ class StateFacts:
         found = []
         if not self.keys:
             found.append("it has no keys: all events are one state, read and written as a whole")
-        if self.retention is None:
+        if self.resolution is not None:
+            if self.retention is None:
+                found.append("a lifetime keeps an entry a bucket for ever")
+        elif self.retention is None:
             found.append("a lifetime or a frame of rows keeps events for ever: a key with many of them grows")
         else:
             rate = int((HOT - HEAD) / self.event_bytes[1] * _DAY / max(self.retention, 1))
@@ -141,20 +147,26 @@ def _inexact(expr: ir.Expr) -> list[str]:
 def _state(project: Project, group: Group) -> StateFacts:
     layout = group.layout
     columns = tuple(Column(f"c{i}", scalar(c), c.type.name) for i, c in enumerate(layout.columns))
-    windows = tuple(dict.fromkeys(frame(s.window) for s in group.slots))
+    windows = tuple(dict.fromkeys(_window(s.window) for s in group.slots))
     key = (layout.source.name, layout.entity.name)
     shared = tuple(v.name for v in project.views.values() if state_of(v) == key)
     return StateFacts(
         layout.source.name, layout.entity.name, tuple(f.name for f in layout.key_fields), layout.fingerprint, shared,
         columns, layout.retention, event_bytes(layout), windows, tuple(_slot(s) for s in group.slots), group.reach,
-        tuple(f.name for f in group.row_fields),
+        tuple(f.name for f in group.row_fields), layout.resolution,
     )  # fmt: skip
 
 
 def _slot(slot: Slot) -> str:
     args = ", ".join([*(f"c{i}" for i in slot.args), *map(str, slot.params)])
     passes = [f"c{i}" for i in (slot.where, slot.filter) if i is not None]
-    return f"{slot.fn}({args}){' of ' + ' and '.join(passes) if passes else ''} over {frame(slot.window)}"
+    return f"{slot.fn}({args}){' of ' + ' and '.join(passes) if passes else ''} over {_window(slot.window)}"
+
+
+def _window(window: ir.Window) -> str:
+    """Its frame, and the buckets that it takes whole."""
+    buckets = "" if window.resolution is None else f", in buckets of {describe(window.resolution)}"
+    return f"{frame(window)}{buckets}"
 
 
 def event_bytes(layout: Layout) -> tuple[float, float]:
@@ -194,5 +206,7 @@ def _head(node: ir.Expr) -> str:
         case ir.Case(branches=branches):
             what = f"case of {len(branches)}"
         case ir.Aggregate(fn=fn, window=window, where=where):
-            what = f"aggregate {fn} over {frame(window)}{', the last below is its filter' if where is not None else ''}"
+            what = (
+                f"aggregate {fn} over {_window(window)}{', the last below is its filter' if where is not None else ''}"
+            )
     return f"{what}: {node.type.name}{null}"

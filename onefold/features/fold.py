@@ -13,9 +13,12 @@ from typing import Any
 
 from onefold.features import exact, ir
 from onefold.features.aggregates import AGGREGATES, Fold
+from onefold.features.bucket_reading import BucketSlot, cuts, inside
+from onefold.features.buckets import BucketCodec, Buckets
 from onefold.features.codec import Head, generation_of, read_head
 from onefold.features.compile_python import ValueErrors
 from onefold.features.layout import TIME, Layout, PreparedEvent, Slot
+from onefold.features.parts import Candidate
 from onefold.features.records import Events, RecordCodec, Tail
 from onefold.features.state import merge_tail
 from onefold.features.types import DOUBLE, DataType
@@ -53,6 +56,11 @@ class _Packed:
             return [self._head.time(at) for at in range(self._start, self._head.n)] + self._tail.ts
         return self._head.column(i)[self._start :] + self._tail.columns[i]
 
+    def sequences(self) -> list[int]:
+        held = self._head.sequences
+        before = [held] * self._count if isinstance(held, int) else list(held[self._start :])
+        return before + self._tail.sequences
+
     def is_coarse(self, i: int) -> bool:
         return self._head.is_coarse(i) and exact.are_coarse(self._tail.columns[i])
 
@@ -76,6 +84,9 @@ class _Listed:
 
     def column(self, i: int) -> list[Any]:
         return self._events.ts if i == TIME else self._events.columns[i]
+
+    def sequences(self) -> list[int]:
+        return self._events.sequences
 
     def is_coarse(self, i: int) -> bool:
         return exact.are_coarse(self._events.columns[i])
@@ -106,8 +117,9 @@ class _View:
     def bounds(self, window: ir.Window) -> tuple[int, int]:
         found = self._bounds.get(window)
         if found is None:
-            low = 0 if window.lower is None else self.timeline.index(self._t - window.lower)
-            high = max(low, self.timeline.index(self._t - window.upper + 1))
+            first = window.first(self._t)
+            low = 0 if first is None else self.timeline.index(first)
+            high = max(low, self.timeline.index(window.last(self._t) + 1))
             if window.rows is not None:
                 skip, count = window.rows
                 high = max(high - skip, 0)
@@ -144,6 +156,13 @@ class _View:
         if not takes_nulls and self._nulls[slot.arg]:
             return [x for x in xs if x is not None]
         return xs
+
+    def candidates(self, slot: Slot) -> list[Candidate]:
+        """The events that the slot sees, with their times and sequences, in order."""
+        low, high = self.bounds(slot.window)
+        columns = [self.column(TIME), self.timeline.sequences(), *map(self.column, slot.args)]
+        rows: list[Candidate] = list(zip(*(column[low:high] for column in columns), strict=True))
+        return rows if slot.filter is None else list(compress(rows, self.column(slot.filter)[low:high]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +206,16 @@ class HeadCache:
         generation = generation_of(state)
         packed, head = self._heads.pop(generation, (b"", None))
         if head is None or not state.startswith(packed):
-            self._held -= 0 if head is None else head.n
+            self._held -= 0 if head is None else head.size
             head = read_head(state, self._types)
             if not generation:
                 return head
             packed = state[: head.length]
-            self._held += head.n
+            self._held += head.size
         self._heads[generation] = packed, head
         while self._held > self._limit and len(self._heads) > 1:
             oldest = next(iter(self._heads))
-            self._held -= self._heads.pop(oldest)[1].n
+            self._held -= self._heads.pop(oldest)[1].size
         return head
 
 
@@ -208,9 +227,11 @@ class StateFold:
         self._records = RecordCodec(layout.types)
         self._has_ids, self._width = layout.has_ids, len(layout.columns)
         self._listed = layout.has_ids or any(s.where is not None for s in slots)
-        lowers = [s.window.lower for s in slots]
+        lowers = [s.window.reach for s in slots]
         self._reach = None if None in lowers else max((low for low in lowers if low is not None), default=0)
         self._folds = [_SlotFold.of(s) for s in slots]
+        self._buckets = None if layout.resolution is None else BucketCodec(layout.parts, layout.resolution)
+        self._of_buckets = [] if self._buckets is None else [BucketSlot.of(layout, s) for s in slots]
         self._empty = [f.over(()) for f in self._folds]
         self._errors = errors or ValueErrors()
         self._heads = HeadCache(layout.types)
@@ -225,12 +246,15 @@ class StateFold:
         head = self._heads.read(state)
         offsets = dict(head.offsets)
         tail = self._records.read(state, head.length, offsets).in_order()
-        timeline = self._timeline(head, tail, t)
-        values = self._values(timeline if also is None else _with(timeline, also), t)
-        partial = [self._is_partial(s.window, head.floor, t) for s in self._slots]
+        timeline, buckets = self._timeline(head, tail, t), head.buckets(self._buckets)
+        values = self._values(timeline if also is None else _with(timeline, also), t, buckets)
+        partial = [self._is_partial(s.window, head.floor, t) or cuts(buckets, s.window, t) for s in self._slots]
         if any(partial):
             values = [None if p else v for v, p in zip(values, partial, strict=True)]
-        return Reading(values, partial, offsets, timeline.newest(t), head.n + len(tail.offsets))
+        newest = timeline.newest(t)
+        if buckets is not None:
+            newest = max((at for at in (newest, buckets.newest_at(t)) if at is not None), default=None)
+        return Reading(values, partial, offsets, newest, head.n + len(tail.offsets))
 
     def of_events(self, events: Events, t: int, also: PreparedEvent | None = None) -> list[Any]:
         """The slots' values over events in order of (ts, position), as of t: what a state of them would give."""
@@ -239,11 +263,20 @@ class StateFold:
         listed = _Listed(events)
         return self._values(listed if also is None else _with(listed, also), t)
 
-    def _values(self, timeline: _Packed | _Listed, t: int) -> list[Any]:
+    def _values(self, timeline: _Packed | _Listed, t: int, buckets: Buckets | None = None) -> list[Any]:
         views: Mapping[int | None, _View] = {None: _View(timeline, t)}
         if self._listed:
             views = self._passing(timeline, t)
+        if buckets is not None and buckets.starts:
+            return [self._of_both(i, views[f.slot.where], t, buckets) for i, f in enumerate(self._folds)]
         return [f.value(views[f.slot.where], self._errors) for f in self._folds]
+
+    def _of_both(self, i: int, view: _View, t: int, buckets: Buckets) -> Any:
+        """A slot's value of buckets and events together."""
+        start, end = inside(buckets, self._slots[i].window, t)
+        if start == end:
+            return self._folds[i].value(view, self._errors)
+        return self._of_buckets[i].value(buckets, start, end, view, self._errors)
 
     def _timeline(self, head: Head, tail: Tail, t: int) -> _Packed | _Listed:
         new = tail.events
@@ -271,4 +304,5 @@ class StateFold:
 
     @staticmethod
     def _is_partial(window: ir.Window, floor: int | None, t: int) -> bool:
-        return floor is not None and (window.lower is None or t - window.lower < floor)
+        first = window.first(t)
+        return floor is not None and (first is None or first < floor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,15 +80,42 @@ class Window:
 
     Every end is closed: an open lower end is `lower - 1`, and EXCLUDE GROUP (ts < t) is `upper` 1.
     rows: a frame of rows, (skip, count): of these, newest first, leave out `skip` and take `count` (None: all).
+    resolution: the length r of buckets [k*r, (k+1)*r), of which a window takes all or nothing at its lower end, and at
+    its upper end where that is not t: the events with floor((t - lower)/r)*r <= ts < floor((t - upper)/r)*r.
     """
 
     lower: int | None
     upper: int = 0
     rows: tuple[int, int | None] | None = None
+    resolution: int | None = None
 
     def __post_init__(self) -> None:
         assert self.upper >= 0
         assert self.rows is None or self.lower is None
+        assert self.resolution is None or (self.rows is None and self.resolution > 0)
+
+    def first(self, t: int) -> int | None:
+        """The earliest time that it holds at t; None for a lifetime."""
+        if self.lower is None or self.resolution is None:
+            return None if self.lower is None else t - self.lower
+        return (t - self.lower) // self.resolution * self.resolution
+
+    def last(self, t: int) -> int:
+        """The latest time that it holds at t."""
+        if not self.delayed:
+            return t - self.upper
+        assert self.resolution is not None
+        return (t - self.upper) // self.resolution * self.resolution - 1
+
+    @property
+    def delayed(self) -> bool:
+        """Whether its upper end is that of a bucket."""
+        return self.resolution is not None and self.upper > 0
+
+    @property
+    def reach(self) -> int | None:
+        """How far before t it may reach, in microseconds; None for a lifetime."""
+        return None if self.lower is None else self.lower + (self.resolution or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +181,22 @@ def aggregates(node: Expr) -> tuple[Aggregate, ...]:
     return tuple(n for n in walk(node) if isinstance(n, Aggregate))
 
 
+def replace_aggregates(expr: Expr, change: Callable[[Aggregate], Expr]) -> Expr:
+    """The expression with each aggregate replaced; nothing inside an aggregate is touched."""
+    match expr:
+        case Aggregate():
+            return change(expr)
+        case Call(op=op, args=args, type=kind, nullable=nullable):
+            return Call(op, tuple(replace_aggregates(a, change) for a in args), kind, nullable)
+        case Cast(arg=arg, type=kind, nullable=nullable):
+            return Cast(replace_aggregates(arg, change), kind, nullable)
+        case Case(branches=branches, default=default):
+            pairs = tuple((replace_aggregates(c, change), replace_aggregates(v, change)) for c, v in branches)
+            return Case(pairs, replace_aggregates(default, change))
+        case _:
+            return expr
+
+
 def columns(node: Expr) -> tuple[Column, ...]:
     """The columns that an expression reads, each once, in order of first use."""
     return tuple(dict.fromkeys(n for n in walk(node) if isinstance(n, Column)))
@@ -172,8 +215,8 @@ def canonical(node: Any) -> Any:
             return ["cast", kind.name, canonical(arg)]
         case Case(branches=branches, default=default):
             return ["case", *[[canonical(c), canonical(v)] for c, v in branches], canonical(default)]
-        case Window(lower=lower, upper=upper, rows=rows):
-            return ["window", lower, upper, *(rows or ())]
+        case Window(lower=lower, upper=upper, rows=rows, resolution=resolution):
+            return ["window", lower, upper, *(rows or ()), *([] if resolution is None else ["by", resolution])]
         case Aggregate(fn=fn, args=args, where=where, window=window, params=params):
             return ["aggregate", fn, [*map(canonical, args)], canonical(where), canonical(window), *params]
         case _:

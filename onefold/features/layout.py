@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onefold.features import ir, rules
@@ -17,6 +18,7 @@ from onefold.features.compile_columns import compile_columns
 from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.definitions import Entity, EventSource
 from onefold.features.keys import encode_key, state_prefix
+from onefold.features.parts import Part
 from onefold.features.types import BOOLEAN, DataType, Field
 from onefold.features.windows import duration
 
@@ -75,19 +77,26 @@ class PreparedEvents:
 
 @dataclass(frozen=True)
 class Layout:
-    """The prepared columns of a (source, entity), and how long events are kept (`retention` us, None for ever)."""
+    """The prepared columns of a (source, entity), and how long events are kept (`retention` us, None for ever).
+
+    resolution: microseconds of a bucket, of which older events become one entry; None where they stay, as one of the
+    views has no resolution. parts: what an entry holds.
+    """
 
     source: EventSource
     entity: Entity
     columns: tuple[ir.Expr, ...]
     keep: ir.Expr | None
     retention: int | None
+    resolution: int | None = None
+    parts: tuple[Part, ...] = ()
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
         keys = [[f.name, f.type.name] for f in self.entity.key_fields]
         parts = (self.source.name, self.source.event_time, self.source.event_id, keys, self.retention, self.keep)
-        object.__setattr__(self, "fingerprint", ir.fingerprint(*parts, *self.columns))
+        buckets = [] if self.resolution is None else ["buckets", self.resolution, [p.plain for p in self.parts]]
+        object.__setattr__(self, "fingerprint", ir.fingerprint(*parts, *self.columns, *buckets))
 
     @property
     def types(self) -> tuple[DataType, ...]:
@@ -114,7 +123,15 @@ class Layout:
         """The time below which events may go; None where they never go."""
         if self.retention is None or stream_time is None:
             return None
-        return stream_time - self.retention
+        low = stream_time - self.retention
+        return low if self.resolution is None else low // self.resolution * self.resolution
+
+    def before(self, stream_time: int | None) -> int | None:
+        """The time below which events are folded into buckets: two of them before that of stream time; None where they
+        never are."""
+        if self.resolution is None or stream_time is None:
+            return None
+        return (stream_time // self.resolution - 2) * self.resolution
 
     def preparer(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any]], PreparedEvent | None]:
         """A function from a row (in the source's schema order) to its prepared event.
@@ -232,10 +249,11 @@ def build_layout(source: EventSource, entity: Entity, selects: Iterable[ir.Selec
     needed: dict[str, ir.Expr] = {}
     lowers: list[int | None] = []
     wheres: list[ir.Expr | None] = []
-    for select in selects:
+    members = list(selects)
+    for select in members:
         wheres.append(select.where)
         for aggregate in (a for f in select.features for a in ir.aggregates(f.expr)):
-            lowers.append(aggregate.window.lower)
+            lowers.append(aggregate.window.reach)
             parts = slot_parts(aggregate, select.where, has_ids=source.event_id is not None)
             for part in (*aggregate.args, *parts):
                 if part is not None and not _is_time(part, source):
@@ -243,7 +261,19 @@ def build_layout(source: EventSource, entity: Entity, selects: Iterable[ir.Selec
     keep = None if any(w is None for w in wheres) else _any(w for w in wheres if w is not None)
     known = [low for low in lowers if low is not None]
     retention = None if len(known) < len(lowers) else max(known, default=0)
-    return Layout(source, entity, tuple(needed[k] for k in sorted(needed)), keep, retention)
+    layout = Layout(source, entity, tuple(needed[k] for k in sorted(needed)), keep, retention)
+    return _in_buckets(layout, members)
+
+
+def _in_buckets(layout: Layout, selects: Sequence[ir.Select]) -> Layout:
+    """The layout with what its buckets keep, where all windows take whole buckets: of a length that divides theirs."""
+    found = [(a, s.where) for s in selects for f in s.features for a in ir.aggregates(f.expr)]
+    sizes = [a.window.resolution for a, _ in found]
+    if None in sizes or not sizes or layout.has_ids:
+        return layout
+    parts = {Part.of(slot_of(layout, aggregate, where)) for aggregate, where in found}
+    size = math.gcd(*(size for size in sizes if size is not None))
+    return replace(layout, resolution=size, parts=tuple(sorted(parts, key=lambda p: p.plain)))
 
 
 def _is_time(expr: ir.Expr, source: EventSource) -> bool:

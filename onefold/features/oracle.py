@@ -91,7 +91,17 @@ def _without_copies(events: Sequence[Event], time_at: int, id_at: int) -> list[E
 
 
 def _in_window(window: ir.Window, ts: int, t: int) -> bool:
+    if window.resolution is not None:
+        return _in_buckets(window, ts, t, window.resolution)
     return ts <= t - window.upper and (window.lower is None or ts >= t - window.lower)
+
+
+def _in_buckets(window: ir.Window, ts: int, t: int, size: int) -> bool:
+    """Buckets by number: from that of t - lower on, and up to t, or before that of t - upper."""
+    bucket = ts // size
+    if window.lower is not None and bucket < (t - window.lower) // size:
+        return False
+    return bucket < (t - window.upper) // size if window.upper else ts <= t
 
 
 def aggregate(slot: Slot, xs: Sequence[Any]) -> Any:

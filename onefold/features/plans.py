@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from onefold.features import ir
+from onefold.features.aggregates import AGGREGATES
 from onefold.features.compile_python import ValueErrors, compile_expr
 from onefold.features.contract import ModelInput
 from onefold.features.layout import TIME, Layout, PreparedEvent, Slot, slot_of
@@ -85,9 +86,14 @@ class Group:
 
     @cached_property
     def reach(self) -> int | None:
-        """The longest lower bound of its slots, in microseconds; None for a lifetime."""
-        lowers = [s.window.lower for s in self.slots]
+        """How far before t its slots may reach, in microseconds; None for a lifetime."""
+        lowers = [s.window.reach for s in self.slots]
         return None if None in lowers else max(low for low in lowers if low is not None)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the positions of events can change a value: of copies, of events of one time, in frames of rows."""
+        return self.layout.has_ids or any(s.window.rows is not None or AGGREGATES[s.fn].ordered for s in self.slots)
 
     def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
         """A function from slot values and t to feature values. errors: counts value errors."""
@@ -178,29 +184,11 @@ def _group(layout: Layout, members: Sequence[tuple[TypedView, TypedFeature]], re
     features = []
     for view, feature in members:
 
-        def to_slot(node: ir.Expr, where: ir.Expr | None = view.select.where) -> ir.Expr:
-            if not isinstance(node, ir.Aggregate):
-                return node
+        def to_slot(node: ir.Aggregate, where: ir.Expr | None = view.select.where) -> ir.Expr:
             index = slots.setdefault(slot_of(layout, node, where), len(slots))
             return ir.Column(f"s{index}", node.type, node.nullable)
 
         freshness = view.definition.freshness
-        expr = replace_aggregates(feature.expr, to_slot)
+        expr = ir.replace_aggregates(feature.expr, to_slot)
         features.append(GroupFeature(feature.ref, expr, None if freshness is None else duration(freshness)))
     return Group(layout, tuple(slots), tuple(features), request_row)
-
-
-def replace_aggregates(expr: ir.Expr, change: Callable[[ir.Expr], ir.Expr]) -> ir.Expr:
-    """The expression with each aggregate replaced; nothing inside an aggregate is touched."""
-    match expr:
-        case ir.Aggregate():
-            return change(expr)
-        case ir.Call(op=op, args=args, type=kind, nullable=nullable):
-            return ir.Call(op, tuple(replace_aggregates(a, change) for a in args), kind, nullable)
-        case ir.Cast(arg=arg, type=kind, nullable=nullable):
-            return ir.Cast(replace_aggregates(arg, change), kind, nullable)
-        case ir.Case(branches=branches, default=default):
-            pairs = tuple((replace_aggregates(c, change), replace_aggregates(v, change)) for c, v in branches)
-            return ir.Case(pairs, replace_aggregates(default, change))
-        case _:
-            return expr

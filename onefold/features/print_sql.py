@@ -235,11 +235,23 @@ def _rows_frame(upper: int, skip: int, count: int | None) -> str:
 REQUEST_ROW = '-- request_row="include": a request is one more event at its time, behind all others'
 
 
-def select(read: ir.Select, *, source: str, keys: Sequence[str], event_time: str, request_row: str = "exclude") -> str:
+RESOLUTION = "windows begin, and end where they do not end at t, between buckets of that length"
+
+
+def select(
+    read: ir.Select,
+    *,
+    source: str,
+    keys: Sequence[str],
+    event_time: str,
+    request_row: str = "exclude",
+    resolution: str | None = None,
+) -> str:
     """The SELECT of a feature view; its windows are named, each once. A comment says what SQL has no word for."""
     used = list(dict.fromkeys(a.window for f in read.features for a in ir.aggregates(f.expr)))
     names = window_names(used, taken=[f.name for f in read.features])
     lines = [REQUEST_ROW] if request_row == "include" else []
+    lines += [] if resolution is None else [f'-- resolution="{resolution}": {RESOLUTION}']
     lines += [f"SELECT\n  {_items(read.features, names)}", f"FROM {identifier(source)}"]
     if read.where is not None:
         lines.append(f"WHERE {scalar(read.where)}")

@@ -95,6 +95,10 @@ class Records:
         return Records(self.offsets[at:], self.values[at:], self.times[at:])
 
 
+Reader = Callable[[bytes], Mapping[str, object]]
+"""One message to its values by name, a column that it does not carry left out; raises EventError with the reason."""
+
+
 class EventFeed(Protocol):
     """One ordered feed of a source: a file, a queue in this process, one partition of a topic."""
 
@@ -105,6 +109,10 @@ class EventFeed(Protocol):
     @property
     def name(self) -> str:
         """What is registered as its sequence; the same name is the same sequence for ever."""
+
+    @property
+    def reader(self) -> Reader | None:
+        """What reads its messages; None where they are JSON."""
 
     def first(self) -> int:
         """The lowest offset that can still be polled."""
@@ -155,7 +163,7 @@ class DeadLetterSink(Protocol):
     def flush(self) -> None:
         """Return when all letters are where they must be; StoreError otherwise.
 
-        Called before events behind them are committed to the archive; by the thread that does that.
+        Called before events behind them are committed to the archive, by the thread that adds them.
         """
 
     def count(self, source: str) -> int:

@@ -43,11 +43,15 @@ class Events:
         """No events, of so many columns."""
         return cls([], [], [], [[] for _ in range(width)])
 
+    def cut(self, start: int, end: int) -> Events:
+        ts, sequences, ids = (xs[start:end] for xs in (self.ts, self.sequences, self.ids))
+        return Events(ts, sequences, ids, [column[start:end] for column in self.columns])
+
     def before(self, at: int) -> Events:
-        return Events(self.ts[:at], self.sequences[:at], self.ids[:at], [c[:at] for c in self.columns])
+        return self.cut(0, at)
 
     def behind(self, at: int) -> Events:
-        return Events(self.ts[at:], self.sequences[at:], self.ids[at:], [c[at:] for c in self.columns])
+        return self.cut(at, len(self.ts))
 
     def then(self, more: Events) -> Events:
         columns = [a + b for a, b in zip(self.columns, more.columns, strict=True)]

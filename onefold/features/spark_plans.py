@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from onefold.features import edges
 from onefold.features.copies import copy_ranks
 from onefold.features.facts import UNKNOWN, Facts, plain_items
+from onefold.features.ir import Window
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.spark_choice import Needs
 from onefold.features.spark_group import GroupSql, prepared_events
@@ -55,8 +57,9 @@ def framed_plan(
     ranked = _placed(sql, f"SELECT *{copy_ranks(sql.firsts(), place)} FROM ({both})")
     frames = _Frames(sql, dense=dense)
     lanes = [f"{frames.lane(lane)} AS a{i}" for i, lane in enumerate(sql.lanes.all)]
-    backward = f"SELECT *, -ts AS back FROM ({ranked})" if dense else ranked
-    found = f"SELECT _row, _t, _s, {', '.join(frames.items())} FROM ({backward}) WINDOW {frames.windows()}"
+    orders = f"{', -ts AS back' if dense else ''}{frames.orders()}"
+    ordered = f"SELECT *{orders} FROM ({ranked})" if orders else ranked
+    found = f"SELECT _row, _t, _s, {', '.join(frames.items())} FROM ({ordered}) WINDOW {frames.windows()}"
     return sql.finish(f"SELECT _t, _s, {', '.join(lanes)} FROM ({found}) WHERE _row IS NOT NULL")
 
 
@@ -86,6 +89,12 @@ def rank_orders(sql: GroupSql) -> dict[tuple[int, str], str]:
     return {pair: f"k{i}" for i, pair in enumerate(pairs)}
 
 
+def fits_frames(group: Group) -> bool:
+    """Whether `framed_plan` can take it: a frame has fixed ends, and whole buckets from t have not."""
+    lanes = GroupSql(group, "", size=None).lanes.all
+    return not any(lane.window.resolution is not None and lane.running.kind == Kind.WITHIN for lane in lanes)
+
+
 _EXTREMES = {"min({})": ("least", True), "max({})": ("greatest", False)}
 
 
@@ -96,6 +105,7 @@ class _Frames:
         self._sql, self._orders, self._dense = sql, rank_orders(sql), dense
         self._names: dict[str, str] = {}
         self._items: dict[str, str] = {}
+        self._orders_by_bucket: dict[str, str] = {}
 
     def lane(self, lane: Lane) -> str:
         """The value of a lane over its window, from columns that `items` gives."""
@@ -109,12 +119,30 @@ class _Frames:
             return self._extreme(running, lower, upper)
         if running.kind == Kind.WITHIN or (running.kind == Kind.NEWEST and window.rows is not None):
             return self._over(running, order, lower, upper)
-        end = self._over(running, order, None, upper)
+        end = self._before_bucket(running, window, upper) if window.delayed else self._over(running, order, None, upper)
         if running.kind == Kind.NEWEST:
-            return end if lower is None else f"CASE WHEN {end}.t >= _t - {lower}L THEN {end} END"
+            return end if lower is None else f"CASE WHEN {end}.t >= {edges.first(window, '_t', 'L')} THEN {end} END"
         if lower is None:
             return f"coalesce({end}, 0L)"
-        return f"(coalesce({end}, 0L) - coalesce({self._over(running, order, None, lower + 1)}, 0L))"
+        whole = window.resolution is not None
+        start = self._before_bucket(running, window, lower) if whole else self._over(running, order, None, lower + 1)
+        return f"(coalesce({end}, 0L) - coalesce({start}, 0L))"
+
+    def _before_bucket(self, running: Running, window: Window, back: int) -> str:
+        """The lane over all before the bucket that holds t - back: over an order in which rows stand where a bucket
+        begins, so many whole buckets later."""
+        size = window.resolution
+        assert size is not None
+        part = back % size
+        name = self._orders_by_bucket.setdefault(
+            f"CASE WHEN _row IS NULL THEN ts ELSE {edges.begin(f'(ts - {part}L)', f'{size}L')} END",
+            f"b{len(self._orders_by_bucket)}",
+        )
+        return self._over(running, name, None, back - part + 1)
+
+    def orders(self) -> str:
+        """Further columns that frames are ordered by."""
+        return "".join(f", {sql} AS {name}" for sql, name in self._orders_by_bucket.items())
 
     def _extreme(self, running: Running, lower: int, upper: int) -> str:
         """min or max over blocks as long as the window: it is the end of one block and the beginning of the next.
@@ -244,9 +272,10 @@ def joined_plan(
 
 
 def _joined_lane(sql: GroupSql, lane: Lane, *, known: bool) -> str:
-    inside = [f"ts <= _t - {lane.window.upper}L", *(["_known"] if known else [])]
-    if lane.window.lower is not None:
-        inside.append(f"ts >= _t - {lane.window.lower}L")
+    inside = [f"ts <= {edges.last(lane.window, '_t', 'L')}", *(["_known"] if known else [])]
+    first = edges.first(lane.window, "_t", "L")
+    if first is not None:
+        inside.append(f"ts >= {first}")
     if lane.window.rows is not None:
         skip, count = lane.window.rows
         place = rank_orders(sql)[lane.window.upper, sql.passes(lane.running.slot_where)]

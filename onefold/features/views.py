@@ -10,9 +10,10 @@ from onefold.features.definitions import Entity, EventSource, FeatureView, OnDem
 from onefold.features.errors import DefinitionError, nearest
 from onefold.features.parsing import parse, place, table_name
 from onefold.features.readers import Scope
+from onefold.features.resolution import length, with_resolution
 from onefold.features.sql import read_on_demand, read_view
 from onefold.features.types import TIMESTAMP, DataType
-from onefold.features.windows import duration
+from onefold.features.windows import describe, duration
 
 EVENT_TIMESTAMP = "event_timestamp"
 """The column of a spine or request that holds t."""
@@ -65,6 +66,7 @@ class TypedView:
         return print_sql.select(
             self.select, source=d.source.name, keys=d.entity.key_names, event_time=d.source.event_time,
             request_row=d.request_row,
+            resolution=None if d.resolution is None else describe(length(d.resolution)),
         )  # fmt: skip
 
     def feature(self, name: str) -> TypedFeature:
@@ -115,7 +117,7 @@ def type_view(view: FeatureView) -> TypedView:
     _check_length(f"source {source.name!r}: skew", source.skew)
     scope = {f.name: ir.Column(f.name, f.type, f.name != source.event_time) for f in source.fields}
     try:
-        select = _read_view(view, scope)
+        select = with_resolution(view, _read_view(view, scope))
     except DefinitionError as error:
         raise error.of(f"view {view.name!r}") from None
     _check_request_row(view, select)

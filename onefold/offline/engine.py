@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import duckdb
@@ -26,6 +25,7 @@ from onefold.features.types import TIMESTAMP, DataType, Field
 from onefold.features.views import EVENT_TIMESTAMP
 from onefold.offline.arrow import arrow_type, conform, type_of
 from onefold.offline.group_run import GroupRun, known_table
+from onefold.offline.scratch import scratch_folder
 
 Events: TypeAlias = "pa.Table | Sequence[str]"
 """Events of a source: a table, or Parquet files, with the schema's columns, `_sequence` and `_offset`."""
@@ -81,7 +81,8 @@ def point_in_time(
     using: a plan ("joined", "prefix" or "sorted") for all groups, in place of the one that fits each; the values are
     the same. memory_limit: of DuckDB, as "4GB"; work that is larger is cut into parts. temp_directory: where parts and
     what spills lie meanwhile (by default the system's).
-    advance: called with 1 after each group, for progress. Raises InputError.
+    advance: called with 1 after each group, for progress. Raises InputError, and StoreError where the temporary
+    directory has no room.
     """
     with stream(
         plan, events, spine, known=known, using=using, memory_limit=memory_limit, temp_directory=temp_directory,
@@ -105,16 +106,14 @@ def stream(
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """`point_in_time` in batches of rows, in order, for a result that need not be in memory at once."""
     rows = conform_spine(plan, spine)
-    if temp_directory is not None:
-        Path(temp_directory).mkdir(parents=True, exist_ok=True)
     with (
-        TemporaryDirectory(prefix="onefold-", dir=temp_directory) as scratch,
+        scratch_folder(temp_directory) as scratch,
         closing(connect(memory_limit=memory_limit, temp_directory=scratch)) as db,
     ):
         _register_spine(db, rows)
         for name in plan.sources:
             _register_events(db, _source(plan, name), events[name])
-        run = GroupRun(db, rows.num_rows, Path(scratch), using=using)
+        run = GroupRun(db, rows.num_rows, scratch, using=using)
         results = []
         for group in plan.groups:
             knew = None if known is None else known_table(known[group.source, group.entity])

@@ -32,8 +32,9 @@ class HeadPacker:
     has ids) and `c*`.
     """
 
-    def __init__(self, layout: Layout, *, epoch: int, floor: int | None) -> None:
-        self._layout, self._floor = layout, floor
+    def __init__(self, layout: Layout, *, epoch: int, floor: int | None, before: int | None = None) -> None:
+        """before: the time below which events are folded into buckets, where the layout has some."""
+        self._layout, self._floor, self._before = layout, floor, before
         self._codec = StateCodec(layout)
         self._prefix = layout.prefix(epoch)
         self._types = [f.type for f in layout.key_fields]
@@ -59,7 +60,9 @@ class HeadPacker:
         encoded = names.encode_key(self._types, key)
         assert encoded is not None, "prepared events have no NULL keys"
         kept = encoded if len(encoded) > names.LONGEST else b""
-        head = self._codec.head(events, offsets=held, floor=self._floor, generation=fresh_generation(), key=kept)
+        head = self._codec.head(
+            events, offsets=held, floor=self._floor, generation=fresh_generation(), key=kept, before=self._before
+        )
         return names.state_name(self._prefix, encoded), head
 
     def none(self) -> Events:

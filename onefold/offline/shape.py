@@ -9,8 +9,8 @@ import duckdb
 
 from onefold.features.duckdb_choice import Shape
 from onefold.features.duckdb_group import prepared_events
-from onefold.features.duckdb_lanes import ROOM
 from onefold.features.duckdb_newest import newest_slots
+from onefold.features.duckdb_sums import ROOM
 from onefold.features.facts import UNKNOWN, Facts, plain_columns, plain_items
 from onefold.features.plans import Group
 from onefold.features.types import DOUBLE

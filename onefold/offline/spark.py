@@ -26,6 +26,7 @@ from onefold.features.spark_choice import DENSE, FRAMED, JOINED, Shape, choose
 from onefold.features.spark_plans import (
     bucket_size,
     facts_sql,
+    fits_frames,
     framed_plan,
     joined_plan,
     needs_of,
@@ -128,7 +129,7 @@ class Job:
         found = asked = view(spine.selectExpr("*", f"unix_micros({quote(EVENT_TIMESTAMP)}) AS _t"))
         for i, group in enumerate(plan.groups):
             rows, theirs = view(self._spark.sql(rows_sql(group, found))), views[group.source]
-            if known or group.request_row:
+            if known or group.request_row or not fits_frames(group):
                 knew = (f"_highest{i}", f"_late{i}") if known else None
                 query = joined_plan(group, events=theirs, rows=rows, size=self._size(group), known=knew)
             else:

@@ -30,9 +30,17 @@ class SparkHeadBuilder:
     strings, events: how many heads were handed out so far, of how many events.
     """
 
-    def __init__(self, layout: Layout, *, epoch: int, floor: int | None, settings: SparkSettings | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        epoch: int,
+        floor: int | None,
+        before: int | None = None,
+        settings: SparkSettings | None = None,
+    ) -> None:
         self._layout, self._settings = layout, settings
-        self._epoch, self._floor = epoch, floor
+        self._epoch, self._floor, self._before = epoch, floor, before
         self.strings = self.events = 0
 
     def heads(self, files: Sequence[str], *, tasks: Tasks | None = None) -> Iterator[tuple[bytes, bytes]]:
@@ -55,15 +63,15 @@ class SparkHeadBuilder:
         placed = f"SELECT * FROM ({prepared_events(self._layout, events)}) DISTRIBUTE BY {', '.join(keys) or '0L'}"
         order = ", ".join([*keys, "ts", "_sequence", "_offset"])
         ordered = session(self._settings).sql(f"SELECT * FROM ({placed}) SORT BY {order}")
-        pack = _packing(self._layout, epoch=self._epoch, floor=self._floor)
+        pack = _packing(self._layout, epoch=self._epoch, floor=self._floor, before=self._before)
         return ordered.mapInArrow(pack, "name BINARY, head BINARY, events BIGINT")
 
 
 def _packing(
-    layout: Layout, *, epoch: int, floor: int | None
+    layout: Layout, *, epoch: int, floor: int | None, before: int | None
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        packer = HeadPacker(layout, epoch=epoch, floor=floor)
+        packer = HeadPacker(layout, epoch=epoch, floor=floor, before=before)
         rows: list[tuple[bytes, bytes, int]] = []
         for key, events, held in packer.grouped(batches):
             rows.append((*packer.head(key, events, held), len(events.ts)))

@@ -80,6 +80,8 @@ def _view(view: TypedView) -> Record:
         "features": _features(view.features),
         "fingerprint": view.fingerprint,
     }
+    if definition.resolution is not None:
+        body["resolution"] = definition.resolution
     return Record("view", view.name, body | _said(definition))
 
 

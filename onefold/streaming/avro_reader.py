@@ -12,7 +12,8 @@ import fastavro
 
 from onefold.features.errors import DefinitionError, EventError, StoreError
 from onefold.features.formats import Avro
-from onefold.streaming.decode import NO_VALUE, Reader
+from onefold.features.protocols import Reader
+from onefold.streaming.decode import NO_VALUE
 from onefold.streaming.schema_registry import Read, Registered, SchemaRegistry, by_schema, framed
 
 

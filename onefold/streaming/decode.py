@@ -18,15 +18,17 @@ import orjson
 from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import EventError
 from onefold.features.native_values import native_parser
-from onefold.features.protocols import Records
+from onefold.features.protocols import Reader, Records
 from onefold.features.types import DataType, Field
 from onefold.features.values import Parser, parse_json, parser, shown
 from onefold.streaming.bulk_json import BulkJson
 
 Row = tuple[Any, ...]
-Reader = Callable[[bytes], Mapping[str, object]]
-"""One message to its values by name, a column that it does not carry left out; raises EventError with the reason."""
 NO_VALUE = "the record has no value: it is a tombstone, or empty"
+
+
+_FEW = 16
+"""Messages below which reading them in bulk costs more than it saves."""
 
 
 class _Missing:
@@ -116,7 +118,7 @@ class Decoder:
 
     def _in_bulk(self, values: list[bytes]) -> tuple[list[list[Any]], Collection[int]]:
         """Columns, and the places of the records that have to be read one by one."""
-        if self._bulk is None or not values:
+        if self._bulk is None or len(values) < _FEW:
             return [[None] * len(values) for _ in self._columns], range(len(values))
         return self._bulk(values)
 

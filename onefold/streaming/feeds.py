@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from onefold.features.errors import StoreError
-from onefold.features.protocols import EventFeed, Records
+from onefold.features.protocols import EventFeed, Reader, Records
 
 _BLOCK = 1 << 20
 
@@ -50,6 +50,7 @@ class _Kept:
     """What all feeds of one machine share: all that they ever had is there, and nobody counts it."""
 
     _first = 0
+    reader: Reader | None = None
 
     def first(self) -> int:
         return self._first

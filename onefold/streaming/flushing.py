@@ -28,7 +28,7 @@ class _Portion:
     def commit(self) -> None:
         """Tell the feed, unless it was lost or has joined anew since: the state may be another, and hold less."""
         if not self.joined.lost and self.joined.joins == self.joins:
-            self.joined.feed.commit(self.position)
+            self.joined.commit(self.position)
 
 
 class Flusher:
@@ -48,12 +48,15 @@ class Flusher:
         """Begin to flush; how many events are in by now. In the background, `collect` says how it ended."""
         done = self.collect(wait=True)
         self._portions = [_Portion(j, j.buffer.take(), j.position, j.joins) for j in feeds if not j.lost]
-        work = partial(_commit, self._dead_letters, self._portions)
-        if self._pool is None:
-            self._running = _at_once(work)
-            return done + self.collect()
-        self._running = self._pool.submit(work)
-        return done
+        self._running = self._begin(partial(_commit, self._portions))
+        return done + self.collect()
+
+    def _begin(self, work: Callable[[], int]) -> Future[int]:
+        """Dead letters first, by the thread that adds them: what the archive is ahead of is never polled again."""
+        letters = _at_once(partial(_flush, self._dead_letters))
+        if letters.exception() is not None:
+            return letters
+        return _at_once(work) if self._pool is None else self._pool.submit(work)
 
     def collect(self, *, wait: bool = False) -> int:
         """How many events a flush that has ended added; StoreError where it failed. Its feeds are told."""
@@ -76,10 +79,13 @@ class Flusher:
             self._pool.shutdown()
 
 
-def _commit(dead_letters: DeadLetterSink, portions: list[_Portion]) -> int:
-    """Dead letters first: what the archive is ahead of is never polled again."""
-    dead_letters.flush()
+def _commit(portions: list[_Portion]) -> int:
     return sum(portion.joined.buffer.commit(portion.held) for portion in portions)
+
+
+def _flush(dead_letters: DeadLetterSink) -> int:
+    dead_letters.flush()
+    return 0
 
 
 def _at_once(work: Callable[[], int]) -> Future[int]:

@@ -40,8 +40,8 @@ class HeadSource(Protocol):
     def stream_time(self, source: EventSource, snapshot: Snapshot) -> int | None:
         """The highest event time, leaving out what was further ahead of its ingestion than the skew; None for none."""
 
-    def heads(self, layout: Layout, *, epoch: int, floor: int | None, snapshot: Snapshot) -> Heads:
-        """A head for every key, with its events from `floor` on."""
+    def heads(self, layout: Layout, *, epoch: int, floor: int | None, before: int | None, snapshot: Snapshot) -> Heads:
+        """A head for every key, with its events from `floor` on; those below `before` in buckets, where it has some."""
 
     def columns(
         self, source: EventSource, snapshot: Snapshot, *, after: Mapping[int, int]
@@ -56,8 +56,8 @@ class DuckDBHeads:
         with closing(connect()) as db:
             return stream_time(db, source, snapshot.files)
 
-    def heads(self, layout: Layout, *, epoch: int, floor: int | None, snapshot: Snapshot) -> Heads:
-        builder = HeadBuilder(layout, epoch=epoch, floor=floor)
+    def heads(self, layout: Layout, *, epoch: int, floor: int | None, before: int | None, snapshot: Snapshot) -> Heads:
+        builder = HeadBuilder(layout, epoch=epoch, floor=floor, before=before)
         return Heads(self._pairs(builder, layout.source, snapshot), builder)
 
     def columns(
@@ -78,8 +78,10 @@ class SparkHeads(DuckDBHeads):
     def __init__(self, settings: SparkSettings, tasks: Tasks | None = None) -> None:
         self._settings, self._tasks = settings, tasks
 
-    def heads(self, layout: Layout, *, epoch: int, floor: int | None, snapshot: Snapshot) -> Heads:
+    def heads(self, layout: Layout, *, epoch: int, floor: int | None, before: int | None, snapshot: Snapshot) -> Heads:
         from onefold.offline.spark_heads import SparkHeadBuilder
 
-        builder: SparkHeadBuilder = SparkHeadBuilder(layout, epoch=epoch, floor=floor, settings=self._settings)
+        builder: SparkHeadBuilder = SparkHeadBuilder(
+            layout, epoch=epoch, floor=floor, before=before, settings=self._settings
+        )
         return Heads(builder.heads(snapshot.files, tasks=self._tasks), builder)

@@ -21,9 +21,10 @@ class HeadBuilder:
     floor has an empty head, which says so.
     """
 
-    def __init__(self, layout: Layout, *, epoch: int, floor: int | None) -> None:
+    def __init__(self, layout: Layout, *, epoch: int, floor: int | None, before: int | None = None) -> None:
+        """before: the time below which events are folded into buckets, where the layout has some."""
         self._layout, self._floor = layout, floor
-        self._packer = HeadPacker(layout, epoch=epoch, floor=floor)
+        self._packer = HeadPacker(layout, epoch=epoch, floor=floor, before=before)
         self._keys = ", ".join(f"_k{i}" for i in range(len(layout.key_fields) or 1))
         self.strings = self.events = 0
 

@@ -19,7 +19,8 @@ from onefold.streaming.state_writer import StateWriter
 class JoinedFeed:
     """A feed with its number, and a writer for each layout of its source with the offset that layout holds.
 
-    position: the offset of the last record that was polled; what a feed hands over again is passed over.
+    position: the offset of the last record that was polled; what a feed hands over again is passed over. committed:
+    what the feed was told, or began at.
     joins: how often it has joined.
     session: of the store, when its marks were read. lost: an error came between the poll and the end of a step, so the
     feed may stand behind what was taken. acknowledged: by group of marks, the highest offset that the store has
@@ -35,10 +36,21 @@ class JoinedFeed:
     pointers: list[bytes | None] = field(default_factory=list)
     joins: int = 0
     position: int = -1
+    committed: int = -1
     session: int = -1
     lost: bool = True
     acknowledged: dict[bytes, int] = field(default_factory=dict)
     owed: int = -1
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something that was taken is not told to the feed yet: events, or refused ones alone."""
+        return not self.lost and self.position > self.committed
+
+    def commit(self, position: int) -> None:
+        """Tell the feed."""
+        self.feed.commit(position)
+        self.committed = position
 
     def poll(self, limit: int) -> Records:
         """The next records, each once though the feed may hand it over again."""
@@ -54,7 +66,7 @@ class JoinedFeed:
         self.owed = max((s.owed(self.sequence) for s in states), default=-1)
         self.buffer.clear()
         self.joins += 1
-        self.position = min([flushed, *(marker for _, marker in self.writers)])
+        self.position = self.committed = min([flushed, *(marker for _, marker in self.writers)])
 
     def debts(self) -> list[tuple[bytes, int, int]]:
         """Marks that say what the store has acknowledged to this worker, where it holds less: it lost writes."""
@@ -78,4 +90,10 @@ def register(project: Project, archive: Archive, feed: EventFeed) -> JoinedFeed:
         raise NotFoundError(f"feed {feed.name!r}: source {name!r} has branches; say which one it feeds: {known}")
     branch = source.branch(of) if of else None
     sequence = archive.sequence(name, sequence_name(feed))
-    return JoinedFeed(feed, name, sequence, Decoder(source, branch=branch), ArchiveBuffer(archive, source, sequence))
+    return JoinedFeed(
+        feed,
+        name,
+        sequence,
+        Decoder(source, branch=branch, reader=feed.reader),
+        ArchiveBuffer(archive, source, sequence),
+    )

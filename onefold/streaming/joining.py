@@ -79,12 +79,12 @@ class Joiner:
         """Seek to behind the feed's position, if the feed still has what comes there."""
         feed, first = joined.feed, joined.feed.first()
         if first > joined.position + 1:
-            joined.position = max(joined.position, begins(feed) - 1)
+            joined.position = joined.committed = max(joined.position, begins(feed) - 1)
         if first <= joined.position + 1:
             feed.seek(joined.position + 1)
             return joined
         if joined.is_new(flushed):
-            joined.position = first - 1
+            joined.position = joined.committed = first - 1
             feed.seek(first)
             return joined
         for writer, marker in joined.writers:

@@ -20,8 +20,7 @@ from kafka.errors import CorruptRecordError, KafkaError, LogTruncationError, Off
 
 from onefold.features.errors import DefinitionError, OnefoldError, StoreError
 from onefold.features.project import Project
-from onefold.features.protocols import EventFeed, Records
-from onefold.streaming.decode import Reader
+from onefold.features.protocols import EventFeed, Reader, Records
 from onefold.streaming.kafka_client import DENIED, KafkaSettings, Topic, Topics, connected, unreachable
 
 log = logging.getLogger(__name__)
@@ -58,6 +57,14 @@ def sources_of(project: Project) -> dict[str, str]:
 def feed_name(topic: Topic, partition: int) -> str:
     """By what a partition of one incarnation of a topic is registered."""
     return f"{topic.name}@{topic.id}/{partition}"
+
+
+def newest(base: str, source: str, known: Known) -> str:
+    """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
+    name, _, branch = source.partition(".")
+    start = f"{branch}/{base}+" if branch else f"{base}+"
+    firsts = [int(n.removeprefix(start)) for n in known(name) if n.startswith(start)]
+    return f"{base}+{max(firsts)}" if firsts else base
 
 
 def topic_ends(project: Project, settings: KafkaSettings) -> dict[tuple[str, str], int]:
@@ -249,7 +256,7 @@ class KafkaGroup:
                 found, name = self._found[topic], name.removeprefix(f"{branch}/")
                 base = name.partition("+")[0]
                 bases = {f"{topic}@{found.id}/{number}" for number in range(found.partitions)}
-                return base in bases and self._newest(feeds, base) == name
+                return base in bases and newest(base, feeds, self._known) == name
         return False
 
     def close(self) -> None:
@@ -395,14 +402,7 @@ class KafkaGroup:
         self._unproven.pop(partition, None)
         self.hold([partition])
         source, base = self._sources[topic.name], f"{topic.name}@{topic.id}/{partition.partition}"
-        self._feeds[partition] = KafkaFeed(self, partition, topic, source, self._newest(source, base))
-
-    def _newest(self, source: str, base: str) -> str:
-        """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
-        name, _, branch = source.partition(".")
-        start = f"{branch}/{base}+" if branch else f"{base}+"
-        firsts = [int(known.removeprefix(start)) for known in self._known(name) if known.startswith(start)]
-        return f"{base}+{max(firsts)}" if firsts else base
+        self._feeds[partition] = KafkaFeed(self, partition, topic, source, newest(base, source, self._known))
 
     def _trouble(self, error: KafkaError) -> None:
         """A position is not in the log: its feed's next poll says so, unless the topic turns out to be another one."""

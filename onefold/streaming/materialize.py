@@ -136,7 +136,9 @@ class _Build:
 
     def _heads(self, writer: StateWriter, now: int | None) -> BuiltState:
         layout, pinned = writer.layout, self._pinned
-        heads = self._head_source.heads(layout, epoch=writer.epoch, floor=writer.floor(now), snapshot=pinned)
+        heads = self._head_source.heads(
+            layout, epoch=writer.epoch, floor=writer.floor(now), before=writer.before(now), snapshot=pinned
+        )
         self._store.put(heads.pairs, keep=writer.keep)
         self._mark([writer], pinned)
         return BuiltState(

@@ -31,7 +31,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from onefold.features.errors import DefinitionError, EventError, StoreError
 from onefold.features.formats import Protobuf
-from onefold.streaming.decode import NO_VALUE, Reader
+from onefold.features.protocols import Reader
+from onefold.streaming.decode import NO_VALUE
 from onefold.streaming.schema_registry import Read, Registered, SchemaRegistry, by_schema, framed
 
 _WELL_KNOWN = {

@@ -9,7 +9,7 @@ from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import ConfigError
 from onefold.features.formats import Avro, Format, Protobuf
 from onefold.features.project import Project
-from onefold.streaming.decode import Reader
+from onefold.features.protocols import Reader
 
 if TYPE_CHECKING:
     from onefold.streaming.schema_registry import SchemaRegistry

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import Protocol
 
 from onefold.features.errors import StoreError, UnbuiltError
 from onefold.streaming.report import StepReport
@@ -23,28 +22,20 @@ _SWEPT = 500
 _log = logging.getLogger(__name__)
 
 
-class Sweep(Protocol):
-    """What is done to the state when there is time for it."""
-
-    def step(self, limit: int) -> object:
-        """Look at so many strings, and go on there the next time."""
-
-
 @dataclass(slots=True)
 class Runner:
     """Steps a worker until it is told to stop.
 
     make: makes the worker; called again after an error that it met while it was made. build: builds the states that
     must be built from the archive, or None where that is left to somebody else. patience: seconds for which a store,
-    the archive or the brokers may fail, at most; StoreError then. sweep: what to do between steps, every so many
-    seconds.
+    the archive or the brokers may fail, at most; StoreError then. sweep_every: seconds between two steps of the sweep
+    while there is always something to take.
     """
 
     make: Callable[[], Worker]
     stopped: Event
     build: Callable[[], object] | None = None
     patience: float = 120.0
-    sweep: Sweep | None = None
     sweep_every: float = 1.0
     on_step: Callable[[Worker, StepReport], None] | None = None
     on_retry: Callable[[], None] | None = None
@@ -122,8 +113,8 @@ class Runner:
         self._tries += 1
 
     def _sweep(self, report: StepReport) -> None:
+        """Let the sweep look at some strings, when there is time for it or it has waited long enough."""
         now = time.monotonic()
-        if self.sweep is None or (report.records and now - self._swept_at < self.sweep_every):
-            return
-        self._swept_at = now
-        self.sweep.step(_SWEPT)
+        if self._worker is not None and (not report.records or now - self._swept_at >= self.sweep_every):
+            self._swept_at = now
+            self._worker.sweep(_SWEPT)

@@ -33,7 +33,7 @@ from onefold.streaming.spark_append import (
     ordered,
     packing,
 )
-from onefold.streaming.spark_decode import COLUMNS, FOUND_SQL, Letter, Portion, Reading, decoding, read_found
+from onefold.streaming.spark_decode import COLUMNS, FOUND_SQL, Letter, Portion, ReaderOf, Reading, decoding, read_found
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -60,13 +60,14 @@ class BatchTaker:
         archive: DeltaArchive,
         dead_letters: DeadLetterSink,
         unchanged: Callable[[], bool],
+        reader: ReaderOf,
         clock: Callable[[], int],
         reach: int,
     ) -> None:
         self._project, self._spark, self._joiner = project, spark, joiner
         self._store, self._open_store, self._archive = store, open_store, archive
         self._dead_letters, self._unchanged, self._clock, self._reach = dead_letters, unchanged, clock, reach
-        self._stream_time: dict[str, int] = {}
+        self._reader, self._stream_time = reader, dict[str, int]()
 
     def take(self, frame: DataFrame) -> StepReport:
         """Take one batch. Raises SessionError where the feeds must be joined again before it is read again."""
@@ -107,7 +108,8 @@ class BatchTaker:
         archived = flushed.get(joined.sequence, -1)
         held = min([archived, *(held for _, held in joined.writers)])
         branch = joined.feed.source.partition(".")[2] or None
-        return Reading(source, branch, joined.sequence, archived, held, self._archive.folder(source.name))
+        folder = self._archive.folder(source.name)
+        return Reading(source, branch, joined.sequence, archived, held, folder, self._reader)
 
     def _refuse(self, letters: Sequence[Letter], joined: Mapping[Place, JoinedFeed]) -> None:
         for letter in letters:

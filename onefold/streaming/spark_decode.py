@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from onefold.features.definitions import EventSource
-from onefold.features.errors import ConfigError
-from onefold.features.formats import Json
-from onefold.features.protocols import Records
+from onefold.features.formats import Format, Json
+from onefold.features.protocols import Reader, Records
 from onefold.features.windows import duration
 from onefold.offline.archive_rows import ArchiveFile, ArchiveFileWriter
 from onefold.streaming.archive_buffer import Held, held_schema, held_table
@@ -46,7 +46,8 @@ Batches = Iterable[pa.RecordBatch]
 class Reading:
     """How one partition is read: into which sequence of which source, and what is in already.
 
-    archived: the highest offset in the archive. held: the lowest that all states of the source hold up to.
+    archived: the highest offset in the archive. held: the lowest that all states of the source hold up to. reader: of
+    its format.
     """
 
     source: EventSource
@@ -55,6 +56,7 @@ class Reading:
     archived: int
     held: int
     folder: Path
+    reader: ReaderOf
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class _Task:
 
     def __post_init__(self) -> None:
         reading, source = self.reading, self.reading.source
-        self.decoder = decoder(source, reading.branch)
+        self.decoder = decoder(source, reading.branch, reading.reader)
         self.schema = held_schema(source)
         self.time_column = self.schema.names.index(source.event_time)
         where = reading.folder, source.name, reading.sequence
@@ -190,15 +192,38 @@ class _Task:
             self.new.write(events.slice(known))
 
 
-def decoder(source: EventSource, branch: str | None) -> Decoder:
+def decoder(source: EventSource, branch: str | None, reader: ReaderOf) -> Decoder:
     """The decoder of a source, or of one of its branches, as it is made anew in each task."""
     of = source.branch(branch) if branch else None
-    how = source.format if of is None else of.format
-    if not isinstance(how, Json):
-        raise ConfigError(
-            f"source {source.name!r} comes as {type(how).__name__}, and Spark's stream reads JSON; use workers for it"
-        )
-    return Decoder(source, branch=of)
+    return Decoder(source, branch=of, reader=reader(source.format if of is None else of.format))
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderOf:
+    """Makes the reader of a format in the process where it is used; goes to executors by value.
+
+    root: the project's folder. registry: what `SchemaRegistry` is made with; None where there is none.
+    """
+
+    root: Path = Path()
+    registry: tuple[tuple[str, Any], ...] | None = None
+
+    def __call__(self, how: Format) -> Reader | None:
+        return _reader(how, self.root, self.registry)
+
+
+@cache
+def _reader(how: Format, root: Path, registry: tuple[tuple[str, Any], ...] | None) -> Reader | None:
+    """One a process, as it remembers the schemas that it has asked a registry for."""
+    if isinstance(how, Json):
+        return None
+    from onefold.streaming.readers import reader_of
+
+    if registry is None:
+        return reader_of(how, root=root)
+    from onefold.streaming.schema_registry import SchemaRegistry
+
+    return reader_of(how, root=root, registry=SchemaRegistry(**dict(registry)))
 
 
 def _runs(batch: pa.RecordBatch) -> Iterator[tuple[tuple[str, int], Records]]:

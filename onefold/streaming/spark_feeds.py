@@ -11,9 +11,9 @@ from kafka.errors import KafkaError
 
 from onefold.features.errors import ConfigError, DefinitionError, StoreError
 from onefold.features.project import Project
-from onefold.features.protocols import EventFeed, Records
+from onefold.features.protocols import EventFeed, Reader, Records
 from onefold.streaming.kafka_client import KafkaSettings, Topic, Topics, connected, unreachable
-from onefold.streaming.kafka_feeds import sources_of
+from onefold.streaming.kafka_feeds import feed_name, newest, sources_of
 
 _NO_JAVA = frozenset((
     "api_version", "bootstrap_timeout_ms", "client_id", "max_poll_records", "metrics_num_samples", "sock_chunk_bytes",
@@ -23,6 +23,8 @@ _NO_JAVA = frozenset((
 
 class PartitionFeed:
     """One partition of one incarnation of a topic. `start` is the offset that Spark reads next, once it was sought."""
+
+    reader: Reader | None = None
 
     def __init__(self, group: TopicGroup, topic: Topic, partition: int, source: str, name: str) -> None:
         self._group, self._source, self._name = group, source, name
@@ -42,7 +44,7 @@ class PartitionFeed:
 
     def restarted(self, first: int) -> PartitionFeed:
         """The same partition from `first` on as a sequence of its own, in this one's place in the group."""
-        base = partition_name(self.topic, self.partition)
+        base = feed_name(self.topic, self.partition)
         return self._group.replace(
             self, PartitionFeed(self._group, self.topic, self.partition, self._source, f"{base}+{first}")
         )
@@ -94,7 +96,7 @@ class TopicGroup:
                 del self._feeds[place]
             elif feed is None or feed.topic.id != topic.id:
                 source = self._sources[topic.name]
-                name = partition_name(topic, place[1])
+                name = feed_name(topic, place[1])
                 self._feeds[place] = PartitionFeed(self, topic, place[1], source, newest(name, source, self._known))
         return tuple(self._feeds.values())
 
@@ -146,19 +148,6 @@ class TopicGroup:
             return self._topics.find(self._sources)
         except KafkaError as error:
             raise unreachable(self._settings, self._settings.patience, error) from error
-
-
-def partition_name(topic: Topic, partition: int) -> str:
-    """What a partition is registered as, the same for every engine: `topic@id/partition`."""
-    return f"{topic.name}@{topic.id}/{partition}"
-
-
-def newest(base: str, source: str, known: Callable[[str], Iterable[str]]) -> str:
-    """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
-    name, _, branch = source.partition(".")
-    start = f"{branch}/{base}+" if branch else f"{base}+"
-    firsts = [int(n.removeprefix(start)) for n in known(name) if n.startswith(start)]
-    return f"{base}+{max(firsts)}" if firsts else base
 
 
 def _registered(feed: PartitionFeed) -> str:

@@ -34,7 +34,7 @@ from onefold.streaming.materialize import materialize
 from onefold.streaming.report import StepReport
 from onefold.streaming.spark_append import Opener
 from onefold.streaming.spark_batch import BatchTaker
-from onefold.streaming.spark_decode import decoder
+from onefold.streaming.spark_decode import ReaderOf, decoder
 from onefold.streaming.spark_errors import start_error, told
 from onefold.streaming.spark_feeds import TopicGroup
 
@@ -64,9 +64,10 @@ class SparkStream:
 
     store: this process's. open_store: opens it on an executor, and is sent there by value; None for a store that one
     process alone writes, which does then for a Spark on this machine only (ConfigError). archive: its folder is one
-    that every executor writes under the same path. limit: records of a batch, at most. clock, reach, accept_loss: as
-    the worker's. build: builds states that must be built from the archive; where it is None they are an UnbuiltError.
-    patience: seconds for which errors may follow each other, without a batch between them.
+    that every executor writes under the same path. reader: of formats that need a file or a registry. limit: records of
+    a batch, at most. clock, reach, accept_loss: as the worker's. build: builds states that must be built from the
+    archive; where it is None they are an UnbuiltError. patience: seconds for which errors may follow each other without
+    a batch between them.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class SparkStream:
         dead_letters: DeadLetterSink,
         kafka: KafkaSettings,
         spark: SparkSettings | None = None,
+        reader: ReaderOf | None = None,
         limit: int = LIMIT,
         clock: Callable[[], int] = now_micros,
         reach: int = 0,
@@ -92,9 +94,10 @@ class SparkStream:
                 f"the embedded online store is written by one process on its machine, and Spark runs at {master!r}: "
                 'its executors need a Redis; set [online] url = "redis://...", or [spark] master = "local[*]"'
             )
+        reader = reader or ReaderOf()
         for source in project.sources.values():
             for branch in source.branches or (None,):
-                decoder(source, branch.name if branch else None)
+                decoder(source, branch.name if branch else None, reader)
         self._project, self._kafka, self._limit, self._build, self._patience = project, kafka, limit, build, patience
         self._group = TopicGroup(project, kafka, known=archive.sequences)
         self._joiner = Joiner(
@@ -103,7 +106,8 @@ class SparkStream:
         self._spark = session(spark)
         self._taker = BatchTaker(
             project, self._spark, self._joiner, store=store, open_store=open_store, archive=archive,
-            dead_letters=dead_letters, unchanged=lambda: not self._group.changed(), clock=clock, reach=reach,
+            dead_letters=dead_letters, unchanged=lambda: not self._group.changed(), reader=reader, clock=clock,
+            reach=reach,
         )  # fmt: skip
         self._total, self._in_batch = StepReport(), threading.Lock()
         self._failed: BaseException | None = None
@@ -241,7 +245,8 @@ def stream_with_spark(
     with workspace.store() as store, workspace.open_dead_letters() as letters:
         parts: Any = {"store": store, "archive": workspace.archive, "reach": settings.reach}
         stream = SparkStream(
-            workspace.project, kafka=workspace.kafka, spark=spark, dead_letters=letters, accept_loss=accept_loss,
+            workspace.project, kafka=workspace.kafka, spark=spark, reader=_reader(workspace), dead_letters=letters,
+            accept_loss=accept_loss,
             open_store=None if isinstance(place, Path) else partial(open_store, place), patience=settings.patience,
             build=partial(materialize, workspace.project, spark=spark, **parts) if build else None, **parts,
         )  # fmt: skip
@@ -250,6 +255,16 @@ def stream_with_spark(
                 return stream.run(once=once, stopped=stopped, progress=progress)
             finally:
                 store.flush()
+
+
+def _reader(workspace: Workspace) -> ReaderOf:
+    said = workspace.settings.kafka
+    if not said.schema_registry:
+        return ReaderOf(workspace.settings.root)
+    named: dict[str, Any] = {"user": said.schema_registry_user, "password": said.schema_registry_password}
+    registry = {"url": said.schema_registry, "token": said.schema_registry_token, **named}
+    registry["patience"] = workspace.settings.kafka_patience
+    return ReaderOf(workspace.settings.root, tuple(registry.items()))
 
 
 def _topics(source: Any) -> list[str]:

@@ -84,8 +84,11 @@ class StateWriter:
 
     def floor(self, stream_time: int | None) -> int | None:
         """The time below which events may go at this stream time; None where none may."""
-        floor = self.layout.floor(stream_time)
-        return None if floor is None else floor - self._slack
+        return self.layout.floor(None if stream_time is None else stream_time - self._slack)
+
+    def before(self, stream_time: int | None) -> int | None:
+        """The time below which events are folded into buckets at this stream time; None where none are."""
+        return self.layout.before(None if stream_time is None else stream_time - self._slack)
 
     def compact(self, lengths: Iterable[tuple[bytes, int]], *, stream_time: int | None) -> Compacted:
         """Repack the strings whose tail has outgrown a quarter of their head; `lengths` are those after an append."""
@@ -97,7 +100,7 @@ class StateWriter:
                 due.append(name)
         for name, state in zip(due, self._store.get(due) if due else (), strict=True):
             if state is not None:
-                self._consider(name, state, self.floor(stream_time), done)
+                self._consider(name, state, self.floor(stream_time), self.before(stream_time), done)
         return done
 
     @property
@@ -112,7 +115,7 @@ class StateWriter:
             self.keys[name] = key
         return name
 
-    def _consider(self, name: bytes, state: bytes, floor: int | None, done: Compacted) -> None:
+    def _consider(self, name: bytes, state: bytes, floor: int | None, before: int | None, done: Compacted) -> None:
         """Compact a string if its tail is long, and note the length at which to look again."""
         try:
             head = read_head(state, self.layout.types)
@@ -120,7 +123,8 @@ class StateWriter:
                 self._limits[name] = head.length + _allowed(head.length)
                 return
             generation = fresh_generation()
-            packed = self._codec.compact(state, floor=floor, generation=generation, key=self.keys.get(name, b""))
+            key = self.keys.get(name, b"")
+            packed = self._codec.compact(state, floor=floor, generation=generation, key=key, before=before)
         except StateError:
             done.corrupt += 1
             self._limits[name] = 2 * len(state)

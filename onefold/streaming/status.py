@@ -16,9 +16,10 @@ WHOLE, BEHIND, UNBUILT, OTHER = "whole", "behind", "not built", "another layout"
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """One feed, with its number where it was ever taken. archived, held: the highest offset in the archive, and the least of the states' (-1 before the first).
+    """One feed, with its number where it was ever taken.
 
-    end: of its topic, where it is known; waiting: what lies between. condition: of the states of its source.
+    archived, held: the highest offset in the archive, and the least of the states' (-1 before the first). end: of its
+    topic, where it is known; waiting: what lies between. condition: of the states of its source.
     """
 
     source: str

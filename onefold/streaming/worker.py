@@ -20,6 +20,7 @@ from onefold.streaming.flushing import Flusher
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.joining import Joiner
 from onefold.streaming.report import StepReport
+from onefold.streaming.sweep import Sweeper, Swept
 
 ARCHIVE_EVERY = 5_000
 BATCH = 1_000
@@ -64,6 +65,8 @@ class Worker:
         self._flusher = Flusher(dead_letters, background=background)
         self._flushed_at = monotonic()
         self._stream_time: dict[str, int] = {}
+        self._sweeper: Sweeper | None = None
+        self._swept: set[bytes] = set()
         self._joiner = Joiner(project, store=store, archive=archive, feeds=feeds, reach=reach, accept_loss=accept_loss)
         self._joined = self._joiner.by_feed
         feeds.on_leave(self._leave)
@@ -101,6 +104,19 @@ class Worker:
         self._flushed_at = self._monotonic()
         return self._flusher.start(self._joined.values()) + self._flusher.collect(wait=True)
 
+    def sweep(self, limit: int) -> Swept:
+        """Have the sweep look at so many strings of the states that it writes to (see `streaming.sweep`)."""
+        writers = {writer.marks: writer for joined in self._joined.values() for writer, _ in joined.writers}
+        if self._sweeper is None or self._swept != writers.keys():
+            self._rest()
+            self._sweeper, self._swept = Sweeper(self._store, list(writers.values())), set(writers)
+        return self._sweeper.step(self._stream_time, limit=limit)
+
+    def _rest(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.close()
+            self._sweeper = None
+
     def is_drained(self) -> bool:
         """Whether it has feeds, and all of them are known to have no more."""
         return bool(self._joined) and all(not j.lost and j.feed.lag() == 0 for j in self._joined.values())
@@ -109,6 +125,7 @@ class Worker:
         """Flush, and hand the feeds over; how many events were new in the archive. Store, archive and dead letters stay
         open: they are the caller's."""
         try:
+            self._rest()
             return self.flush()
         finally:
             try:
@@ -198,7 +215,8 @@ class Worker:
         added = self._flusher.collect()
         held = sum(len(j.buffer) for j in self._joined.values())
         late = self._monotonic() - self._flushed_at >= self._archive_seconds
-        if (held >= self._archive_every or (held and late)) and not self._flusher.busy:
+        due = held >= self._archive_every or (late and any(j.is_waiting for j in self._joined.values()))
+        if due and not self._flusher.busy:
             self._flushed_at = self._monotonic()
             added += self._flusher.start(self._joined.values())
         return added

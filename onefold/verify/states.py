@@ -60,8 +60,9 @@ class Held:
 
     def inside(self, window: Window, t: int) -> slice:
         """The events in a window at t."""
-        low = 0 if window.lower is None else bisect_left(self.ts, t - window.lower)
-        return slice(low, max(low, bisect_right(self.ts, t - window.upper)))
+        first = window.first(t)
+        low = 0 if first is None else bisect_left(self.ts, first)
+        return slice(low, max(low, bisect_right(self.ts, window.last(t))))
 
     @cached_property
     def events(self) -> Events:

@@ -33,7 +33,8 @@ def test_event_that_the_archive_lacks_is_found(level: World) -> None:
 
 def test_event_that_is_twice_in_the_archive_is_found(level: World) -> None:
     files = level.space.archive.files("orders")
-    one = duckdb.sql(f"SELECT * FROM read_parquet({files!r}) LIMIT 1").to_arrow_table()
+    with duckdb.connect() as connection:
+        one = connection.read_parquet(files).limit(1).to_arrow_table()
     write_deltalake(str(level.space.settings.archive / "orders"), one, mode="append")
     with pytest.raises(AssertionError, match=r"1 events are twice in the archive"):
         level.check()

@@ -27,11 +27,12 @@ SOURCE = EventSource(name="events", schema=SCHEMA, event_time="at")
 @st.composite
 def definitions(draw: st.DrawFn) -> tuple[FeatureView, OnDemandView]:
     lengths = draw(st.lists(st.sampled_from([*LENGTHS]), min_size=1, max_size=2))
-    sql, features = draw(parity.view_sql("a", lengths, own=False))
+    resolution = draw(st.sampled_from([None, None, "1 microsecond"]))
+    sql, features = draw(parity.view_sql("a", lengths, own=False, resolution=resolution))
     name = draw(st.sampled_from([*parity.ENTITIES]))
     keys = parity.ENTITIES[name]
     entity = Entity(name=name, keys=keys) if keys else NO_ENTITY
-    view = FeatureView(name="v", source=SOURCE, entity=entity, sql=sql)
+    view = FeatureView(name="v", source=SOURCE, entity=entity, sql=sql, resolution=resolution)
     return view, OnDemandView(name="made", views=[view], request=REQUEST, sql=draw(parity.on_demand_sql(features)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 from onefold.features.definitions import Entity, EventSource, FeatureView
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
-from onefold.offline import group_run
+from onefold.offline import apart, parts
 from onefold.offline.engine import connect, point_in_time, stream
-from onefold.offline.group_run import Part
+from onefold.offline.group_run import GroupRun
+from onefold.offline.parts import MOST_PARTS, Part
 from onefold.offline.shape import facts, look
 
 DAY = 86_400_000_000
@@ -54,14 +56,14 @@ def world(events: int, keys: int, rows: int, *, share: float = 0.0) -> tuple[pa.
 def cut(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
     """The parts that are run; there are many where memory is made out to be small."""
     seen: list[Part] = []
-    parts = group_run._parts
+    parts = GroupRun._parts
 
-    def watched(*given: object) -> list[Part]:
-        found = list(parts(*given))  # type: ignore[arg-type]
+    def watched(self: GroupRun, *given: Any, **named: Any) -> list[Part]:
+        found = parts(self, *given, **named)
         seen.extend(found)
         return found
 
-    monkeypatch.setattr(group_run, "_parts", watched)
+    monkeypatch.setattr(GroupRun, "_parts", watched)
     return seen
 
 
@@ -73,16 +75,23 @@ def test_over_several_row_groups_and_threads_each_plan_gives_what_frames_give(us
     assert found.equals(expected)
 
 
-@pytest.mark.parametrize(("sql", "share", "by"), [(SQL, 0.0, "hash("), (ENDING, 0.9, "_t >="), (SQL, 0.9, "hash(")])
+@pytest.mark.parametrize(
+    ("sql", "share", "by", "least"),
+    [
+        (SQL, 0.0, "hash(", MOST_PARTS + 1), (ENDING, 0.9, "_t >=", 2), (SQL, 0.9, "hash(", MOST_PARTS + 1),
+        (SQL, 0.0, "read_parquet(", 2), (SQL, 0.9, "read_parquet(", 2),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("using", ["prefix", "joined"])
 def test_parts_by_key_or_by_time_make_the_whole(
-    using: str, sql: str, share: float, by: str, cut: list[Part], monkeypatch: pytest.MonkeyPatch
+    using: str, sql: str, share: float, by: str, least: int, cut: list[Part], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events, spine = world(20_000, 50, 2_000, share=share)
     plan = plan_of(sql)
     whole = point_in_time(plan, {"e": events}, spine, using=using)
     assert len(cut) == 1
-    monkeypatch.setattr(group_run, "SHARE", 1e-5)
+    monkeypatch.setattr(parts, "SHARE", 1e-5)
+    monkeypatch.setattr(apart, "FROM", least)
     assert point_in_time(plan, {"e": events}, spine, using=using).equals(whole)
     assert len(cut) > 3
     assert all(by in part.spine for part in cut[1:])

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ BY_N = FeatureView(
 OVERALL = FeatureView(
     name="overall", source=SOURCE,
     sql="SELECT count(*) OVER (RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND CURRENT ROW) AS busy FROM e",
+)  # fmt: skip
+
+
+BUCKETS = FeatureView(
+    name="in_buckets", source=replace(SOURCE, event_id=None), entity=Entity(name="k", keys={"k": "VARCHAR"}),
+    sql="""SELECT count(*) OVER d AS c, sum(x) OVER d AS s, stddev(x) OVER d AS dev, min(x) OVER d AS low,
+      first_value(v) OVER d AS oldest, max_by(v, x) OVER d AS v_at_high, approx_count_distinct(v) OVER d AS kinds FROM e
+      WINDOW d AS (RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW)""",
+    resolution="2 hours",
 )  # fmt: skip
 
 
@@ -188,21 +198,27 @@ def _pairs(table: pa.Table, rows: pa.Table) -> float:
     return float(sum(met) / rows.num_rows)
 
 
-@pytest.mark.parametrize("floor", [None, 20 * DAY])
-def test_heads_are_those_of_duckdb_but_for_the_generation(spark: Any, tmp_path: Path, floor: int | None) -> None:
+@pytest.mark.parametrize(("floor", "before"), [(None, None), (20 * DAY, None), (20 * DAY, 28 * DAY)])
+def test_heads_are_those_of_duckdb_but_for_the_generation(
+    spark: Any, tmp_path: Path, floor: int | None, before: int | None
+) -> None:
     table = events(500)
     files = [str(tmp_path / f"{i}.parquet") for i in range(2)]
     for i, file in enumerate(files):
         pq.write_table(table.slice(250 * i, 250), file)
-    for layout in Project.of(BY_K, BY_N, OVERALL).layouts.values():
-        by_duckdb, by_spark = HeadBuilder(layout, epoch=3, floor=floor), SparkHeadBuilder(layout, epoch=3, floor=floor)
+    views = [BY_K, BY_N, OVERALL] if before is None else [BUCKETS]
+    for layout in Project.of(*views).layouts.values():
+        at: dict[str, Any] = {"epoch": 3, "floor": floor, "before": before}
+        by_duckdb, by_spark = HeadBuilder(layout, **at), SparkHeadBuilder(layout, **at)
         with closing(engine.connect()) as db:
             relation = engine.events_relation(SOURCE, engine.parquet_relation(files))
             expected = {name: _plain(head) for name, head in by_duckdb.heads(db, relation)}
         found = {name: _plain(head) for name, head in by_spark.heads(files)}
         assert found == expected
         assert (by_spark.strings, by_spark.events) == (by_duckdb.strings, by_duckdb.events)
-        assert all(StateCodec(layout).decode(head).floor == floor for head in found.values())
+        decoded = [StateCodec(layout).decode(head) for head in found.values()]
+        assert all(state.floor == floor for state in decoded)
+        assert any(state.buckets is not None and state.buckets.starts for state in decoded) == (before is not None)
 
 
 def _plain(head: bytes) -> bytes:

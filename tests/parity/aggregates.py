@@ -79,10 +79,30 @@ def windows(draw: st.DrawFn, lengths: Sequence[str], *, own: bool = False) -> st
     return f"RANGE BETWEEN {start} PRECEDING AND {end}{exclude}"
 
 
+RESOLUTIONS = {"1 microsecond": 1, "7 seconds": 7_000_000, "1 minute": 60_000_000, "1 hour": DAY // 24, "1 day": DAY}
+"""Lengths of buckets, in microseconds."""
+_EVERY_VALUE = ("array_agg", "last_n", "last_distinct", "count(DISTINCT", "quantile_disc", "lag")
+
+
 @st.composite
-def aggregates(draw: st.DrawFn, kind: DataType, named: Sequence[str]) -> str:
-    """SQL of an aggregate that gives the type, over one of the named windows."""
-    text, kinds = draw(st.sampled_from(AGGREGATES[kind]))
+def bucket_windows(draw: st.DrawFn, lengths: Sequence[str], size: int) -> str:
+    """A frame as a view with buckets of this size may have."""
+    longer = [n for n in lengths if LENGTHS[n] >= size]
+    lower = draw(st.sampled_from([*longer, *longer, None]))
+    ends = [n for n in lengths if LENGTHS[n] > 1 and (lower is None or LENGTHS[lower] - LENGTHS[n] >= size)]
+    upper = draw(st.sampled_from([None, None, *ends]))
+    start = "UNBOUNDED" if lower is None else f"INTERVAL {lower}"
+    end = "CURRENT ROW" if upper is None else f"INTERVAL {upper} PRECEDING"
+    return f"RANGE BETWEEN {start} PRECEDING AND {end}"
+
+
+@st.composite
+def aggregates(draw: st.DrawFn, kind: DataType, named: Sequence[str], *, buckets: bool = False) -> str:
+    """SQL of an aggregate that gives the type, over one of the named windows. buckets: one that a bucket can keep."""
+    forms = AGGREGATES[kind]
+    if buckets:
+        forms = [form for form in forms if not form[0].startswith(_EVERY_VALUE)]
+    text, kinds = draw(st.sampled_from(forms))
     call = text.format(*(draw(expressions(of, column, draw(st.sampled_from([0, 0, 1, 2])))) for of in kinds))
     condition = f" FILTER (WHERE {draw(conditions(1))})" if draw(st.integers(0, 3)) == 0 else ""
     if text.startswith("lag("):

@@ -66,6 +66,8 @@ def _of_slot(slot: Slot) -> Iterator[str]:
         yield "frame of rows"
     elif window.lower is None:
         yield "lifetime"
+    if window.resolution is not None:
+        yield "whole buckets"
     if window.upper == 1:
         yield "exclude group"
     elif window.upper > 1:
@@ -134,15 +136,17 @@ def _of_row(group: Group, names: list[str], mine: list[Placed], t: int) -> Itera
     at = names.index("at")
     mine = sorted((e for e in mine if e[1][at] <= t), key=lambda e: (e[1][at], e[0]))
     for slot in group.slots:
-        lower, upper = slot.window.lower, slot.window.upper
+        first, last = slot.window.first(t), slot.window.last(t)
         times = [e[1][at] for e in mine]
-        if lower is not None and t - lower in times:
+        if first is not None and first in times:
             yield "event on a lower edge"
-        if lower is not None and t - lower - 1 in times:
+        if first is not None and first - 1 in times:
             yield "event before a lower edge"
-        if t - upper in times:
+        if last in times:
             yield "event on an upper edge"
-        if times and not any(ts <= t - upper and (lower is None or ts >= t - lower) for ts in times):
+        if first is not None and any(first <= ts < t - (slot.window.lower or 0) for ts in times):
+            yield "event of a bucket that is taken whole"
+        if times and not any(ts <= last and (first is None or ts >= first) for ts in times):
             yield "empty window of a key"
         value = oracle._slot(group.layout, slot, names, mine, t)
         if slot.fn in DISTINCT:

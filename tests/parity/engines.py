@@ -58,7 +58,8 @@ class Case:
     """What all engines are asked: a plan, events per source, and rows (keys and request columns) with their times.
 
     steps: what happens to a state behind each event that is appended: "" nothing, "c" compaction, "f" compaction to the
-    highest floor that no window reaches below, "r" the last few records are written again.
+    highest floor that no window reaches below, "b" and "f" with the events folded into buckets that no row's time lies
+    among, "r" the last few records are written again.
     count: for how many cases it stands: worlds of events and rows under one definition, told apart by a key.
     """
 
@@ -144,10 +145,11 @@ def _states(case: Case, group: Group) -> dict[Row, bytes]:
         written.setdefault(key, []).append(record)
         states[key] = states.get(key, b"") + record
         step = case.steps[i % len(case.steps)] if case.steps else ""
-        if step in ("c", "f"):
-            generation = struct.pack("<Q", i + 1)
-            floor = None if layout.retention is None or key not in first else first[key] - layout.retention
-            states[key] = codec.compact(states[key], floor=floor if step == "f" else None, generation=generation)
+        if step in ("b", "c", "f"):
+            generation, since = struct.pack("<Q", i + 1), None if step == "c" else first.get(key)
+            floor = layout.floor(since) if step == "f" else None
+            before = None if since is None else since + 1
+            states[key] = codec.compact(states[key], floor=floor, before=before, generation=generation)
         elif step == "r":
             states[key] += b"".join(written[key][-3:])
     return states

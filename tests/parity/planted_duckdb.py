@@ -7,16 +7,30 @@ from typing import Any
 
 from onefold.features import (
     copies,
+    duckdb_finish,
     duckdb_group,
-    duckdb_lanes,
     duckdb_newest,
     duckdb_plans,
     duckdb_prefix,
     duckdb_scalar,
+    duckdb_sums,
+    edges,
     types,
 )
 from onefold.offline import importing
-from tests.parity.planting import crowded, entry, folds, lacking, own_rows, spelling, swap
+from tests.parity.planting import (
+    buckets,
+    crowded,
+    delayed_buckets,
+    entry,
+    folds,
+    lacking,
+    own_rows,
+    spelling,
+    swap,
+)
+
+FINISH = duckdb_finish.FINISH
 
 
 def _open_frame(window: Any, order: str = "ts") -> str:
@@ -59,19 +73,19 @@ swap(
     "copy_ranks",
     lambda firsts, _: "".join(f", {'TRUE' if w is None else f'c{w}'} AS {copies.first(w)}" for w in firsts),
 )
-entry("duckdb-sorted", "sums are plain", duckdb_lanes._FINISH, "sum", duckdb_lanes._plain("sum({})"))
-entry("duckdb-joined", "averages are plain", duckdb_lanes._FINISH, "avg", duckdb_lanes._plain("avg({})"))
-entry("duckdb-joined", "variances are DuckDB's", duckdb_lanes._FINISH, "var_samp", duckdb_lanes._plain("var_samp({})"))
-entry("duckdb-joined", "lanes are cut down, not toward zero", duckdb_lanes.SUM_COLUMNS, "h", "floor({y})")
+entry("duckdb-sorted", "sums are plain", FINISH, "sum", duckdb_finish._plain("sum({})"))
+entry("duckdb-joined", "averages are plain", FINISH, "avg", duckdb_finish._plain("avg({})"))
+entry("duckdb-joined", "variances are DuckDB's", FINISH, "var_samp", duckdb_finish._plain("var_samp({})"))
+entry("duckdb-joined", "lanes are cut down, not toward zero", duckdb_sums.SUM_COLUMNS, "h", "floor({y})")
 entry(
     "duckdb-joined",
     "lanes lose what is below 2^-62",
-    duckdb_lanes.SUM_COLUMNS,
+    duckdb_sums.SUM_COLUMNS,
     "l",
     "trunc(({y} - {h}) * 1024) * 2.0**52",
 )
-entry("duckdb-prefix", "bool_and is bool_or", duckdb_lanes._FINISH, "bool_and", duckdb_lanes._FINISH["bool_or"])
-entry("duckdb-joined", "the last value is the first", duckdb_lanes._FINISH, "last_value", duckdb_lanes._rank("min"))
+entry("duckdb-prefix", "bool_and is bool_or", FINISH, "bool_and", FINISH["bool_or"])
+entry("duckdb-joined", "the last value is the first", FINISH, "last_value", duckdb_finish._rank("min"))
 entry(
     "duckdb-joined",
     "a cast rounds half away",
@@ -126,9 +140,12 @@ def _skips_none(window: Any, order: str = "ts") -> str:
 
 swap("duckdb-sorted", "a frame of rows takes one too few", duckdb_plans, "_frame", _one_row_fewer)
 swap("duckdb-sorted", "a frame of rows skips none", duckdb_plans, "_frame", _skips_none)
-FINISH = duckdb_lanes._FINISH
 entry(
-    "duckdb-sorted", "distinct values are counted each time", FINISH, "count_distinct", duckdb_lanes._plain("count({})")
+    "duckdb-sorted",
+    "distinct values are counted each time",
+    FINISH,
+    "count_distinct",
+    duckdb_finish._plain("count({})"),
 )
 entry("duckdb-joined", "min_by is max_by", FINISH, "min_by", FINISH["max_by"])
 entry("duckdb-joined", "last_n is the whole list", FINISH, "last_n", FINISH["array_agg"])
@@ -153,5 +170,24 @@ swap(
     folds("last_value"),
 )
 swap("duckdb-joined", "the row's own event wins", duckdb_group, "LAST_SEQUENCE", -1, own_rows)
-swap("duckdb-sorted", "a sketch has one hash too few", duckdb_lanes, "SKETCH", 2047, crowded)
+swap("duckdb-sorted", "a sketch has one hash too few", duckdb_finish, "SKETCH", 2047, crowded)
 swap("duckdb-joined", "what a branch lacks is NULL", importing, "parse_json", lambda value, kind: None, lacking)
+swap(
+    "duckdb-prefix",
+    "buckets are cut toward 1970",
+    edges,
+    "begin",
+    lambda time, size: f"({time} - ({time}) % {size})",
+    buckets,
+)
+swap(
+    "duckdb-joined", "a window begins within a bucket, joined", edges, "begin", lambda time, size: f"({time})", buckets
+)
+swap(
+    "duckdb-sorted",
+    "a delayed window takes its last bucket",
+    edges,
+    "last",
+    lambda window, t, suffix="": f"{t} - {window.upper}{suffix}",
+    delayed_buckets,
+)

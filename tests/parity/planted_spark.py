@@ -7,6 +7,7 @@ from typing import Any
 
 from onefold.features import (
     copies,
+    edges,
     ir,
     spark_finish,
     spark_group,
@@ -16,7 +17,7 @@ from onefold.features import (
     spark_sums,
     types,
 )
-from tests.parity.planting import entry, folds, own_rows, spelling, swap, windows
+from tests.parity.planting import buckets, entry, folds, own_rows, spelling, swap, windows
 
 FINISH = spark_finish.FINISH
 LANES = spark_sums.SUM_LANES
@@ -168,3 +169,4 @@ swap(
     lambda group, events, rows: f"SELECT * FROM ({_ROWS(group, events, rows)}) WHERE _only IS NULL",
     own_rows,
 )
+swap("spark", "a window begins within a bucket on Spark", edges, "begin", lambda time, size: f"({time})", buckets)

@@ -7,10 +7,11 @@ import math
 from bisect import bisect_left, bisect_right
 from typing import Any
 
-from onefold.features import aggregates, columns, definitions, exact, fold, records, state
+from onefold.features import aggregates, buckets, columns, definitions, exact, fold, ir, records, state
 from onefold.features.records import Events
 from onefold.streaming import decode
-from tests.parity.planting import crowded, entry, folds, lacking, own_rows, swap
+from tests.parity.planting import buckets as in_buckets
+from tests.parity.planting import crowded, delayed_buckets, entry, folded, folds, lacking, own_rows, swap
 
 _VALUES, _READ = fold._View.values, columns._read_values
 
@@ -140,4 +141,32 @@ swap(
     "theirs",
     lambda self, column: column,
     lambda case: any(b.columns for e in case.events.values() if e.source is not None for b in e.source.branches),
+)
+
+
+def _exact_first(self: Any, t: int) -> int | None:
+    return None if self.lower is None else t - self.lower
+
+
+_FOLDED, _SECTION = buckets.folded, state.StateCodec._folded
+swap("state", "a window begins within a bucket", ir.Window, "first", _exact_first, in_buckets)
+swap(
+    "state", "a delayed window ends within a bucket", ir.Window, "last", lambda self, t: t - self.upper, delayed_buckets
+)
+swap("state", "folded events do not count", fold, "inside", lambda held, window, t: (0, 0), folded)
+swap(
+    "state",
+    "an event of a folded bucket takes its place",
+    buckets,
+    "folded",
+    lambda part, begin, events, old: _FOLDED(part, begin, events, None),
+    folded,
+)
+swap(
+    "state",
+    "folded events stay as they are, too",
+    state.StateCodec,
+    "_folded",
+    staticmethod(lambda codec, events, *more: (events, _SECTION(codec, events, *more)[1])),
+    folded,
 )

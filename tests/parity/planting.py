@@ -98,6 +98,21 @@ def windows(fits: Callable[[ir.Window], bool]) -> Relevant:
     return lambda case: any(fits(slot.window) for group in case.plan.groups for slot in group.slots)
 
 
+def buckets(case: Case) -> bool:
+    """Cases with a window that begins with a bucket."""
+    return windows(lambda w: w.resolution is not None and w.lower is not None)(case)
+
+
+def delayed_buckets(case: Case) -> bool:
+    """Cases with a window that ends with a bucket."""
+    return windows(lambda w: w.delayed)(case)
+
+
+def folded(case: Case) -> bool:
+    """Cases whose states have folded events."""
+    return any(g.layout.resolution is not None for g in case.plan.groups) and not {*"bf"}.isdisjoint(case.steps)
+
+
 def crowded(case: Case) -> bool:
     """Cases of thousands of events, which are sketched."""
     return folds("approx_count_distinct", "distinct_sketch")(case) and any(

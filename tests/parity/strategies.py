@@ -25,13 +25,13 @@ from onefold.features.definitions import (
 )
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
-from onefold.features.types import BIGINT, BOOLEAN, DOUBLE, TIMESTAMP, DataType, fields, parse_type
-from tests.parity.aggregates import AGGREGATES, LENGTHS, aggregates, windows
+from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, DataType, fields, list_of, parse_type
+from tests.parity.aggregates import AGGREGATES, LENGTHS, RESOLUTIONS, aggregates, bucket_windows, windows
 from tests.parity.branches import branches
 from tests.parity.crowds import crowd_sql, crowds
 from tests.parity.engines import Case, Events
 from tests.parity.expressions import Leaf, conditions, expressions, inexact, probes
-from tests.parity.values import LITERALS
+from tests.parity.values import LITERALS, MONEY
 from tests.parity.worlds import REQUEST, SCHEMA, World, worlds
 
 WORLD = "world"
@@ -40,6 +40,8 @@ ENTITIES: dict[str, dict[str, str]] = {
     "one": {"k": "VARCHAR"}, "two": {"k": "VARCHAR", "k2": "BIGINT"}, "number": {"k2": "BIGINT"}, "nothing": {},
 }  # fmt: skip
 """Keys by entity; a view of "nothing" has none."""
+_LISTED = (list_of(BOOLEAN), list_of(TIMESTAMP), list_of(DATE), list_of(MONEY))
+"""Types that only aggregates of every value give."""
 Known = tuple[tuple[str, DataType], ...]
 
 
@@ -49,6 +51,7 @@ class View(NamedTuple):
     entity: str
     sql: str
     own: bool
+    resolution: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,10 @@ class Definition:
     def own(self) -> bool:
         return any(v.own for v in self.views)
 
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        return tuple(RESOLUTIONS[v.resolution] for v in self.views if v.resolution is not None)
+
     def source(self, *, wide: bool) -> EventSource:
         schema = SCHEMA | ({WORLD: "BIGINT"} if wide else {})
         ident = "id" if self.ids else None
@@ -82,7 +89,7 @@ class Definition:
         views = [
             FeatureView(
                 name=f"v{i}", source=source, entity=entities.get(view.entity, NO_ENTITY), sql=view.sql,
-                request_row="include" if view.own else "exclude",
+                request_row="include" if view.own else "exclude", resolution=view.resolution,
             )
             for i, view in enumerate(self.views)
         ]  # fmt: skip
@@ -91,15 +98,20 @@ class Definition:
 
 
 @st.composite
-def view_sql(draw: st.DrawFn, tag: str, lengths: Sequence[str], *, own: bool) -> tuple[str, Known]:
+def view_sql(
+    draw: st.DrawFn, tag: str, lengths: Sequence[str], *, own: bool, resolution: str | None
+) -> tuple[str, Known]:
     """A SELECT over the source, and its features by name and type."""
-    frames = draw(st.lists(windows(lengths, own=own), min_size=1, max_size=2))
+    whole = resolution is not None
+    frame_of = bucket_windows(lengths, RESOLUTIONS[resolution]) if resolution else windows(lengths, own=own)
+    frames = draw(st.lists(frame_of, min_size=1, max_size=2))
     named = [f"w{i}" for i in range(len(frames))]
     items, features = [], []
-    leaf: Leaf = lambda kind: aggregates(kind, named)  # noqa: E731
+    leaf: Leaf = lambda kind: aggregates(kind, named, buckets=whole)  # noqa: E731
+    kinds = [kind for kind in AGGREGATES if not (whole and kind in _LISTED)]
     for i in range(draw(st.integers(2, 5))):
-        kind = draw(st.sampled_from([DOUBLE, DOUBLE, DOUBLE, DOUBLE, BIGINT, BIGINT, BOOLEAN, *AGGREGATES]))
-        top = draw(aggregates(kind, named))
+        kind = draw(st.sampled_from([DOUBLE, DOUBLE, DOUBLE, DOUBLE, BIGINT, BIGINT, BOOLEAN, *kinds]))
+        top = draw(leaf(kind))
         form = draw(st.integers(0, 7))
         if form in (0, 1) and kind in LITERALS:
             top = f"COALESCE({draw(expressions(kind, leaf, 1))}, {top})"
@@ -128,37 +140,46 @@ def on_demand_sql(draw: st.DrawFn, known: Known) -> str:
     return f"SELECT {draw(expressions(kind, leaf, 2))} AS made"
 
 
+def _resolutions(lengths: Sequence[str]) -> list[str]:
+    """Those that some window is as long as."""
+    return [name for name, size in RESOLUTIONS.items() if size <= max(LENGTHS[n] for n in lengths)]
+
+
 @st.composite
-def definitions(draw: st.DrawFn, *, ids: bool | None = None) -> Definition:
-    """One or two views, and perhaps an on-demand view over them."""
+def definitions(draw: st.DrawFn, *, ids: bool | None = None, whole: bool = False) -> Definition:
+    """One or two views, and perhaps an on-demand view over them. whole: all views take whole buckets."""
     ids = draw(st.booleans()) if ids is None else ids
-    crowded = draw(st.integers(0, 23)) == 23
+    crowded = draw(st.integers(0, 23)) == 23 and not whole
     lengths = draw(st.lists(st.sampled_from([*LENGTHS]), min_size=1, max_size=2))
     entities = draw(st.lists(st.sampled_from(["one", "two", "two", "number", "nothing"]), min_size=1, max_size=2))
     views: list[View] = []
     known: Known = ()
     for i in range(1 if crowded else draw(st.sampled_from([1, 1, 2]))):
         own = ids and draw(st.booleans())
+        plain = [] if whole else [None, None]
+        resolution = None if ids or crowded else draw(st.sampled_from([*plain, *_resolutions(lengths)]))
         if crowded:
             sql = draw(crowd_sql("a", lengths, own=own))
         else:
-            sql, features = draw(view_sql("ab"[i], lengths, own=own))
+            sql, features = draw(view_sql("ab"[i], lengths, own=own, resolution=resolution))
             known += features
-        views.append(View(entities[i % len(entities)], sql, own))
+        views.append(View(entities[i % len(entities)], sql, own, resolution))
     made = draw(on_demand_sql(known)) if draw(st.integers(0, 3)) == 0 else None
     several = draw(branches(fields(SCHEMA))) if draw(st.integers(0, 3)) == 3 else ()
     return Definition(ids, tuple(lengths), tuple(views), made, several, crowded)
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, ids: bool | None = None, count: int = 1) -> Case:
+def cases(draw: st.DrawFn, *, ids: bool | None = None, whole: bool = False, count: int = 1) -> Case:
     """A service, events of its source, and a spine. count: how many worlds it is asked over."""
-    definition = draw(definitions(ids=ids))
+    definition = draw(definitions(ids=ids, whole=whole))
     count = min(count, 4) if definition.crowded else count
     several, own = definition.branches, definition.own
-    usual = worlds(lengths=definition.lengths, ids=definition.ids, branches=several, own=own)
+    usual = worlds(
+        lengths=definition.lengths, ids=definition.ids, branches=several, own=own, buckets=definition.buckets
+    )
     drawn = [draw(usual) for _ in range(count)]
-    steps = draw(st.text("cfr ", max_size=4))
+    steps = draw(st.text("bcfr ", max_size=4))
     if definition.crowded:
         drawn[0] = draw(crowds(branches=several, own=own))
         steps = "".join(step.ljust(700) for step in steps)
@@ -187,7 +208,10 @@ def case_of(definition: Definition, drawn: Sequence[World], *, steps: str = "") 
         events += [((sequence, at + offset), (*values, *tag)) for (sequence, offset), values in world.events]
         rows += [{n: {**row, WORLD: number}[n] for n in wanted} for row in world.rows]
         times += world.times
-    texts = [f"{v.entity}{' and the row' if v.own else ''}: {v.sql}" for v in definition.views]
+    texts = [
+        f"{v.entity}{' and the row' if v.own else ''}{f' by {v.resolution}' if v.resolution else ''}: {v.sql}"
+        for v in definition.views
+    ]
     texts += [definition.made] if definition.made else []
     texts += [str(branch) for branch in definition.branches]
     held = Events(source.fields, tuple(events), source if definition.branches else None)

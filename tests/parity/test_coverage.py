@@ -26,6 +26,7 @@ SHARES = {
     "avg is a number": 0.05, "spread is a number": 0.03, "spread is zero": 0.03, "spread is NULL of events": 0.1,
     "row of its own": 0.04, "row of its own that is there": 0.02, "branches": 0.1, "branch that lacks a column": 0.08,
     "more values than a sketch holds": 0.001, "as many values as a sketch holds": 0.0005,
+    "whole buckets": 0.1, "event of a bucket that is taken whole": 0.02,
     "sum is not finite": 0.005, "spread is not finite": 0.005,
 }  # fmt: skip
 """At least so much of the cases has each class."""

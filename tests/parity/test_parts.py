@@ -80,20 +80,24 @@ def _joined(fold: Any, parts: Sequence[Any]) -> Any:
     return acc
 
 
-def canonical(layout: Layout, states: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """States in the form in which equal ones are equal."""
-    codec = StateCodec(layout)
-    return {name: codec.compact(state, floor=None, generation=bytes(8)) for name, state in states.items()}
+def canonical(layout: Layout, states: dict[bytes, bytes], at: int | None = None) -> dict[bytes, bytes]:
+    """States in the form in which equal ones are equal. at: the stream time that tells what is dropped and folded."""
+    codec, times = StateCodec(layout), _cuts(layout, at)
+    return {name: codec.compact(state, generation=bytes(8), **times) for name, state in states.items()}
 
 
-def plainly(layout: Layout, events: Events) -> dict[bytes, bytes]:
+def _cuts(layout: Layout, at: int | None) -> dict[str, Any]:
+    return {"floor": layout.floor(at), "before": layout.before(at)}
+
+
+def plainly(layout: Layout, events: Events, at: int | None = None) -> dict[bytes, bytes]:
     """The states as one append an event makes them, in the order of arrival."""
     writer = StateWriter(_Dictionary(), layout, 1)
     states: dict[bytes, bytes] = {}
     for (sequence, offset), row in events.rows:
         for name, record in writer.pack(sequence, [offset], [[x] for x in row], after=-1):
             states[name] = states.get(name, b"") + record
-    return canonical(layout, states)
+    return canonical(layout, states, at)
 
 
 class _Dictionary(LmdbStore):
@@ -121,13 +125,32 @@ def test_a_state_is_the_same_however_its_events_came(tmp_path: Path) -> None:
     check()
 
 
+def test_a_state_with_buckets_is_the_same_however_its_events_came_and_were_folded(tmp_path: Path) -> None:
+    number = 0
+
+    @settings(max_examples=25)
+    @given(cases(ids=False, whole=True), st.data())
+    def check(case: Case, data: st.DataObject) -> None:
+        nonlocal number
+        events = case.events["events"]
+        times = sorted({row[2] for _, row in events.rows}) or [0]
+        for group in case.plan.groups:
+            number += 1
+            with LmdbStore(tmp_path / str(number), map_size=1 << 20) as store:
+                _write(store, group.layout, events, data, times)
+                states = dict(store.scan(group.layout.prefix(1)))
+            assert canonical(group.layout, states, times[-1]) == plainly(group.layout, events, times[-1])
+
+    check()
+
+
 def _columns(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _write(store: LmdbStore, layout: Layout, events: Events, data: st.DataObject) -> None:
+def _write(store: LmdbStore, layout: Layout, events: Events, data: st.DataObject, times: Sequence[int] = ()) -> None:
     """Micro-batches of each sequence in any interleaving; some are sent again from an earlier offset on, some strings
-    are compacted in between."""
+    are compacted in between. times: stream times at which they are; else nothing is dropped or folded."""
     writer, codec = StateWriter(store, layout, 1), StateCodec(layout)
     feeds = {s: [(o, row) for (q, o), row in events.rows if q == s] for s in {p[0] for p, _ in events.rows}}
     done = dict.fromkeys(feeds, 0)
@@ -141,5 +164,6 @@ def _write(store: LmdbStore, layout: Layout, events: Events, data: st.DataObject
         for name, state in list(store.scan(layout.prefix(1))):
             if data.draw(st.integers(0, 3)) == 0:
                 generation = struct.pack("<Q", data.draw(st.integers(1, 2**32)))
-                packed = codec.compact(state, floor=None, generation=generation)
+                at = data.draw(st.sampled_from([None, *times]))
+                packed = codec.compact(state, generation=generation, **_cuts(layout, at))
                 assert store.swap(name, length=len(state), generation=generation_of(state), value=packed)

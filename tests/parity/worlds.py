@@ -49,13 +49,18 @@ def _clamped(times: Sequence[int]) -> list[int]:
 
 
 @st.composite
-def times(draw: st.DrawFn, lengths: Sequence[str]) -> tuple[st.SearchStrategy[int], list[int]]:
+def times(
+    draw: st.DrawFn, lengths: Sequence[str], buckets: Sequence[int] = ()
+) -> tuple[st.SearchStrategy[int], list[int]]:
     """Times of events, and of rows: on each other, on the edges of windows, and one microsecond beside them."""
     base, unit = draw(st.sampled_from(_BASES)), draw(st.sampled_from(_UNITS))
     steps = [LENGTHS[n] for n in lengths]
     edges = [base - step + beside for step in (0, *steps) for beside in (0, 0, 1, -1)]
     asked = [base, base + 1, base + steps[0], base - steps[-1]]
     edges += [asked[-1] - max(steps), asked[-1] - max(steps) - 1]
+    for size in buckets:
+        ends = [t - step for t in asked for step in (0, *steps)]
+        edges += [end // size * size + beside for end in ends for beside in (0, -1, size - 1)]
     return st.sampled_from(_clamped([t // unit * unit for t in (*edges, base + steps[-1])])), _clamped(asked)
 
 
@@ -91,11 +96,18 @@ def _rows(
 
 @st.composite
 def worlds(
-    draw: st.DrawFn, *, lengths: Sequence[str], ids: bool, branches: Sequence[Branch] = (), own: bool = False
+    draw: st.DrawFn,
+    *,
+    lengths: Sequence[str],
+    ids: bool,
+    branches: Sequence[Branch] = (),
+    own: bool = False,
+    buckets: Sequence[int] = (),
 ) -> World:
     """Events and rows for windows of these lengths. ids: whether ids matter, and so events come twice. branches: of the
-    source. own: whether rows bring the source's columns, as events of their own."""
-    when, then = draw(times(lengths))
+    source. own: whether rows bring the source's columns, as events of their own. buckets: lengths of buckets that
+    windows take whole."""
+    when, then = draw(times(lengths, buckets))
     schema = fields(SCHEMA)
     values = {f.name: draw(PALETTES[f.type]) for f in schema}
     k, k2 = st.sampled_from(draw(st.sampled_from(_K))), st.sampled_from(draw(st.sampled_from(_K2)))

@@ -5,6 +5,7 @@
 -- key: user
 -- time: at
 -- id: id                                  where the source has event ids
+-- resolution: 1 minute                   where it has one
 -- row: include                            where a row is an event of its own; it brings its columns behind its keys
 SELECT ..
 -- events:
@@ -50,7 +51,7 @@ def read(path: Path) -> Written:
             found.sql.append(line)
             continue
         text = line.removeprefix("--").strip()
-        named = re.fullmatch(r"(source|key|time|id|row|events|rows):(.*)", text)
+        named = re.fullmatch(r"(source|key|time|id|row|resolution|events|rows):(.*)", text)
         if named:
             part = named[1]
             found.said[part] = named[2].strip()
@@ -88,7 +89,10 @@ def case_of(path: Path) -> tuple[Case, list[tuple[Any, ...]]]:
     keys = [key.strip() for key in written.said["key"].split(",")]
     entity = Entity(name="entity", keys={key: schema[key] for key in keys})
     sql = "\n".join(written.sql)
-    view = FeatureView(name="v", source=source, entity=entity, sql=sql, request_row=written.said.get("row", "exclude"))
+    view = FeatureView(
+        name="v", source=source, entity=entity, sql=sql, request_row=written.said.get("row", "exclude"),
+        resolution=written.said.get("resolution"),
+    )  # fmt: skip
     plan = Project.of(view).select(["v"])
     brought = [*entity.key_fields, *plan.request]
     asked, _, given = written.said["rows"].partition("=>")
@@ -99,4 +103,4 @@ def case_of(path: Path) -> tuple[Case, list[tuple[Any, ...]]]:
     times = [value(row[-1], TIMESTAMP) for row, _ in written.rows]
     expected = [tuple(value(c, f.type) for c, f in zip(row, plan.features, strict=True)) for _, row in written.rows]
     placed = Events(source.fields, tuple(((0, i), event) for i, event in enumerate(events)))
-    return Case(plan, {name: placed}, tuple(rows), tuple(times), steps="c f r", sql=(sql,)), expected
+    return Case(plan, {name: placed}, tuple(rows), tuple(times), steps="c b f r", sql=(sql,)), expected

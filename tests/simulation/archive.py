@@ -140,9 +140,9 @@ class SimHeads:
         rows = zip(self._table.rows[: snapshot.version + 1], self._table.ingested, strict=False)
         return max((row[at] for row, ingested in rows if row[at] <= ingested + skew), default=None)
 
-    def heads(self, layout: Layout, *, epoch: int, floor: int | None, snapshot: Snapshot) -> Heads:
+    def heads(self, layout: Layout, *, epoch: int, floor: int | None, before: int | None, snapshot: Snapshot) -> Heads:
         counted = _Count()
-        return Heads(self._pairs(layout, epoch, floor, snapshot, counted), counted)
+        return Heads(self._pairs(layout, epoch, (floor, before), snapshot, counted), counted)
 
     def columns(
         self, source: EventSource, snapshot: Snapshot, *, after: Mapping[int, int]
@@ -157,15 +157,16 @@ class SimHeads:
             yield sequence, [offset for offset, _ in pairs], [list(column) for column in zip(*rows, strict=True)]
 
     def _pairs(
-        self, layout: Layout, epoch: int, floor: int | None, snapshot: Snapshot, counted: _Count
+        self, layout: Layout, epoch: int, times: tuple[int | None, int | None], snapshot: Snapshot, counted: _Count
     ) -> Iterator[tuple[bytes, bytes]]:
-        end, codec = snapshot.version + 1, StateCodec(layout)
+        end, codec, (floor, before) = snapshot.version + 1, StateCodec(layout), times
         for key, (events, held) in prepared(layout, self._table.positions[:end], self._table.rows[:end]).items():
             self._generation += 1
             start = sum(ts < floor for ts in events.ts) if floor is not None else 0
             kept = events.behind(start)
             counted.strings, counted.events = counted.strings + 1, counted.events + len(kept.ts)
-            head = codec.head(kept, offsets=held, floor=floor, generation=b"B%07d" % self._generation)
+            generation = b"B%07d" % self._generation
+            head = codec.head(kept, offsets=held, floor=floor, before=before, generation=generation)
             yield state_name(layout.prefix(epoch), key), head
 
 

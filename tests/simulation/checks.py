@@ -26,10 +26,11 @@ _NONE = b"\0" * 8
 
 @dataclass(frozen=True, slots=True)
 class _Holding:
-    """What a string holds: its floor, and the numbers of its events."""
+    """What a string holds: its floor, the numbers of its events, and the time below which they are folded."""
 
     floor: int | None
     numbers: list[int]
+    before: int | None = None
 
 
 class _Layout:
@@ -48,7 +49,8 @@ class _Layout:
         found = self._known.get(state)
         if found is None:
             decoded = self.codec.decode(state)
-            found = self._known[state] = _Holding(decoded.floor, decoded.events.columns[self.number])
+            before = None if decoded.buckets is None else decoded.buckets.before
+            found = self._known[state] = _Holding(decoded.floor, decoded.events.columns[self.number], before)
         return found
 
 
@@ -146,7 +148,8 @@ class Checks:
             if held is None:
                 held = holdings[event.key] = known.holding(values.get(state_name(prefix, event.key)))
             number = event.values[known.number]
-            if (held.floor is None or event.ts >= held.floor) and held.numbers.count(number) != 1:
+            whole = max(low for low in (held.floor, held.before, event.ts) if low is not None) == event.ts
+            if whole and held.numbers.count(number) != 1:
                 lacking.append(number)
         return lacking
 
@@ -241,14 +244,16 @@ class Checks:
         try:
             floors = [known.holding(value).floor for value in strings.values()]
             floor = max((f for f in floors if f is not None), default=None)
-            live = {name: codec.compact(value, floor=floor, generation=_NONE) for name, value in strings.items()}
+            befores = [known.holding(value).before for value in strings.values()]
+            times: dict[str, Any] = {"floor": floor, "before": max((b for b in befores if b is not None), default=None)}
+            live = {name: codec.compact(value, generation=_NONE, **times) for name, value in strings.items()}
         except StateError as error:
             world.chaos.problem(f"a state cannot be read: {error}")
             return
         wanted = {}
         for key, (events, held) in prepared(known.layout, world.table.positions, world.table.rows).items():
             start = 0 if floor is None else sum(ts < floor for ts in events.ts)
-            head = codec.head(events.behind(start), offsets=held, floor=floor, generation=_NONE)
+            head = codec.head(events.behind(start), offsets=held, generation=_NONE, **times)
             wanted[state_name(prefix, key)] = head
         for name in live.keys() | wanted.keys():
             if live.get(name) != wanted.get(name):

@@ -70,6 +70,8 @@ Checked = Callable[["SimFeed", int], None]
 class SimFeed:
     """One partition, as one worker sees it. It may hand over what it has handed over before."""
 
+    reader = None
+
     def __init__(self, partition: Partition, group: SimGroup, name: str) -> None:
         self.partition, self.losses = partition, -1
         self.pointers: dict[bytes, bytes | None] = {}

@@ -90,17 +90,17 @@ def _commit_all(self: Any) -> None:
         self.joined.feed.commit(self.position)
 
 
-@plant("dead letters are flushed after the archive", flushing, "_commit")
-def _letters_last(dead_letters: Any, portions: Any) -> int:
-    added: int = sum(portion.joined.buffer.commit(portion.held) for portion in portions)
-    dead_letters.flush()
-    return added
+@plant("dead letters are flushed after the archive", Flusher, "start")
+def _letters_last(self: Any, feeds: Any) -> int:
+    letters, self._dead_letters = self._dead_letters, mock.Mock()
+    try:
+        return _START(self, feeds)
+    finally:
+        self._dead_letters = letters
+        letters.flush()
 
 
-@plant("dead letters are not flushed", flushing, "_commit")
-def _letters_never(dead_letters: Any, portions: Any) -> int:
-    added: int = sum(portion.joined.buffer.commit(portion.held) for portion in portions)
-    return added
+plant("dead letters are not flushed", flushing, "_flush")(lambda dead_letters: 0)
 
 
 @plant("only the store's errors have a feed replayed", flushing, "_at_once")
@@ -170,10 +170,10 @@ def _passes_over(self: Any, joined: Any, flushed: int) -> Any:
 
 
 @plant("a compacted string is put whatever came meanwhile", StateWriter, "_consider")
-def _overwrites(self: Any, name: bytes, state: bytes, floor: Any, done: Any) -> None:
+def _overwrites(self: Any, *asked: Any) -> None:
     store, self._store = self._store, _Puts(self._store)
     try:
-        _CONSIDER(self, name, state, floor, done)
+        _CONSIDER(self, *asked)
     finally:
         self._store = store
 

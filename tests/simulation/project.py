@@ -19,15 +19,15 @@ _SCHEMA = {"id": "VARCHAR", "user": "VARCHAR", "shop": "BIGINT", "ts": "TIMESTAM
 
 
 @cache
-def project(*, ids: bool, lifetime: bool) -> Project:
-    """ids: copies of one event id count once. lifetime: the shops' windows never end."""
+def project(*, ids: bool, lifetime: bool, resolution: str | None = None) -> Project:
+    """ids: copies of one event id count once. lifetime: the shops' windows never end. resolution: of all views."""
     orders = EventSource(
         name=SOURCE, schema=_SCHEMA, event_time="ts", event_id="id" if ids else None, optional=("user", "shop")
     )
     user = Entity(name="user", keys={"user": "VARCHAR"})
     shop = Entity(name="shop", keys={"shop": "BIGINT"})
     by_user = FeatureView(
-        name="by_user", source=orders, entity=user,
+        name="by_user", source=orders, entity=user, resolution=resolution,
         sql="""SELECT count(*) OVER w AS many, sum(n) OVER w AS numbers, sum(amount) OVER h AS spent,
                       last_value(n) OVER h AS newest
                FROM orders
@@ -36,7 +36,7 @@ def project(*, ids: bool, lifetime: bool) -> Project:
     )  # fmt: skip
     end = "UNBOUNDED PRECEDING" if lifetime else "BETWEEN INTERVAL 1 HOUR PRECEDING AND CURRENT ROW"
     by_shop = FeatureView(
-        name="by_shop", source=orders, entity=shop,
+        name="by_shop", source=orders, entity=shop, resolution=resolution,
         sql=f"""SELECT sum(n) OVER w AS shop_numbers, max(amount) OVER w AS dearest FROM orders WHERE amount > 0
                 WINDOW w AS (RANGE {end})""",
     )  # fmt: skip

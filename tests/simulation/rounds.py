@@ -83,7 +83,7 @@ def _once(made: Any, of: str, make: Callable[[Any], Any]) -> Any:
 
 _QUICKER: list[tuple[Any, str, Any]] = [
     (BulkJson, "of", lambda *_: None),
-    (joined, "Decoder", lambda source, branch=None: _once(source, "decoder", Decoder)),
+    (joined, "Decoder", lambda source, **_: _once(source, "decoder", Decoder)),
     (archive_buffer, "held_schema", lambda source: _once(source, "schema", _SCHEMA)),
     (archive_buffer, "held_table", lambda source, held, schema: held),
     (Layout, "preparer", lambda self, errors=None: _once(self, "preparer", _PREPARER)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -81,7 +82,9 @@ class World:
     def __init__(self, seed: int, *, told: bool = False) -> None:
         self.chaos = Chaos(seed, told=told)
         rng = self.chaos.rng
-        self.project = project(ids=rng.random() < 0.3, lifetime=rng.random() < 0.3)
+        ids, lifetime = rng.random() < 0.3, rng.random() < 0.3
+        whole = not ids and random.Random(seed).random() < 0.4
+        self.project = project(ids=ids, lifetime=lifetime, resolution="10 minutes" if whole else None)
         self.layouts = list(self.project.layouts.values())
         self.kept, self.table, self.letters, self.topic = Kept(), Table(), Letters(), Topic()
         self.checks = Checks(self)

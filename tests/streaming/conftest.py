@@ -44,17 +44,19 @@ user = Entity(name="user", keys={"user": "VARCHAR"})
 shop = Entity(name="shop", keys={"shop": "BIGINT"})
 
 
-def make_project(*, ids: bool = False, days: int = 7, topic: str | None = None) -> Project:
+def make_project(
+    *, ids: bool = False, days: int = 7, topic: str | None = None, resolution: str | None = None
+) -> Project:
     orders = EventSource(name="orders", schema=SCHEMA, event_time="ts", event_id="id" if ids else None, topic=topic)
     by_user = FeatureView(
-        name="by_user", source=orders, entity=user,
+        name="by_user", source=orders, entity=user, resolution=resolution,
         sql=f"""SELECT count(*) OVER w AS n, sum(amount) OVER w AS spent, last_value(upper(id)) OVER h1 AS last_id
                 FROM orders
                 WINDOW w AS (RANGE BETWEEN INTERVAL {days} DAYS PRECEDING AND CURRENT ROW),
                        h1 AS (RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND CURRENT ROW)""",
     )  # fmt: skip
     by_shop = FeatureView(
-        name="by_shop", source=orders, entity=shop,
+        name="by_shop", source=orders, entity=shop, resolution=resolution,
         sql="""SELECT count(*) FILTER (WHERE gift) OVER w AS gifts, avg(amount) OVER w AS mean
                FROM orders WHERE amount > 0
                WINDOW w AS (RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW)""",
@@ -133,25 +135,25 @@ class Place:
     def decoded(self, entity: str, *key: Any) -> State:
         return StateCodec(self.layout(entity)).decode(self.state(entity, *key))
 
-    def canonical(self, *, floor: int | None = None) -> States:
-        """All live states, compacted at one floor, by entity and name of key."""
+    def canonical(self, *, floor: int | None = None, before: int | None = None) -> States:
+        """All live states, compacted at one floor, by entity and name of key. before: where events are folded."""
         found = {}
         for (_, entity), layout in self.project.layouts.items():
             live = self.live(entity)
             prefix = b"" if live is None else layout.prefix(live[0])
             for name, state in self.store.scan(prefix) if prefix else ():
-                packed = StateCodec(layout).compact(state, floor=floor, generation=b"\0" * 8)
+                packed = StateCodec(layout).compact(state, floor=floor, generation=b"\0" * 8, before=before)
                 found[entity, name[len(prefix) :]] = packed
         return found
 
-    def expected(self, lines: Sequence[bytes], *, floor: int | None = None) -> States:
+    def expected(self, lines: Sequence[bytes], *, floor: int | None = None, before: int | None = None) -> States:
         """What one worker makes of the lines when nothing goes wrong and nothing is compacted."""
         folder = self.folder / "expected"
         with LmdbStore(folder / "online") as store:
             archive, letters = DeltaArchive(folder / "archive"), DeadLetters(folder / "letters")
             place = Place(folder, self.project, store, archive, letters)
             place.worker(queue(lines)).run()
-            return place.canonical(floor=floor)
+            return place.canonical(floor=floor, before=before)
 
     def reopened(self) -> Place:
         """The same place, as another process would find it; the store stays open, as LMDB wants it."""

@@ -98,6 +98,12 @@ def test_flush_in_the_background_commits_nothing_of_a_state_that_was_left_meanwh
         def session(self) -> int:
             return session
 
+        def append(self, items: Any, *, keep: int | None, **_: Any) -> Any:
+            return whole.append(items, keep=keep)
+
+        def mark(self, items: Any, **_: Any) -> None:
+            whole.mark(items)
+
     def append(*args: Any) -> int:
         nonlocal session
         if next(times, None) is not None:
@@ -106,7 +112,12 @@ def test_flush_in_the_background_commits_nothing_of_a_state_that_was_left_meanwh
             worker.feeds[0].lost = False
         return int(archive.append(*args))
 
-    place.store, whole = Store(place.store), place.store
+    whole = place.store
+    place.store = Store(
+        whole,
+        append=lambda items, session=None, keep=None: whole.append(items, keep=keep),
+        mark=lambda items, session=None: whole.mark(items),
+    )
     place.archive = Wrapped(archive, append=append)
     worker: Worker = place.worker(feed)
     worker.step()

@@ -80,6 +80,19 @@ def test_built_state_is_the_streamed_state(place: Place, ids: bool) -> None:
     assert place.canonical(floor=floor) == place.expected(lines, floor=floor)
 
 
+def test_built_state_with_buckets_is_the_streamed_state(place: Place) -> None:
+    place.project = place.make_project(resolution="1 hour")
+    lines = messy(place, 400)
+    place.worker(place.queue(lines), batch=30).run()
+    build(place, full=True)
+    built = [place.decoded("user", f"u{n}") for n in range(5)]
+    assert all(state.buckets is not None and len(state.buckets.starts) > 10 for state in built)
+    at = {"floor": 250 * HOUR, "before": 300 * HOUR}
+    assert place.canonical(**at) == place.expected(lines, **at)
+    now = 200 * HOUR  # the newest order but for the hour of skew, and two buckets
+    assert_values_are_those_of_the_offline_engine(place, [now + n * HOUR // 3 for n in range(60)])
+
+
 def test_heads_hold_what_windows_reach_and_name_their_floor(place: Place) -> None:
     place.worker(place.queue([place.order(n, user="u", ts=n * HOUR) for n in range(400)])).run()
     build(place, full=True, reach=5 * HOUR)

@@ -14,7 +14,7 @@ from onefold.features.keys import marks_name, pointer_name
 from onefold.streaming.live import join
 from onefold.streaming.materialize import materialize
 from onefold.streaming.spark_append import Appender, EventFile, Target, ordered, packing
-from onefold.streaming.spark_decode import COLUMNS, Reading, decoding, read_found
+from onefold.streaming.spark_decode import COLUMNS, ReaderOf, Reading, decoding, read_found
 
 if TYPE_CHECKING:
     from tests.streaming.conftest import Place
@@ -47,7 +47,7 @@ class Stream:
     def blocks(self, start: int, end: int) -> pa.Table:
         """What a batch of records `start` to `end` has to append."""
         folder = self.place.folder / "files"
-        reading = Reading(self.source, None, self.sequence, archived=-1, held=-1, folder=folder)
+        reading = Reading(self.source, None, self.sequence, archived=-1, held=-1, folder=folder, reader=ReaderOf())
         found = decoding({("topic", 0): reading}, now=self.place.now)([self.records(start, end)])
         portions, _ = read_found(pa.Table.from_batches(list(found)))
         held = tuple((i, -1) for i in range(len(self.layouts)))

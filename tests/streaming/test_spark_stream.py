@@ -27,8 +27,9 @@ from onefold.streaming.kafka_client import KafkaSettings
 from onefold.streaming.kafka_feeds import KafkaGroup
 from onefold.streaming.materialize import materialize
 from onefold.streaming.spark_feeds import java_options
-from onefold.streaming.spark_stream import SparkStream
+from onefold.streaming.spark_stream import SparkStream, stream_with_spark
 from onefold.streaming.worker import Worker
+from onefold.wiring import Workspace
 from tests.services.kafka import KafkaBroker
 from tests.services.process import ROOT
 from tests.services.redis import RedisServer
@@ -36,6 +37,16 @@ from tests.spark import SPARK
 from tests.streaming.conftest import NOW, Place, make_project, order
 
 PARTITIONS = 2
+DEFINITIONS = """
+from onefold import Entity, EventSource, FeatureView
+orders = EventSource(
+    name="orders", schema={{"user": "VARCHAR", "ts": "TIMESTAMP", "amount": "DOUBLE"}}, event_time="ts", topic="{topic}"
+)
+by_user = FeatureView(
+    name="by_user", source=orders, entity=Entity(name="user", keys={{"user": "VARCHAR"}}),
+    sql="SELECT sum(amount) OVER (RANGE BETWEEN INTERVAL 7 DAYS PRECEDING AND CURRENT ROW) AS spent FROM orders",
+)
+"""
 Open = Callable[[], Any]
 
 
@@ -240,6 +251,24 @@ def test_a_state_that_is_behind_the_archive_gets_what_it_lacks_and_the_archive_n
         assert_same(behind, topic.expected(tmp_path / "worker"))
 
 
+def test_a_project_streams_by_its_settings(
+    topic: Topic, redis: RedisStore, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    topic.send([order(n) for n in range(20)])
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "orders.py").write_text(DEFINITIONS.format(topic=topic.name))
+    (tmp_path / "onefold.toml").write_text(
+        '[project]\nname = "shop"\n'
+        f'[kafka]\nbootstrap = "{topic.broker.address}"\n'
+        f'[online]\nurl = "{redis_server.url}"\n'
+    )
+    workspace, seen = Workspace.find(tmp_path), list[int]()
+    report = stream_with_spark(workspace, once=True, progress=seen.append)
+    assert (report.records, report.events, sum(seen)) == (20, 20, 20)
+    assert len(list(redis.scan(b"s/orders/user/"))) == 5
+    assert max(workspace.archive.progress("orders").values()) == 9
+
+
 def test_what_cannot_work_is_refused(topic: Topic, redis: RedisStore, tmp_path: Path) -> None:
     place = topic.place(tmp_path, redis)
     ask = partial(
@@ -249,7 +278,7 @@ def test_what_cannot_work_is_refused(topic: Topic, redis: RedisStore, tmp_path: 
     with pytest.raises(ConfigError, match=r"'yarn'.*executors need a Redis"):
         ask(topic.project, open_store=None, spark=replace(SPARK, master="yarn"))
     source = replace(topic.project.sources["orders"], format=Avro(registry=True))
-    with pytest.raises(ConfigError, match="comes as Avro, and Spark's stream reads JSON"):
+    with pytest.raises(ConfigError, match="needs a schema registry"):
         ask(replace(topic.project, sources={"orders": source}), open_store=None)
     absent: Project = make_project(topic="absent")
     with (

@@ -1,0 +1,153 @@
+"""The arms of the stream's benchmark, each in a process of its own: `python _stream_arms.py ARM JSON`.
+
+bare: kafka-python's poll and orjson, nothing kept. worker: `onefold`'s worker into Redis and an archive. fresh: the
+worker again, and how long each event waited from its being produced to its being readable. produce: events at a rate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from _stream_project import events, project
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from onefold.features.protocols import Records
+from onefold.offline.archive import DeltaArchive
+from onefold.offline.dead_letters import DeadLetters
+from onefold.online.redis_store import RedisStore
+from onefold.streaming.joined import JoinedFeed
+from onefold.streaming.kafka_client import KafkaSettings
+from onefold.streaming.kafka_feeds import KafkaGroup
+from onefold.streaming.worker import Worker
+
+BATCH = 10_000
+ARCHIVE_EVERY = 200_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where an arm finds its parts. `count`: events to take; `folder`: of the archive."""
+
+    kafka: str
+    redis: str
+    topic: str
+    count: int
+    folder: str = ""
+    rate: float = 0.0
+
+
+def bare(place: Place) -> dict[str, float]:
+    consumer = KafkaConsumer(
+        bootstrap_servers=place.kafka, group_id=None, enable_auto_commit=False, isolation_level="read_committed",
+        max_poll_records=BATCH,
+    )  # fmt: skip
+    at = TopicPartition(place.topic, 0)
+    consumer.assign([at])
+    consumer.seek(at, 0)
+    loads, taken = orjson.loads, 0
+
+    def step() -> int:
+        nonlocal taken
+        for records in consumer.poll(timeout_ms=1000).values():
+            for record in records:
+                loads(record.value)
+            taken += len(records)
+        return taken
+
+    return _timed(step, place.count)
+
+
+def worker(place: Place) -> dict[str, float]:
+    made, store = _worker(place), RedisStore(place.redis)
+    while not made.feeds:
+        made.step(0.2)
+    taken = 0
+
+    def step() -> int:
+        nonlocal taken
+        taken += made.step(0.2).records
+        return taken
+
+    found = _timed(step, place.count, then=made.flush)
+    made.close()
+    store.close()
+    return found
+
+
+def fresh(place: Place) -> dict[str, float]:
+    """Says `ready` on stdout once it has its feed; then percentiles of the seconds that events waited."""
+    waited: list[float] = []
+
+    def acknowledged(_: JoinedFeed, records: Records) -> None:
+        now = time.time()
+        waited.extend(now - at / 1e6 for at in records.times)
+
+    made = _worker(place, on_acknowledged=acknowledged, archive_seconds=2.0)
+    while not made.feeds:
+        made.step(0.2)
+    print("ready", flush=True)
+    gc.collect()
+    gc.freeze()
+    taken = 0
+    while taken < place.count:
+        taken += made.step(0.2).records
+    made.close()
+    waited = sorted(waited[len(waited) // 10 :])
+    return {f"p{share}": waited[int(len(waited) * share / 100)] for share in (50, 90, 99)}
+
+
+def produce(place: Place) -> dict[str, float]:
+    """Events at `rate` a second (0: as fast as they go), stamped when they are sent."""
+    lines = events(min(place.count, 200_000))
+    producer = KafkaProducer(
+        bootstrap_servers=place.kafka, acks=1, linger_ms=0 if place.rate else 50, batch_size=1 << 17
+    )
+    start, slice_ = time.perf_counter(), 0.005
+    for number in range(place.count):
+        if place.rate and number % max(1, int(place.rate * slice_)) == 0:
+            ahead = number / place.rate - (time.perf_counter() - start)
+            if ahead > 0:
+                time.sleep(ahead)
+        producer.send(place.topic, lines[number % len(lines)], partition=0)
+    producer.flush()
+    seconds = time.perf_counter() - start
+    producer.close()
+    return {"seconds": seconds}
+
+
+def _worker(place: Place, **options: Any) -> Worker:
+    made = project(topic=place.topic)
+    folder = Path(place.folder)
+    return Worker(
+        made, store=RedisStore(place.redis), archive=DeltaArchive(folder / "archive"),
+        feeds=KafkaGroup(made, KafkaSettings(bootstrap=place.kafka, group=folder.name)),
+        dead_letters=DeadLetters(folder / "letters"), batch=BATCH, archive_every=ARCHIVE_EVERY, background=True,
+        **options,
+    )  # fmt: skip
+
+
+def _timed(step: Callable[[], int], count: int, *, then: Callable[[], object] = lambda: None) -> dict[str, float]:
+    """Seconds, and seconds of processor time, from the first step that had events."""
+    gc.collect()
+    gc.freeze()
+    taken = 0
+    while not taken:
+        start, cpu = time.perf_counter(), time.process_time()
+        taken = step()
+    while taken < count:
+        taken = step()
+    then()
+    return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "events": taken}
+
+
+if __name__ == "__main__":
+    arms = {"bare": bare, "worker": worker, "fresh": fresh, "produce": produce}
+    print(json.dumps(arms[sys.argv[1]](Place(**json.loads(sys.argv[2])))))
