@@ -55,6 +55,7 @@ reach = "3 days"
 [kafka]
 bootstrap = "{kafka}"
 group = "{topic}"
+dead_letters = "files"
 options = {{session_timeout_ms = 2000, heartbeat_interval_ms = 500}}
 [stream]
 batch = 40
