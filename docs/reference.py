@@ -101,7 +101,7 @@ def casts() -> Iterator[str]:
 
 def commands() -> Iterator[str]:
     """Each command with its arguments and options, as `--help` knows them."""
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in _named(typer.main.get_command(app)):
         yield f"### onefold {name}"
         yield " ".join((command.help or "").split())
         yield ""
@@ -109,6 +109,13 @@ def commands() -> Iterator[str]:
         if rows:
             yield from _table(("argument or option", "what"), rows)
             yield ""
+
+
+def _named(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        yield before + name, command
+        if hasattr(command, "commands"):
+            yield from _named(command, f"{before}{name} ")
 
 
 def _parameter(parameter: Any) -> tuple[str, str]:

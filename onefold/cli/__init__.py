@@ -14,6 +14,7 @@ from onefold.cli.demo import demo
 from onefold.cli.events import materialize
 from onefold.cli.explain import explain
 from onefold.cli.inspect import describe, list_
+from onefold.cli.letters import dead_letters
 from onefold.cli.models import serve, train, training_set
 from onefold.cli.project import apply, init, plan
 from onefold.cli.proof import verify
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "describe": describe,
     "explain": explain,
     "materialize": materialize,
+    "dead-letters": dead_letters,
     "get": get,
     "training-set": training_set,
     "train": train,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import fields
 
@@ -46,6 +47,7 @@ class WorkerMetrics:
             "onefold_stream_freshness_seconds", "From being written to a feed to being readable in the state",
             ("source",), buckets=BUCKETS, registry=self.registry,
         )  # fmt: skip
+        self._shown: set[tuple[str, str]] = set()
         labels = ("source", "feed")
         self._position = Gauge(
             "onefold_stream_offset", "Offset up to which a feed is taken", labels, registry=self.registry
@@ -67,13 +69,15 @@ class WorkerMetrics:
     def stepped(self, worker: Worker, report: StepReport) -> None:
         for name, counter in self._counts.items():
             counter.inc(getattr(report, name))
-        self._position.clear()
-        self._lag.clear()
-        for joined in worker.feeds:
-            self._position.labels(joined.source, joined.feed.name).set(joined.position)
+        now = {(j.source, j.feed.name): j for j in worker.feeds}
+        for gone in self._shown - now.keys():
+            self._position.remove(*gone)
+            self._lag.remove(*gone)
+        self._shown = set(now)
+        for labels, joined in now.items():
+            self._position.labels(*labels).set(joined.position)
             lag = joined.feed.lag()
-            if lag is not None:
-                self._lag.labels(joined.source, joined.feed.name).set(lag)
+            self._lag.labels(*labels).set(math.nan if lag is None else lag)
 
     def retried(self) -> None:
         self._retries.inc()

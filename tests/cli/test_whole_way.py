@@ -140,7 +140,11 @@ def test_streamed_events_count_once_and_bad_ones_are_told(run: Run, ready: Path)
     feed = ready / "new.jsonl"
     feed.write_text("\n".join([event("n1"), "not json", event("n2"), event("n1")]) + "\n")
     told = run("stream", "--feed", "orders=new.jsonl", "--once")
-    assert told.code == 0 and "3 events taken of 4 lines" in told.err and "orders.jsonl" in told.err
+    assert told.code == 0 and "3 events taken of 4 records" in told.err
+    letters = run("dead-letters", "orders", "--json").json
+    assert letters["count"] == 1
+    assert letters["letters"][0]["original"] == "not json" and "not JSON" in letters["letters"][0]["reason"]
+    assert "new.jsonl" in run("dead-letters").out and "no dead letters" not in run("dead-letters").err
     again = run("stream", "--feed", "orders=new.jsonl", "--once", "--json")
     assert again.json["events"] == 0
     assert "nothing new in new.jsonl" in run("stream", "--feed", "orders=new.jsonl", "--once").err

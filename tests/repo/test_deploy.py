@@ -18,7 +18,7 @@ def compose(root: Path) -> dict[str, Any]:
 
 
 def test_images_are_the_services_with_pinned_versions(compose: dict[str, Any], root: Path) -> None:
-    version = re.search(r"<kafka\.version>(.+)</kafka\.version>", (root / "deploy" / "kafka" / "pom.xml").read_text())
+    version = re.search(r"<jars\.version>(.+)</jars\.version>", (root / "deploy" / "kafka" / "pom.xml").read_text())
     assert version is not None
     images = {name: service["image"] for name, service in compose["services"].items()}
     assert images == {"redis": "redis:8", "kafka": f"apache/kafka:{version[1]}"}
