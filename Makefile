@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo services services-stop test test-slow parity parity-flights mutants simulate lint format bench bench-all lock gpu clean
+.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate faults lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -42,6 +42,10 @@ $(SERVICES): $(READY) scripts/services scripts/java scripts/apt $(wildcard deplo
 demo: $(READY) ## real flights: training set, model, a replayed December, and the proof
 	@$(BIN)/onefold demo
 
+demo-live: $(SERVICES) ## the same through Kafka and Redis, with two workers that get killed: [DAYS=3] [SEED=0]
+	@$(BIN)/python -m tests.services run -- $(BIN)/onefold demo --live --folder .demo-live \
+	  --kafka {kafka} --redis {redis} $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
+
 services: $(SERVICES) ## a Redis and a Kafka broker that stay: [REDIS_PORT=6390] [KAFKA_PORT=9390] [SERVICES_DIR=.services]
 	@$(BIN)/python -m tests.services start --folder "$(SERVICES_DIR)" --redis-port $(REDIS_PORT) --kafka-port $(KAFKA_PORT)
 
@@ -78,6 +82,9 @@ simulate: $(READY) ## seeded faults over the real worker: make simulate SEEDS=10
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0) \
 	  --workers $(or $(WORKERS),2) $(if $(SEED),--seed $(SEED))
 
+faults: $(SERVICES) ## workers killed in the middle of their flushes, over a real Kafka and Redis: make faults [KILLS=1000] [SEED=1]
+	@$(BIN)/python -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+
 bench: $(READY) ## one benchmark: make bench NAME=lookup
 	@test -n "$(NAME)" -a -f "benchmarks/$(NAME).py" || { \
 	  echo "bench: no benchmark '$(NAME)'; there are:" \
@@ -96,6 +103,6 @@ lock: ## after a change of dependencies: uv.lock, and requirements.txt for pip (
 gpu: $(READY) ## swap xgboost-cpu for the CUDA build in .venv (docs/gpu.md)
 	scripts/swap-xgboost $(BIN)/python
 
-clean: ## remove what was built, and the demo's folder; keeps .venv and .services
-	rm -rf build dist onefold.egg-info .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove what was built, and the demos' folders; keeps .venv and .services
+	rm -rf build dist onefold.egg-info .demo .demo-live .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find onefold tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -15,6 +15,7 @@ from onefold.cli.proof import status
 
 if TYPE_CHECKING:
     from onefold.demo.faults import Fault
+    from onefold.demo.replay import Living
     from onefold.demo.run import DemoResult
 
 
@@ -26,18 +27,24 @@ def demo(
     inject: Annotated[
         str | None, typer.Option(metavar="FAULT", help="Do one thing wrong, for verify to find, as drop-event.")
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="December through Kafka and Redis, and two workers that get killed.")
+    ] = False,
+    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="A broker, for --live.")] = None,
+    redis: Annotated[str | None, typer.Option(metavar="URL", help="A Redis, for --live; an empty one.")] = None,
+    seed: Annotated[int, typer.Option(help="From which the moments of the kills follow, for --live.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """The whole way on 336,776 flights, up to the proof.
+    """The whole way on 336,776 flights, up to the proof. `make demo-live` starts what --live needs.
 
     Needs `pip install onefold[flights]`. Exits with 3 where the proof fails, and with 1 where requests did.
     """
-    fault = _fault(inject)
+    living = _live(kafka, redis, seed, inject) if live else _embedded(kafka, redis, inject)
     from onefold.demo import run_demo
     from onefold.progress import on_stderr
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # its service must not outlive it, however it ends
-    result = run_demo(Path(folder), progress=on_stderr(), fault=fault, days=days)
+    result = run_demo(Path(folder), progress=on_stderr(), living=living, days=days)
     if json:
         say_json(_json(result))
     else:
@@ -45,9 +52,29 @@ def demo(
     raise typer.Exit(status(result.report) or (FAILED if result.replayed.failures else GOOD))
 
 
-def _fault(word: str | None) -> Fault | None:
-    if word is None:
-        return None
+def _live(kafka: str | None, redis: str | None, seed: int, inject: str | None) -> Living:
+    if inject is not None:
+        raise typer.BadParameter("faults are put in without --live", param_hint="--inject")
+    if kafka is None or redis is None:
+        raise typer.BadParameter(
+            "name both, as --kafka localhost:9092 --redis redis://localhost:6379/0; make demo-live starts its own",
+            param_hint="--kafka, --redis",
+        )
+    from onefold.demo.live import Live
+
+    return Live(kafka, redis, seed=seed)
+
+
+def _embedded(kafka: str | None, redis: str | None, inject: str | None) -> Living:
+    if kafka is not None or redis is not None:
+        raise typer.BadParameter("they go with --live", param_hint="--kafka, --redis")
+    fault = None if inject is None else _fault(inject)
+    from onefold.demo.embedded import Embedded
+
+    return Embedded(fault)
+
+
+def _fault(word: str) -> Fault:
     from onefold.demo.faults import Fault
     from onefold.features.errors import nearest
 
@@ -73,8 +100,9 @@ def _next(result: DemoResult) -> Iterator[tuple[str, str]]:
     yield f"cd {result.folder}", "the demo is a project like any other"
     yield "onefold list", "what is defined, and what is applied"
     yield "onefold describe route_arrivals", "a view: its SQL, types, windows and state"
-    yield "onefold get origin_weather --key origin=JFK --at 2013-12-30T23:30:00Z", "values as of a time"
-    yield "onefold serve", "the service; its models and features at /docs"
+    if not result.replayed.kills:
+        yield "onefold get origin_weather --key origin=JFK --at 2013-12-30T23:30:00Z", "values as of a time"
+        yield "onefold serve", "the service; its models and features at /docs"
     yield "onefold verify", "the proof once more"
     yield "mlflow ui --backend-store-uri sqlite:///.onefold/mlflow.db", "the run, its plots and the registered model"
 
@@ -91,6 +119,8 @@ def _figures(result: DemoResult) -> Iterator[tuple[str, str]]:
     yield "score over HTTP, p50 / p99", _milliseconds(_tail(result.replayed.seconds))
     yield "training set", f"{_rate(result):,.0f} rows/s of {result.training_rows:,}"
     yield "events replayed", f"{result.replayed.events:,}"
+    if result.replayed.kills:
+        yield "workers killed", f"{result.replayed.kills}; {result.replayed.behind:,} requests did not wait for them"
     yield "late data", f"{result.report.late_rows:,} rows, {result.report.late_values:,} values"
     steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.seconds.items())
     yield "seconds", f"{sum(result.seconds.values()):.1f} ({steps})"
@@ -121,6 +151,8 @@ def _json(result: DemoResult) -> dict[str, Any]:
         **{name: dict(zip(("p50", "p99"), map(_finite, _tail(s)), strict=True)) for name, s in timed.items()},
         "training_set": {"rows": result.training_rows, "rows_per_second": _rate(result)},
         "events": result.replayed.events,
+        "kills": result.replayed.kills,
+        "behind": result.replayed.behind,
         "seconds": result.seconds,
         "plots": [str(p) for p in result.plots],
         "verify": result.report.to_dict(),

@@ -13,7 +13,7 @@ from queue import Empty, Queue
 from onefold.features.errors import OnefoldError
 
 _START = 60.0
-_CLI = [sys.executable, "-m", "onefold.cli"]
+CLI = [sys.executable, "-m", "onefold.cli"]
 
 
 class Applied:
@@ -31,7 +31,7 @@ class Applied:
 
 @contextmanager
 def apply_in_background(folder: Path) -> Iterator[Applied]:
-    command = [*_CLI, "apply", "--project", str(folder)]
+    command = [*CLI, "apply", "--project", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield Applied(process)
@@ -44,7 +44,7 @@ def apply_in_background(folder: Path) -> Iterator[Applied]:
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """`onefold serve` on a free port: its URL once it answers. It is asked to stop at the end, and writes its log."""
-    command = [*_CLI, "serve", "--project", str(folder), "--port", "0"]
+    command = [*CLI, "serve", "--project", str(folder), "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     lines: Queue[str | None] = Queue()
     reader = threading.Thread(target=_read, args=(process, lines), daemon=True)

@@ -1,4 +1,4 @@
-"""Living through a month: events go through the worker in order, and requests are scored when their time comes."""
+"""Living through a month: events are handed on in order, and requests are scored when their time comes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,48 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
 from onefold.features.errors import OnefoldError
 from onefold.features.values import parse_timestamp
-from onefold.streaming.feeds import QueueFeed
-from onefold.streaming.worker import Worker
+
+if TYPE_CHECKING:
+    from onefold.wiring import Workspace
 
 Advance = Callable[[int], None]
+Rows = Sequence[Mapping[str, Any]]
+_IDLE = 2.0
+"""Seconds after which a connection is made anew: the service closes one that is idle for longer."""
+
+
+class Taken(NamedTuple):
+    """How many events were handed on, and whether all of them are in the state."""
+
+    events: int
+    fresh: bool = True
+
+
+class Living(Protocol):
+    """How a demo lives through its month: what it is kept in, and who takes the events."""
+
+    @property
+    def settings(self) -> str:
+        """What the project's onefold.toml says of it."""
+
+    def begin(self, space: Workspace) -> None:
+        """Called first: OnefoldError where what it needs is not there."""
+
+    def live_through(
+        self, space: Workspace, feeds: Mapping[str, Path], rows: Rows, client: ScoringClient, advance: Advance
+    ) -> Replayed:
+        """Events and requests together; at its end all of the feeds is in the archive."""
+
+    def end(self, space: Workspace) -> Workspace:
+        """Called when the service has ended; the project that is to be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +62,17 @@ class Scored:
 
 @dataclass
 class Replayed:
-    """What came of a replay: per request its score (None where it failed), and the seconds that each took."""
+    """What came of a replay: per request its score (None where it failed), and the seconds that each took.
+
+    behind: requests that were scored before the newest events were in. kills: workers killed on the way.
+    """
 
     scores: list[float | None] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     events: int = 0
     failures: list[str] = field(default_factory=list)
+    behind: int = 0
+    kills: int = 0
 
     def add(self, answer: Scored) -> None:
         self.scores.append(answer.score)
@@ -45,22 +81,20 @@ class Replayed:
             self.failures.append(answer.failure)
 
 
-class TimedFeed:
+class TimedLines:
     """The lines of a JSON-lines file in the order of their event times, handed on as time passes."""
 
-    def __init__(self, path: Path, *, source: str, event_time: str, name: str) -> None:
-        self.queue = QueueFeed(source, name=name)
+    def __init__(self, path: Path, *, event_time: str) -> None:
         self._lines = path.read_bytes().splitlines()
         self._times = [_micros(orjson.loads(line)[event_time]) for line in self._lines]
         self._next = 0
 
-    def release(self, until: int | None) -> int:
-        """Hand on the events with ts <= until (all of them for None); how many there were."""
-        first, lines = self._next, self._lines
-        while self._next < len(lines) and (until is None or self._times[self._next] <= until):
+    def take(self, until: int | None) -> list[bytes]:
+        """The next events with ts <= until; all that are left for None."""
+        first, times = self._next, self._times
+        while self._next < len(times) and (until is None or times[self._next] <= until):
             self._next += 1
-        self.queue.extend(lines[first : self._next])
-        return self._next - first
+        return self._lines[first : self._next]
 
 
 def _micros(text: str) -> int:
@@ -80,16 +114,25 @@ class ScoringClient:
         host, _, port = url.removeprefix("http://").rpartition(":")
         head = f"POST /v1/score/{model} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
         self._head = f"{head}content-length: ".encode()
-        self._socket = socket.create_connection((host, int(port)), timeout=30)
+        self._address = (host, int(port))
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(self._address, timeout=30)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used = time.perf_counter()
 
     def score(self, row: Mapping[str, Any]) -> Scored:
         """One row's answer, whatever it is."""
         body = orjson.dumps({"row": row})
+        if time.perf_counter() - self._used > _IDLE:
+            self.close()
+            self._connect()
         start = time.perf_counter()
         self._socket.sendall(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
         status, content = _read_response(self._socket)
-        seconds = time.perf_counter() - start
+        self._used = time.perf_counter()
+        seconds = self._used - start
         answer = orjson.loads(content)
         if status == 200:
             return Scored(float(answer["score"]), seconds)
@@ -119,48 +162,34 @@ def _some(connection: socket.socket) -> bytes:
 
 
 def live_through(
-    worker: Worker,
-    feeds: Sequence[TimedFeed],
-    requests: Sequence[Mapping[str, Any]],
-    client: ScoringClient,
-    *,
-    advance: Advance,
+    take: Callable[[int | None], Taken], requests: Rows, client: ScoringClient, *, advance: Advance, pace: int = 1
 ) -> Replayed:
-    """Replay events and requests together: all events with ts <= t are in the state before request t is sent.
+    """Replay events and requests together: the events are handed on before the requests of their time are sent.
 
-    requests: rows in order of `event_timestamp` (datetime, UTC), with what the service asks for.
+    take: hands on all events with ts <= its argument, or all that are left. requests: rows in order of
+    `event_timestamp` (datetime, UTC), with what the service asks for. pace: microseconds of event time whose requests
+    go together, knowing what was there when the first of them was due.
     """
     found = Replayed()
-    for moment, rows in _by_time(requests):
-        found.events += _take(worker, feeds, until=moment)
+    for moment, rows in _by_time(requests, pace):
+        taken = take(moment)
+        found.events += taken.events
+        found.behind += 0 if taken.fresh else len(rows)
         for row in rows:
             found.add(client.score(row))
         advance(len(rows))
-    found.events += _take(worker, feeds, until=None)
-    worker.flush()
+    found.events += take(None).events
     return found
 
 
-def _by_time(requests: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
-    """Requests of one moment together, with the moment in microseconds."""
-    group: list[Mapping[str, Any]] = []
-    for request in requests:
-        if group and request["event_timestamp"] != group[0]["event_timestamp"]:
-            yield _epoch(group[0]["event_timestamp"]), group
-            group = []
-        group.append(request)
-    if group:
-        yield _epoch(group[0]["event_timestamp"]), group
+def _by_time(requests: Rows, pace: int) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+    """Requests of one stretch of time together, with the moment of the first in microseconds."""
+    for _, group in groupby(requests, key=lambda row: epoch(row["event_timestamp"]) // pace):
+        rows = list(group)
+        yield epoch(rows[0]["event_timestamp"]), rows
 
 
-def _epoch(moment: datetime) -> int:
+def epoch(moment: datetime) -> int:
+    """Microseconds since 1970 of a time in UTC."""
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-
-
-def _take(worker: Worker, feeds: Sequence[TimedFeed], *, until: int | None) -> int:
-    count = sum(feed.release(until) for feed in feeds)
-    taken = 0
-    while taken < count:
-        taken += worker.step().records
-    return count

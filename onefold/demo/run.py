@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,19 +17,16 @@ import pyarrow.parquet as pq
 
 import onefold.examples.flights as example
 from onefold.config import Settings
-from onefold.demo.faults import STORE_FAULTS, Fault, FaultyStore, change_definition, perturb_log
+from onefold.demo.embedded import Embedded
 from onefold.demo.processes import apply_in_background, serving
-from onefold.demo.replay import Replayed, ScoringClient, TimedFeed, live_through
+from onefold.demo.replay import Living, Replayed, ScoringClient
 from onefold.examples.flights import model as flights
-from onefold.examples.flights.data import CUT, SOURCES, FlightsData, prepare
+from onefold.examples.flights.data import CUT, FlightsData, prepare
 from onefold.features.errors import InputError
-from onefold.features.state import StateCodec
 from onefold.offline.arrow import to_internal
 from onefold.online.lookup import Lookup
 from onefold.progress import Progress, counted, stages
-from onefold.streaming.feeds import FixedGroup
 from onefold.streaming.materialize import materialize
-from onefold.streaming.worker import Worker
 from onefold.training.dataset import TrainingSet, build
 from onefold.training.metrics import auc
 from onefold.training.pipeline import TrainedModel, train
@@ -39,13 +35,7 @@ from onefold.training.tracking import Tracking
 from onefold.verify import Report, verify
 from onefold.wiring import Workspace
 
-if TYPE_CHECKING:
-    from onefold.features.protocols import OnlineStore
-
-FEED = "december"
 LOOKUPS = 3_000
-FAULTY_STATE = ("arrivals", "route")
-"""The state that a fault of the store is put into."""
 
 
 @dataclass
@@ -79,24 +69,25 @@ class DemoResult:
         return found[:, 0], found[:, 1]
 
 
-def run_demo(folder: Path, *, progress: Progress, fault: Fault | None = None, days: int | None = None) -> DemoResult:
+def run_demo(folder: Path, *, progress: Progress, living: Living | None = None, days: int | None = None) -> DemoResult:
     """Run the whole way in `folder`, which is made anew; a project that the CLI works in is left there.
 
-    fault: does one thing wrong on the way, for `verify` to find. days: live through the first days only.
+    living: how December is lived through; `Embedded` by default. days: live through the first days only.
     """
-    return _Demo(folder, progress, fault, days).run()
+    return _Demo(folder, progress, living or Embedded(), days).run()
 
 
 class _Demo:
     """One run: what its steps hand on."""
 
-    def __init__(self, folder: Path, progress: Progress, fault: Fault | None, days: int | None) -> None:
-        self._progress, self._fault, self._days = progress, fault, days
+    def __init__(self, folder: Path, progress: Progress, living: Living, days: int | None) -> None:
+        self._progress, self._living, self._days = progress, living, days
         self._seconds: dict[str, float] = {}
-        self._folder = _fresh_project(folder)
+        self._folder = _fresh_project(folder, living.settings)
         self._space = Workspace(Settings.load(self._folder))
 
     def run(self) -> DemoResult:
+        self._living.begin(self._space)
         with self._step("flights"), self._progress("flights of 2013", None):
             data = prepare(self._folder / "data")
         with apply_in_background(self._folder) as applied:
@@ -108,7 +99,7 @@ class _Demo:
         requests = self._requests(data)
         replayed = self._live_through(data, requests)
         lookups = self._time_lookups(requests)
-        self._after_serving()
+        self._space = self._living.end(self._space)
         report = self._verify()
         labels = requests.column(flights.LABEL).to_pylist()
         result = DemoResult(self._folder, trained, replayed, labels, report, seconds=self._seconds)
@@ -162,37 +153,16 @@ class _Demo:
         plan = self._space.project.service(flights.SERVICE)
         names = [f.name for f in (*plan.keys, *plan.request)]
         rows = requests.select(list(dict.fromkeys([*names, "event_timestamp"]))).to_pylist()
-        feeds = [
-            TimedFeed(data.feeds[name], source=name, event_time=time_column, name=FEED)
-            for name, time_column in SOURCES.items()
-        ]
         with (
             self._step("december"),
-            self._space.store() as store,
             serving(self._folder) as url,
             self._progress("December, lived through", len(rows)) as tracker,
         ):
             client = ScoringClient(url, flights.SERVICE)
-            worker = self._worker(self._faulty(store), feeds)
             try:
-                return live_through(worker, feeds, rows, client, advance=tracker.advance)
+                return self._living.live_through(self._space, data.feeds, rows, client, tracker.advance)
             finally:
-                worker.close()
                 client.close()
-
-    def _worker(self, store: OnlineStore, feeds: list[TimedFeed]) -> Worker:
-        return Worker(
-            self._space.project, store=store, archive=self._space.archive, feeds=FixedGroup(f.queue for f in feeds),
-            dead_letters=self._space.dead_letters, archive_every=20_000,
-        )  # fmt: skip
-
-    def _faulty(self, store: OnlineStore) -> OnlineStore:
-        if self._fault not in STORE_FAULTS:
-            return store
-        layout = self._space.project.layouts[FAULTY_STATE]
-        size = StateCodec(layout).records.fixed.size
-        prefix = f"s/{FAULTY_STATE[0]}/{FAULTY_STATE[1]}/".encode()
-        return cast("OnlineStore", FaultyStore(store, self._fault, prefix=prefix, record_size=size))
 
     def _time_lookups(self, requests: pa.Table) -> list[float]:
         """Seconds of each lookup of the last requests' keys, as of the last of them; the first ones only warm up."""
@@ -207,13 +177,6 @@ class _Demo:
                 lookup.read([row], [now])
                 seconds.append(time.perf_counter() - start)
         return seconds[len(seconds) // 10 :]
-
-    def _after_serving(self) -> None:
-        if self._fault == Fault.CHANGE_DEFINITION:
-            change_definition(self._space.settings.features)
-            self._space = Workspace(Settings.load(self._folder))
-        elif self._fault == Fault.PERTURB_LOG:
-            perturb_log(self._space.served_log, flights.SERVICE)
 
     def _verify(self) -> Report:
         with self._step("verify"), stages(self._progress, "verify") as report:
@@ -234,7 +197,7 @@ class _Demo:
         return sorted(folder.glob("*.png"))
 
 
-def _fresh_project(folder: Path) -> Path:
+def _fresh_project(folder: Path, settings: str) -> Path:
     """A project folder with the example's definitions. An older demo there is replaced; anything else is refused."""
     root = folder.resolve()
     if root.exists() and any(root.iterdir()) and not (root / ".onefold-demo").exists():
@@ -243,7 +206,7 @@ def _fresh_project(folder: Path) -> Path:
     root.mkdir(parents=True)
     (root / ".onefold-demo").touch()
     here = Path(example.__file__).parent
-    shutil.copy(here / "onefold.toml", root)
+    (root / "onefold.toml").write_text((here / "onefold.toml").read_text(encoding="utf-8") + settings, encoding="utf-8")
     shutil.copytree(here / "features", root / "features", ignore=shutil.ignore_patterns("__pycache__"))
     return root
 

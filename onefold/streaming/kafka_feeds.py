@@ -215,7 +215,7 @@ class KafkaGroup:
         self._missed: set[str] = set()
         self._unproven: dict[TopicPartition, list[Any]] = {}
         self._leaving: Leaving | None = None
-        self._commits: dict[TopicPartition, OffsetAndMetadata] | None = None
+        self._due: dict[TopicPartition, OffsetAndMetadata] = {}
         self._polled = self._checked = -1e9
         self._silent_since: float | None = None
         self._consumer: Any = connected(
@@ -293,11 +293,7 @@ class KafkaGroup:
     def commit(self, feed: KafkaFeed, offset: int) -> None:
         if self._feeds.get(feed.partition) is not feed:
             return
-        place = {feed.partition: OffsetAndMetadata(offset + 1, "", -1)}
-        if self._commits is not None:
-            self._commits |= place
-        else:
-            self._consumer.commit_async(place, callback=_committed)
+        self._due[feed.partition] = OffsetAndMetadata(offset + 1, "", -1)
 
     def highwater(self, feed: KafkaFeed) -> int | None:
         mine = self._feeds.get(feed.partition) is feed
@@ -311,22 +307,26 @@ class KafkaGroup:
     async def leave(self, partitions: Iterable[TopicPartition]) -> None:
         """Let the worker flush, then commit what it says; called on the consumer's own thread."""
         going = [self._feeds[p] for p in partitions if p in self._feeds]
-        self._commits = {}
         try:
             if going and self._leaving is not None:
                 self._leaving(going)
-            if self._commits:
-                await self._consumer.commit_async(self._commits, callback=_committed)
+            if self._due:
+                await self._consumer.commit_async(self._take_due(), callback=_committed)
         except KafkaError as error:
             log.warning("offsets of feeds that go could not be committed: %s", error)
         finally:
-            self._commits = None
             self.drop(partitions)
+
+    def _take_due(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What the group is to be told: in one request, as only a few may be under way, and more would be lost."""
+        due, self._due = self._due, {}
+        return due
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         for partition in partitions:
             self._feeds.pop(partition, None)
             self._unproven.pop(partition, None)
+            self._due.pop(partition, None)
 
     def hold(self, partitions: Iterable[TopicPartition]) -> None:
         """Fetch nothing of these until the worker says where to begin; and ask the group for no offset."""
@@ -335,6 +335,8 @@ class KafkaGroup:
             self._consumer.seek(partition, 0)
 
     def _poll(self, wait: float) -> None:
+        if self._due:
+            self._consumer.commit_async(self._take_due(), callback=_committed)
         self._balance()
         coordinator = self._consumer._coordinator
         if coordinator.rejoining:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onefold.demo.replay import Scored, TimedFeed, live_through
+from onefold.demo.embedded import TimedFeed, take
+from onefold.demo.replay import Scored, live_through
 from onefold.features.definitions import Entity, EventSource, FeatureView
 from onefold.features.project import Project
 from onefold.features.values import parse_timestamp
@@ -73,7 +75,8 @@ def test_events_up_to_t_are_in_the_state_before_request_t(tmp_path: Path, feed: 
         client = LookingClient(store, project)
         steps: list[int] = []
         asked = [request(0), request(2), request(2, "eve"), request(3, "broken"), request(4)]
-        found = live_through(worker, [feed], asked, client, advance=steps.append)  # type: ignore[arg-type]
+        took = partial(take, worker, [feed])
+        found = live_through(took, asked, client, advance=steps.append)  # type: ignore[arg-type]
     assert found.scores == [0.0, 3.0, 0.0, None, 3.0]
     assert client.upto == [-1, 2, -1, -1, 2]
     assert found.events == 4 and archive.flushed("clicks", 0) == 3

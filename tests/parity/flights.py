@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from onefold.demo.replay import TimedFeed
+from onefold.demo.embedded import TimedFeed
 from onefold.examples.flights.data import SOURCES, FlightsData, prepare, requests_between
 from onefold.examples.flights.model import definitions
 from onefold.features import oracle

@@ -1,9 +1,15 @@
-"""`make services` and `make services-stop`: a Redis and a Kafka broker that stay, in folders below one."""
+"""`make services` and `make services-stop`: a Redis and a Kafka broker that stay, in folders below one.
+
+`run -- COMMAND` starts two of its own on free ports, for as long as the command runs; `{kafka}` and `{redis}` in it
+are where they are.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +25,8 @@ _REDIS = {"appendonly": "yes", "maxmemory-policy": "noeviction"}
 
 def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
+    if asked.what == "run":
+        return _run(asked.command)
     try:
         keep_classes() if asked.what == "warm" else _carry_out(asked)
     except ServiceError as error:
@@ -45,11 +53,26 @@ def _carry_out(asked: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
-    parser.add_argument("what", choices=["start", "stop", "warm"])
+    parser.add_argument("what", choices=["start", "stop", "run", "warm"])
     parser.add_argument("--folder", type=Path, default=Path(".services"))
     parser.add_argument("--redis-port", type=int, default=6390)
     parser.add_argument("--kafka-port", type=int, default=9390)
+    parser.add_argument("command", nargs="*", help="of run")
     return parser
+
+
+def _run(command: list[str]) -> int:
+    """The exit status of the command. Both services end with it, whatever happens, and leave nothing."""
+    try:
+        with RedisServer(options=_REDIS) as redis, KafkaBroker(java=LASTING) as kafka:
+            places = {"{kafka}": kafka.address, "{redis}": redis.url}
+            child = subprocess.Popen([places.get(word, word) for word in command])
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C reaches the command too, which tidies up
+                child.wait()
+            return child.wait()
+    except ServiceError as error:
+        print(f"services: {error}", file=sys.stderr)
+        return 1
 
 
 def _start(service: Service) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer, TopicPartition
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import NoError
 
 from onefold import Avro, Branch, Entity, EventSource, FeatureView
 from onefold.features.errors import ConfigError, DefinitionError, StoreError
@@ -120,6 +121,22 @@ def test_nothing_is_fetched_before_the_worker_says_where_and_seek_goes_back(plac
         assert [offset for offset, _ in taken(group, 5)] == [4, 5, 6, 7, 8]
         feed.seek(7)
         assert [offset for offset, _ in taken(group, 2)] == [7, 8]
+
+
+@pytest.mark.parametrize("place", [12], indirect=True)
+def test_worker_that_closes_has_committed_all_and_left_the_group(place: Place) -> None:
+    """A client has only a few requests under way; with one for each feed, the last and the farewell were lost."""
+    group = place.group()
+    feeds = wait_for(group, some(12))
+    group.on_leave(lambda going: None)
+    for feed in feeds:
+        feed.commit(feed.partition.partition)
+    group.close()
+    with place.broker.admin() as admin:
+        found = admin.list_group_offsets({place.topic: None})[place.topic]
+        assert {p.partition: o.offset for p, o in found.items()} == {n: n + 1 for n in range(12)}
+        again = dict.fromkeys(found, OffsetAndMetadata(0, "", -1))
+        assert set(admin.alter_group_offsets(place.topic, again).values()) == {NoError}, "it has members still"
 
 
 def test_what_the_group_has_committed_decides_nothing_and_is_what_was_said(place: Place) -> None:

@@ -22,6 +22,7 @@ departures = EventSource(
     },
     event_time="departed_at",
     path="data/past/departures.parquet",
+    topic="departures",
     description="A flight left the gate; dep_delay in minutes, distance in miles",
 )
 
@@ -41,6 +42,7 @@ arrivals = EventSource(
     },
     event_time="landed_at",
     path="data/past/arrivals.parquet",
+    topic="arrivals",
     description="A flight from New York arrived; only now is arr_delay (minutes) known",
 )
 
@@ -61,5 +63,6 @@ weather = EventSource(
     },
     event_time="observed_at",
     path="data/past/weather.parquet",
+    topic="weather",
     description="The weather at an airport of New York, hourly",
 )
