@@ -22,6 +22,7 @@ from onefold.features.errors import DefinitionError, OnefoldError, StoreError
 from onefold.features.project import Project
 from onefold.features.protocols import EventFeed, Reader, Records
 from onefold.streaming.kafka_client import DENIED, KafkaSettings, Topic, Topics, connected, unreachable
+from onefold.streaming.kafka_records import use_lean_records
 
 log = logging.getLogger(__name__)
 
@@ -226,6 +227,7 @@ class KafkaGroup:
         )  # fmt: skip
         # kafka-python 3.0.12 does not hand this option on, and would have brokers make topics that are asked for.
         self._consumer._cluster.config["allow_auto_create_topics"] = False
+        use_lean_records(self._consumer)
         self._consumer.subscribe(topics=sorted(self._sources), listener=_Listener(self))
 
     def feeds(self, wait: float) -> Sequence[KafkaFeed]:

@@ -1,0 +1,107 @@
+"""Records out of fetched batches, with what a worker takes of them and no more.
+
+kafka-python makes an object with headers and sizes of every record, which is most of what polling costs. A worker
+needs offset, time and value, so its consumer unpacks batches of format 2 (Kafka 0.11 and later) here, in one pass.
+Whether a batch counts (transactions, control batches, checksums) is kafka-python's to say, and older formats are its
+to unpack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import CorruptRecordError
+from kafka.record.util import decode_varint
+
+_FORMAT = 2
+
+
+class LeanRecord(NamedTuple):
+    """A record as `KafkaFeed.take` reads it. timestamp: milliseconds since 1970 UTC."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+class LeanRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types
+    """What one fetch brought of one partition."""
+
+    def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Iterator[LeanRecord]:
+        batch = records.next_batch()
+        while batch is not None:
+            if self.check_crcs and not batch.validate_crc():
+                raise CorruptRecordError(f"a batch of {tp} at offset {batch.base_offset} fails its checksum")
+            if batch.magic != _FORMAT or self._counts(batch):
+                found = unpacked(batch) if batch.magic == _FORMAT else map(_lean, batch)
+                for record in found:
+                    self.records_read += 1
+                    self.next_fetch_offset = record.offset + 1
+                    yield record
+                self.bytes_read += batch.size_in_bytes
+            if batch.magic == _FORMAT:
+                self.leader_epoch, self.next_fetch_offset = batch.leader_epoch, batch.next_offset
+            batch = records.next_batch()
+        self.drain()
+
+    def _counts(self, batch: Any) -> bool:
+        """Whether a batch holds records of a reader of what is committed: no marker, and of no aborted transaction."""
+        if self.isolation_level and batch.has_producer_id():
+            self._consume_aborted_transactions_up_to(batch.last_offset)
+            if self._contains_abort_marker(batch):
+                self.aborted_producer_ids.discard(batch.producer_id)
+            elif self._is_batch_aborted(batch):
+                return False
+        return not batch.is_control_batch
+
+
+def use_lean_records(consumer: Any) -> None:
+    """Have a consumer unpack what it fetches here."""
+    consumer._fetcher.PartitionRecords = LeanRecords
+
+
+def _lean(record: Any) -> LeanRecord:
+    return LeanRecord(record.offset, record.timestamp, record.value)
+
+
+def unpacked(batch: Any) -> list[LeanRecord]:
+    """The records of a batch of format 2 whose checksum holds; CorruptRecordError where it is not one."""
+    batch._maybe_uncompress()
+    buffer, found = bytes(batch._buffer), list[LeanRecord]()
+    first_offset, first_time = batch.base_offset, batch.first_timestamp
+    appended = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
+    at = batch._pos
+    try:
+        for _ in range(batch.records_count):
+            length, at = _varint(buffer, at)
+            end = at + length
+            delta, at = _varint(buffer, at + 1)  # behind the attributes, of which none is used
+            offset, at = _varint(buffer, at)
+            key, at = _varint(buffer, at)
+            size, at = _varint(buffer, at + key if key > 0 else at)
+            value = buffer[at : at + size] if size >= 0 else None
+            if at + max(size, 0) > end or end > len(buffer) or length < 0:
+                raise CorruptRecordError(f"a record at offset {first_offset + offset} is longer than it says")
+            time = first_time + delta if appended is None else appended
+            found.append(LeanRecord(first_offset + offset, time, value))
+            at = end
+    except IndexError:
+        raise CorruptRecordError(f"a batch at offset {first_offset} is cut off") from None
+    if at != len(buffer):
+        raise CorruptRecordError(f"a batch at offset {first_offset} has {len(buffer) - at} bytes too many")
+    return found
+
+
+def _varint(buffer: bytes, at: int) -> tuple[int, int]:
+    """A zigzag varint and where it ends; most have one byte or two."""
+    low = buffer[at]
+    if low < 0x80:
+        return (low >> 1) ^ -(low & 1), at + 1
+    high = buffer[at + 1]
+    if high < 0x80:
+        value = low & 0x7F | high << 7
+        return (value >> 1) ^ -(value & 1), at + 2
+    found: tuple[int, int] = decode_varint(buffer, at)
+    return found
