@@ -47,7 +47,7 @@ class Place:
 def bare(place: Place) -> dict[str, float]:
     consumer = KafkaConsumer(
         bootstrap_servers=place.kafka, group_id=None, enable_auto_commit=False, isolation_level="read_committed",
-        max_poll_records=BATCH,
+        max_poll_records=BATCH, max_partition_fetch_bytes=8 << 20, fetch_max_bytes=32 << 20,
     )  # fmt: skip
     at = TopicPartition(place.topic, 0)
     consumer.assign([at])

@@ -32,14 +32,14 @@ Rows = Sequence[Mapping[str, Any]]
 Folded = tuple[StateFold, bytes | None, int]
 """A fold with the state and the time that it is called with."""
 PLACES = (
-    (LmdbStore, "get", "store: one read of LMDB"),
+    (LmdbStore, "read", "store: one read of LMDB"),
     (StateFold, "__call__", "fold: decode, cut, aggregate"),
     (Lookup, "_finish", "on-demand features, statuses"),
     (Lookup, "_fetch", "names of strings, markers"),
     (Lookup, "_read_group", "finish of each group, provenance"),
     (Lookup, "read", "the rest"),
 )
-NAMES = {"onefold": "Lookup.read", "store": "LmdbStore.get", "bare": "bare LMDB get", "fold": "the folds alone"}
+NAMES = {"onefold": "Lookup.read", "store": "LmdbStore.read", "bare": "bare LMDB get", "fold": "the folds alone"}
 
 
 def measure(report: Report, options: Options) -> None:
@@ -88,17 +88,17 @@ class _Arms:
         names: list[bytes] = []
         folds: list[Folded] = []
         own: dict[int, StateFold] = {}
-        get, fold = LmdbStore.get, StateFold.__call__
+        read, fold = LmdbStore.read, StateFold.__call__
 
-        def hear_get(store: LmdbStore, asked: Sequence[bytes]) -> list[bytes | None]:
+        def hear_read(store: LmdbStore, asked: Sequence[bytes], groups: Sequence[bytes]) -> Any:
             names[:] = asked
-            return get(store, asked)
+            return read(store, asked, groups)
 
         def hear_fold(its: StateFold, state: bytes | None, t: int, also: PreparedEvent | None) -> Reading:
             folds.append((own.setdefault(id(its), self._folds[len(own) % len(self._folds)]), state, t))
             return fold(its, state, t, also)
 
-        with patch.object(LmdbStore, "get", hear_get), patch.object(StateFold, "__call__", hear_fold):
+        with patch.object(LmdbStore, "read", hear_read), patch.object(StateFold, "__call__", hear_fold):
             self.lookup.read(rows, times)
         return names, folds
 

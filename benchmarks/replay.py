@@ -38,10 +38,10 @@ PLACES = (
     (Decoder, "decode_all", "parsing and checking"),
     (StateWriter, "pack", "preparing and packing records"),
     (LmdbStore, "append", "LMDB appends"),
-    (LmdbStore, "put", "progress markers"),
+    (LmdbStore, "mark", "marks"),
     (StateWriter, "compact", "compaction"),
     (ArchiveBuffer, "add", "archive: holding rows"),
-    (ArchiveBuffer, "flush", "archive: rows to Arrow"),
+    (ArchiveBuffer, "commit", "archive: columns to Arrow"),
     (DeltaArchive, "append", "archive: Delta commits"),
 )
 

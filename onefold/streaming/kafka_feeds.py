@@ -26,8 +26,8 @@ from onefold.streaming.kafka_records import use_lean_records
 
 log = logging.getLogger(__name__)
 
-MAX_POLL = 10_000
-"""Records of one poll of the consumer, at most; feeds hold what their worker has not asked for yet."""
+_FETCH = {"max_poll_records": 10_000, "max_partition_fetch_bytes": 8 << 20, "fetch_max_bytes": 32 << 20}
+"""What one poll of the consumer brings at most, and one fetch: feeds hold what their worker has not asked for yet."""
 _CHECK = 1.0
 """Seconds between two looks at the topics where nothing comes."""
 _SLICE = 0.25
@@ -223,7 +223,7 @@ class KafkaGroup:
             settings, KafkaConsumer, group_id=settings.group, enable_auto_commit=False, auto_offset_reset="none",
             isolation_level="read_committed", allow_auto_create_topics=False,
             partition_assignment_strategy=[CooperativeStickyAssignor],
-            max_poll_records=settings.options.get("max_poll_records", MAX_POLL),
+            **(_FETCH | {name: settings.options[name] for name in _FETCH if name in settings.options}),
         )  # fmt: skip
         # kafka-python 3.0.12 does not hand this option on, and would have brokers make topics that are asked for.
         self._consumer._cluster.config["allow_auto_create_topics"] = False

@@ -15,7 +15,8 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.record.util import decode_varint
 
-_FORMAT = 2
+_FORMAT, _NONE = 2, 1
+_made = tuple.__new__
 
 
 class LeanRecord(NamedTuple):
@@ -71,7 +72,6 @@ def unpacked(batch: Any) -> list[LeanRecord]:
     batch._maybe_uncompress()
     buffer, found = bytes(batch._buffer), list[LeanRecord]()
     first_offset, first_time = batch.base_offset, batch.first_timestamp
-    appended = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
     at = batch._pos
     try:
         for _ in range(batch.records_count):
@@ -79,18 +79,23 @@ def unpacked(batch: Any) -> list[LeanRecord]:
             end = at + length
             delta, at = _varint(buffer, at + 1)  # behind the attributes, of which none is used
             offset, at = _varint(buffer, at)
-            key, at = _varint(buffer, at)
-            size, at = _varint(buffer, at + key if key > 0 else at)
+            if buffer[at] == _NONE:
+                at += 1
+            else:
+                key, at = _varint(buffer, at)
+                at += max(key, 0)
+            size, at = _varint(buffer, at)
             value = buffer[at : at + size] if size >= 0 else None
-            if at + max(size, 0) > end or end > len(buffer) or length < 0:
+            if at + size > end or end > len(buffer) or length < 0:
                 raise CorruptRecordError(f"a record at offset {first_offset + offset} is longer than it says")
-            time = first_time + delta if appended is None else appended
-            found.append(LeanRecord(first_offset + offset, time, value))
+            found.append(_made(LeanRecord, (first_offset + offset, first_time + delta, value)))
             at = end
     except IndexError:
         raise CorruptRecordError(f"a batch at offset {first_offset} is cut off") from None
     if at != len(buffer):
         raise CorruptRecordError(f"a batch at offset {first_offset} has {len(buffer) - at} bytes too many")
+    if batch.timestamp_type == batch.LOG_APPEND_TIME:
+        return [r._replace(timestamp=batch.max_timestamp) for r in found]
     return found
 
 

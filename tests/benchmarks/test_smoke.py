@@ -25,14 +25,16 @@ BENCHMARKS = {
     "lookup": ["1x38.ratio_to_bare", "100x38.ratio_to_bare", "1x38.fold_share", "state.bytes_per_event"],
     "score": ["http.1x38.ratio_to_echo", "in_process.answer_ratio_to_onnxruntime", "start.seconds", "after.memory"],
     "redis_store": ["append_over_bare", "append_over_redis_py", "read_1_over_mget", "lookup_1_over_mget"],
+    "stream": ["cpu_ratio", "freshness_p99", "bootstrap_ratio", "history_rate_ratio"],
     "leak": ["request.december_auc", "day_end.december_auc", "december_auc_lost"],
 }
 HEADLINES = {
+    "stream": ["stream_rate_ratio"],
     "training_set": [
         f"{work}_{what}_ratio"
         for work in ("asof_cold", "asof_hot", "windows_50k_keys", "windows_500_keys")
         for what in ("time", "cpu", "memory")
-    ]
+    ],
 }
 """Figures that scripts know without the benchmark's name."""
 FIGURE = re.compile(r"figure ([a-z_]+(?:\.[a-z0-9_-]+)+|[a-z0-9_]+_ratio) (-?\d+(?:\.\d+)?)(?: (\S+))?")
