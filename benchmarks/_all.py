@@ -18,7 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-NAMES = ("training_set", "spark", "replay", "lookup", "score", "redis_store", "leak")
+NAMES = ("training_set", "spark", "replay", "lookup", "score", "redis_store", "stream", "leak")
 
 
 def run(name: str, scratch: Path, *, quick: bool) -> Mapping[str, Any]:
