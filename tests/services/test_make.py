@@ -91,8 +91,8 @@ def install() -> subprocess.CompletedProcess[str]:
     return subprocess.run([SCRIPT, "install"], capture_output=True, text=True, timeout=120, check=False)
 
 
-def jars() -> Path:
-    return Path(subprocess.check_output([SCRIPT, "jars"], text=True).strip())
+def jars(of: str = "kafka") -> Path:
+    return Path(subprocess.check_output([SCRIPT, "jars", of], text=True).strip())
 
 
 def test_install_fetches_nothing_where_all_is_there(tools: Path) -> None:
@@ -102,15 +102,20 @@ def test_install_fetches_nothing_where_all_is_there(tools: Path) -> None:
     assert not (tools / "fetched").exists()
 
 
-def test_two_installs_at_once_leave_one_folder(tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = jars()
-    tool(tools, "mvn", f'for last; do :; done; cp -R "{there}" "${{last#-DoutputDirectory=}}"')
+def test_two_installs_at_once_leave_one_folder_each(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {jars(of).name: jars(of) for of in ("kafka", "spark")}
+    which = f'case "$*" in *deploy/spark/*) from="{jars("spark")}" ;; *) from="{jars()}" ;; esac'
+    tool(tools, "mvn", f'for last; do :; done; {which}; cp -R "$from" "${{last#-DoutputDirectory=}}"')
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with ThreadPoolExecutor(2) as pool:
         done = [future.result() for future in [pool.submit(install) for _ in range(2)]]
     assert [d.returncode for d in done] == [0, 0], [d.stderr for d in done]
-    (found,) = (tmp_path / "cache" / "onefold").iterdir()
-    assert found.name == there.name and sorted(os.listdir(found)) == sorted(os.listdir(there))
+    found = {folder.name: folder for folder in (tmp_path / "cache" / "onefold").iterdir()}
+    assert {name: sorted(os.listdir(at)) for name, at in found.items()} == {
+        name: sorted(os.listdir(at)) for name, at in there.items()
+    }
 
 
 def test_other_jars_than_those_on_record_are_refused(
