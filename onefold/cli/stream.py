@@ -17,6 +17,7 @@ from onefold.cli.console import JsonOption, ProjectOption, note, say_done, say_j
 
 if TYPE_CHECKING:
     from onefold.features.protocols import DeadLetterSink, FeedGroup
+    from onefold.online.opening import OpenStore
     from onefold.streaming.feeds import FileFeed
     from onefold.streaming.report import StepReport
     from onefold.streaming.running import Runner
@@ -111,27 +112,16 @@ def _by_worker(
         group = _feeds(workspace, files, once=once)
         letters = opened.enter_context(workspace.open_dead_letters())
         tracker = opened.enter_context(on_stderr()("stream", None))
-        runner = _runner(workspace, store, group, letters, stopped, options, build=build, port=port)
-        counted = runner.on_step
-        runner.on_step = partial(_advance, tracker.advance, counted)
+        runner = _runner(workspace, store, group, letters, stopped, options, tracker.advance, build=build, port=port)
         try:
             return runner.run(once=once)
         finally:
-            if hasattr(store, "flush"):
-                store.flush()
-
-
-def _advance(
-    advance: Callable[[int], None], counted: Callable[..., None] | None, worker: Worker, report: StepReport
-) -> None:
-    advance(report.records)
-    if counted is not None:
-        counted(worker, report)
+            store.flush()
 
 
 def _runner(
-    workspace: Workspace, store: Any, group: FeedGroup, letters: DeadLetterSink, stopped: threading.Event,
-    options: dict[str, Any], *, build: bool, port: int | None,
+    workspace: Workspace, store: OpenStore, group: FeedGroup, letters: DeadLetterSink, stopped: threading.Event,
+    options: dict[str, Any], advance: Callable[[int], None], *, build: bool, port: int | None,
 ) -> Runner:  # fmt: skip
     from onefold.streaming.materialize import materialize
     from onefold.streaming.metrics import WorkerMetrics
@@ -141,7 +131,12 @@ def _runner(
     settings, metrics = workspace.settings, WorkerMetrics()
     if port is not None:
         metrics.listen(port)
-    parts = {"store": store, "archive": workspace.archive, "reach": settings.reach}
+
+    def stepped(worker: Worker, report: StepReport) -> None:
+        advance(report.records)
+        metrics.stepped(worker, report)
+
+    parts: dict[str, Any] = {"store": store, "archive": workspace.archive, "reach": settings.reach}
     make = partial(
         Worker, workspace.project, feeds=group, dead_letters=letters, batch=settings.stream.batch, background=True,
         archive_every=settings.stream.archive_every, archive_seconds=settings.archive_within,
@@ -149,7 +144,7 @@ def _runner(
     )  # fmt: skip
     return Runner(
         make, stopped, build=partial(materialize, workspace.project, **parts) if build else None,
-        patience=settings.patience, on_step=metrics.stepped, on_retry=metrics.retried,
+        patience=settings.patience, on_step=stepped, on_retry=metrics.retried,
     )  # fmt: skip
 
 

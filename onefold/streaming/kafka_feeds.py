@@ -169,7 +169,7 @@ class KafkaFeed:
 
     def restarted(self, first: int) -> KafkaFeed:
         """The same partition from `first` on as a sequence of its own, in this one's place in the group."""
-        name = f"{self.topic.name}@{self.topic.id}/{self.partition.partition}+{first}"
+        name = f"{feed_name(self.topic, self.partition.partition)}+{first}"
         return self._group.replace(self, KafkaFeed(self._group, self.partition, self.topic, self._source, name))
 
     def take(self, records: Sequence[Any]) -> None:
@@ -257,7 +257,7 @@ class KafkaGroup:
             if of == source and name.startswith(start) and topic in self._found:
                 found, name = self._found[topic], name.removeprefix(f"{branch}/")
                 base = name.partition("+")[0]
-                bases = {f"{topic}@{found.id}/{number}" for number in range(found.partitions)}
+                bases = {feed_name(found, number) for number in range(found.partitions)}
                 return base in bases and newest(base, feeds, self._known) == name
         return False
 
@@ -403,7 +403,7 @@ class KafkaGroup:
     def _begin(self, partition: TopicPartition, topic: Topic) -> None:
         self._unproven.pop(partition, None)
         self.hold([partition])
-        source, base = self._sources[topic.name], f"{topic.name}@{topic.id}/{partition.partition}"
+        source, base = self._sources[topic.name], feed_name(topic, partition.partition)
         self._feeds[partition] = KafkaFeed(self, partition, topic, source, newest(base, source, self._known))
 
     def _trouble(self, error: KafkaError) -> None:

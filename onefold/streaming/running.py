@@ -115,8 +115,15 @@ class Runner:
         self._tries += 1
 
     def _sweep(self, report: StepReport) -> None:
-        """Let the sweep look at some strings, when there is time for it or it has waited long enough."""
+        """Let the sweep look at some strings, when there is time for it or it has waited long enough.
+
+        What fails there is the next step's to meet: the sweep itself goes on by its next turn.
+        """
         now = time.monotonic()
-        if self._worker is not None and (not report.records or now - self._swept_at >= self.sweep_every):
-            self._swept_at = now
+        if self._worker is None or (report.records and now - self._swept_at < self.sweep_every):
+            return
+        self._swept_at = now
+        try:
             self._worker.sweep(_SWEPT)
+        except StoreError as error:
+            _log.warning("the sweep of the state stopped: %s", error)
