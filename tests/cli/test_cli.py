@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,28 +24,15 @@ def test_every_command_has_help(run: Run, command: str) -> None:
     assert run("--help").out.count(f"\n  {command} ") == 1
 
 
-def test_help_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize("args", [["--help"], ["get", "--help"]])
+def test_help_loads_nothing_heavy(args: list[str]) -> None:
     code = (
-        "import sys\nfrom onefold.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        f"import sys\nfrom onefold.cli import main\ntry: main({args!r})\nexcept SystemExit: pass\n"
         "heavy = {'rich', 'pydantic', 'pyarrow', 'duckdb', 'numpy', 'sqlglot', 'feast', 'mlflow', 'onnxruntime',"
         " 'lmdb', 'fastapi', 'deltalake', 'xgboost', 'pandas', 'matplotlib'}\n"
         "found = heavy & set(sys.modules)\nassert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-
-
-@pytest.mark.parametrize("args", [["--help"], ["get", "--help"]])
-def test_help_answers_in_a_third_of_a_second_of_work(args: list[str]) -> None:
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-
-    def work() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [sys.executable, "-c", "from onefold.cli import main; main()", *args]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-
-    assert min(work() for _ in range(4)) < 0.3
 
 
 def test_version_is_told(run: Run) -> None:
