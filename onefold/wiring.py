@@ -16,6 +16,7 @@ from onefold.config import Settings
 from onefold.features.errors import StoreError
 
 if TYPE_CHECKING:
+    from onefold.features.definitions import EventSource
     from onefold.features.project import Project
     from onefold.features.protocols import DeadLetterSink, Reader
     from onefold.offline.archive import DeltaArchive
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from onefold.online.opening import OpenStore
     from onefold.registry import Registry
     from onefold.streaming.kafka_client import KafkaSettings
+    from onefold.streaming.kafka_dead_letters import SentLetter
     from onefold.streaming.kafka_feeds import KafkaGroup
     from onefold.streaming.schema_registry import SchemaRegistry
 
@@ -73,6 +75,24 @@ class Workspace:
             topics = KafkaDeadLetters(self.kafka)
             opened.callback(topics.close)
             yield SharedDeadLetters(self.dead_letters, topics, sources=list(self.project.sources))
+
+    def letters_in_topics(self, source: EventSource) -> Iterator[SentLetter]:
+        """The dead letters in the topics beside those of a source; none where [kafka] has them in files."""
+        topics = {t for t in (source.topic, *(b.topic for b in source.branches)) if t}
+        if not topics or self.settings.kafka.dead_letters != "topic":
+            return
+        from onefold.streaming.kafka_dead_letters import read_letters
+
+        for topic in sorted(topics):
+            yield from read_letters(self.kafka, topic)
+
+    def refused(self, source: str) -> Iterator[tuple[int, int]]:
+        """(sequence, offset) of the dead letters of a source, wherever they lie: what `verify` need not wait for."""
+        for letter in self.dead_letters.read(source):
+            yield letter.sequence, letter.offset
+        if source in self.project.sources:
+            for sent in self.letters_in_topics(self.project.sources[source]):
+                yield int(sent.headers["sequence"]), int(sent.headers["offset"])
 
     @cached_property
     def kafka(self) -> KafkaSettings:
