@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,13 +133,16 @@ class Workspace:
             token=given.schema_registry_token, patience=self.settings.kafka_patience,
         )  # fmt: skip
 
-    def topic_ends(self) -> dict[tuple[str, str], int]:
-        """Where each partition of the sources' topics ends, by source and feed; none where no source has a topic."""
+    def topic_ends(self, *, patience: float) -> dict[tuple[str, str], int]:
+        """Where each partition of the sources' topics ends, by source and feed; none where no source has a topic.
+
+        StoreError where no broker answers for as many seconds as the patience, or as [kafka] has.
+        """
         if not self.has_topics:
             return {}
         from onefold.streaming.kafka_feeds import topic_ends
 
-        return topic_ends(self.project, self.kafka)
+        return topic_ends(self.project, replace(self.kafka, patience=min(patience, self.kafka.patience)))
 
     @cached_property
     def served_log(self) -> ServedLog:
