@@ -158,6 +158,9 @@ class SimGroup:
         base = name.partition("+")[0]
         return base in self.topic.partitions and self._newest(base) == name
 
+    def is_gone(self, source: str, name: str) -> bool:
+        return not self.brings(source, name)
+
     def _newest(self, base: str) -> str:
         """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""
         firsts = [int(known.partition("+")[2]) for known in self._known() if known.startswith(f"{base}+")]

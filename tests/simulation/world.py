@@ -96,7 +96,7 @@ class World:
         self._decoder = Decoder(self.project.sources[SOURCE])
         self._builds = self._readers = 0
         self.slots = [Slot(name) for name in SLOTS[: rng.randrange(2, 4)]]
-        self._reader = self.new_reader()
+        self._reader: Lookup | None = self.new_reader()
         self.chaos.between = self._between
         for number in range(rng.randrange(2, 4)):
             self.topic.make(f"p{number}")
@@ -216,11 +216,14 @@ class World:
             self.building = False
 
     def read(self) -> None:
+        """By the reader that is at hand: a reader does one thing at a time."""
+        reader, self._reader = self._reader or self.new_reader(), None
         try:
-            self.checks.reading(self._reader)
+            self.checks.reading(reader)
         except (OnefoldError, Crash) as error:
             self.chaos.note(f"reader: {error}")
-            self._reader = self.new_reader()
+        else:
+            self._reader = reader
 
     def look(self) -> None:
         self.checks.marks()
