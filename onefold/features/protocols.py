@@ -48,10 +48,13 @@ class OnlineStore(Protocol):
         session: as for `append`. Returns when it is acknowledged; must raise StoreError otherwise.
         """
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
+    def put(
+        self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
+    ) -> None:
         """Set whole values (None deletes), for names nobody appends to: pointers, bulk loads.
 
-        A list of fewer than 100 is set at one moment where the store can.
+        session: as for `append`, before each part of what is many. A list of fewer than 100 is set at one moment where
+        the store can.
         """
 
     def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
@@ -66,8 +69,8 @@ class OnlineStore(Protocol):
     def names(self, prefix: bytes) -> Iterator[bytes]:
         """The names that `scan` goes through, without their values."""
 
-    def clear(self, prefix: bytes) -> None:
-        """Delete all strings and groups of marks whose name has this prefix."""
+    def clear(self, prefix: bytes, *, session: int | None = None) -> None:
+        """Delete all strings and groups of marks whose name has this prefix. session: as for `put`."""
 
     def lock(self, name: bytes, *, seconds: float) -> AbstractContextManager[bool]:
         """Whether this process alone has `name` while the context lasts, for `seconds` at most if it dies."""
@@ -149,6 +152,10 @@ class FeedGroup(Protocol):
     def brings(self, source: str, name: str) -> bool:
         """Whether the feed of that name (of `source`, or one of its branches) is this worker's or another's of the
         group: what a state lacks of it, one of them can still bring."""
+
+    def is_gone(self, source: str, name: str) -> bool:
+        """Whether that feed is known never to come again, as its topic was made anew: what the archive lacks of it, it
+        will never have. False where nobody knows."""
 
     def close(self) -> None:
         """Hand all feeds over, and go."""

@@ -89,7 +89,9 @@ class LmdbStore:
         if items:
             self._run(partial(_raise, items=items), write=True, names=[group for group, _, _ in items])
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
+    def put(
+        self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
+    ) -> None:
         """Set whole values (None deletes), in transactions of 4,096 items, so that any number streams through."""
         rest = iter(items)
         while chunk := list(islice(rest, _PUT_CHUNK)):
@@ -117,7 +119,7 @@ class LmdbStore:
         """All names with this prefix, in order."""
         return (name for name, _ in self.scan(prefix))
 
-    def clear(self, prefix: bytes) -> None:
+    def clear(self, prefix: bytes, *, session: int | None = None) -> None:
         """Delete all that has this prefix."""
         self.put((name, None) for name in self.names(prefix))
 

@@ -71,17 +71,19 @@ class RedisStore:
         with self._pool.writing(session) as connection:
             self._ask(connection, raised, what="ZADD", names=[group for group, _, _ in items])
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
+    def put(
+        self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
+    ) -> None:
         """Set whole values (None deletes): fewer than 100 in one transaction, more as a stream."""
         rest = iter(items)
         first = list(islice(rest, _AT_ONCE))
         keep = keep if self.options.expire else None
         if len(first) < _AT_ONCE:
             if first:
-                self._put([commands.at_once(list(commands.sets(first, keep)))])
+                self._put([commands.at_once(list(commands.sets(first, keep)))], session)
             return
-        self._put(commands.chunked(commands.sets(first, keep)))
-        self._put(commands.chunked(commands.sets(rest, keep)))
+        self._put(commands.chunked(commands.sets(first, keep)), session)
+        self._put(commands.chunked(commands.sets(rest, keep)), session)
 
     def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
         """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
@@ -103,11 +105,11 @@ class RedisStore:
         for page in self._pages(prefix, strings=True):
             yield from page
 
-    def clear(self, prefix: bytes) -> None:
+    def clear(self, prefix: bytes, *, session: int | None = None) -> None:
         """Delete all that has this prefix. Redis goes through all of its names for it."""
         for page in self._pages(prefix, strings=False):
             if page:
-                self._put([(commands.unlink(page), 1)])
+                self._put([(commands.unlink(page), 1)], session)
 
     def lock(self, name: bytes, *, seconds: float) -> AbstractContextManager[bool]:
         """Whether this process alone has `name`; renewed while it lives, free `seconds` after it died."""
@@ -132,10 +134,10 @@ class RedisStore:
     ) -> None:
         self.close()
 
-    def _put(self, requests: Iterable[commands.Request]) -> None:
+    def _put(self, requests: Iterable[commands.Request], session: int | None) -> None:
         """Each request is acknowledged before the next is made, so that any number streams through."""
         for request in requests:
-            with self._pool.writing() as connection:
+            with self._pool.writing(session) as connection:
                 commands.checked(connection.ask(*request), connection.address, what="SET")
 
     @staticmethod
