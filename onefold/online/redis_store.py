@@ -7,7 +7,7 @@ worker goes on from the marks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from onefold.online import redis_commands as commands
-from onefold.online.redis_connection import Connection
+from onefold.online.redis_connection import Connection, Replies
 from onefold.online.redis_lock import held_lock
 from onefold.online.redis_options import RedisOptions
 from onefold.online.redis_pool import RedisPool
@@ -57,9 +57,23 @@ class RedisStore:
         self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
     ) -> list[int]:
         """Append to each string; the lengths after. What is new gets its expiry behind it."""
+        return self.begin_append(items, session=session, keep=keep)()
+
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Send the appends; what comes back takes the replies. Whatever else is written meanwhile goes behind them."""
+        with self._pool.writing(session) as connection:
+            replies = connection.later(commands.chunked(commands.appends(items)))
+        return partial(self._appended, items, replies, session=session, keep=keep)
+
+    def _appended(
+        self, items: Sequence[tuple[bytes, bytes]], replies: Replies, *, session: int | None, keep: int | None
+    ) -> list[int]:
         names = [name for name, _ in items]
         with self._pool.writing(session) as connection:
-            lengths = self._ask(connection, commands.appends(items), what="APPEND", names=names)
+            lengths = replies.take()
+            commands.checked(lengths, connection.address, what="APPEND", names=names)
             if keep is not None and self.options.expire:
                 made = [name for (name, more), length in zip(items, lengths, strict=True) if len(more) == length]
                 self._ask(connection, commands.expiries(made, keep), what="PEXPIRE", names=made)
