@@ -17,6 +17,7 @@ from onefold.features.bucket_reading import BucketSlot, cuts, inside
 from onefold.features.buckets import BucketCodec, Buckets
 from onefold.features.codec import Head, generation_of, read_head
 from onefold.features.compile_python import ValueErrors
+from onefold.features.errors import StateError
 from onefold.features.layout import TIME, Layout, PreparedEvent, Slot
 from onefold.features.parts import Candidate
 from onefold.features.records import Events, RecordCodec, Tail

@@ -33,8 +33,8 @@ def kernel() -> ModuleType | None:
     module = built()
     if module is None and choice == "native":
         raise ConfigError(
-            f"{VARIABLE} is 'native', and the native kernel was not built for these sources; install gcc and the headers "
-            f"of Python and install Onefold again, or unset {VARIABLE}"
+            f"{VARIABLE} is 'native', and the native kernel was not built for these sources; install gcc and Python's "
+            f"headers and then Onefold again, or unset {VARIABLE}"
         )
     return module
 

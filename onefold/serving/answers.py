@@ -1,7 +1,7 @@
 """Bodies in, bodies out: lookups and scores, without a word of HTTP but the errors.
 
-Every function here is synchronous and short: it parses, looks up, scores, hands records to the log, and
-writes the answer. What goes wrong is an ApiError.
+Every handler parses, looks up, scores, hands records to the log, and writes the answer. What goes wrong is an
+ApiError.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from onefold.features.values import timestamp_text, to_json, writer
 from onefold.offline.served_record import ServedRecord
 from onefold.serving.catalog import Catalog, ServedModel, Service
 from onefold.serving.errors import invalid, translate
+from onefold.serving.messages import Answer, Request
 from onefold.serving.metrics import Metrics
 from onefold.serving.rows import parse_object
 
@@ -52,28 +53,28 @@ class Answers:
         self.catalog, self.metrics, self.max_rows = catalog, metrics, max_rows
         self._log = log
 
-    def lookup(self, body: bytes) -> bytes:
+    async def lookup(self, request: Request) -> Answer:
         """`POST /v1/lookup`: {"service", "rows"} to columns of values and statuses in service order."""
-        data = parse_object(body, ("service", "rows"))
+        data = parse_object(request.body, ("service", "rows"))
         if "service" not in data:
             raise invalid("`service` is absent", "name the feature service; /v1/services lists them")
-        served = self.read(self._service(data["service"]), data.get("rows"))
+        served = await self.read(self._service(data["service"]), data.get("rows"))
         self.record(served)
-        return self._lookup_body(served)
+        return Answer(self._lookup_body(served))
 
-    def score(self, name: str, body: bytes) -> bytes:
+    async def score(self, request: Request) -> Answer:
         """`POST /v1/score/{model}`: {"row"} or {"rows"} to a score or scores."""
-        found = self._model(name)
-        data = parse_object(body, ("row", "rows"))
+        found = self._model(request.path.rpartition("/")[2])
+        data = parse_object(request.body, ("row", "rows"))
         if len(data) != 1:
             raise invalid("a body holds `row` or `rows`, one of the two", 'send {"row": {..}} or {"rows": [{..}]}')
         single = "row" in data
-        served = self.read(found.service, [data["row"]] if single else data["rows"], model=found)
+        served = await self.read(found.service, [data["row"]] if single else data["rows"], model=found)
         scores = self._scores(found, served)
         self.record(served, model=found, scores=scores)
-        return self._score_body(found, served, scores, single=single)
+        return Answer(self._score_body(found, served, scores, single=single))
 
-    def read(self, service: Service, rows: object, *, model: ServedModel | None = None) -> Served:
+    async def read(self, service: Service, rows: object, *, model: ServedModel | None = None) -> Served:
         """Parse rows and look them up; rows that fail are logged with their error, and fail the request."""
         values, times = service.rows.read(rows, self.catalog.clock, limit=self.max_rows)
         start, errors_before = perf_counter(), service.lookup.value_errors

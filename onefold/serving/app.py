@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from onefold.serving.answers import Answers
 from onefold.serving.errors import ApiError, internal
 from onefold.serving.feast_api import FeastAnswers
+from onefold.serving.messages import Answer, Handler, Request
 from onefold.serving.metrics import Metrics
-from onefold.serving.pages import JSON, Page, pages
+from onefold.serving.pages import Page, pages
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from onefold.serving.log_writer import LogWriter
 
 logger = logging.getLogger("onefold.serving")
-Handler = Callable[[bytes], bytes]
 SCORE, LOOKUP, FEAST = "/v1/score/", "/v1/lookup", "/get-online-features"
 MAX_BODY = 4 * 1024 * 1024
 
@@ -60,7 +59,7 @@ class Front:
         self,
         catalog: Catalog,
         handlers: dict[str, Handler],
-        score: Callable[[str, bytes], bytes],
+        score: Handler,
         metrics: Metrics,
         log: LogWriter | None,
         max_body: int,
@@ -80,7 +79,7 @@ class Front:
                 await self._post(path, scope, receive, send)
                 return
             if method in ("GET", "HEAD") and path in self._pages:
-                await _send(send, *self._show(path))
+                await _send(send, self._show(path))
                 return
         if self._face is None:
             await asyncio.to_thread(lambda: self.face)
@@ -95,34 +94,33 @@ class Front:
             self._face = build_face(self._catalog, self.answer, self._pages)
         return self._face
 
-    def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of a POST to one of the known paths; never raises."""
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a POST to one of the known paths; never raises."""
         try:
-            handler = self._handlers.get(path)
-            return 200, handler(body) if handler else self._score(path[len(SCORE) :], body)
+            return await self._handlers.get(request.path, self._score)(request)
         except ApiError as error:
-            return error.status, error.body()
+            return error.answer()
         except Exception:  # an answer never holds a traceback, whatever went wrong
-            return _unforeseen(path)
+            return _unforeseen(request.path)
 
-    def _show(self, path: str) -> tuple[int, bytes, str]:
+    def _show(self, path: str) -> Answer:
         try:
             return self._pages[path]()
         except Exception:  # the same for a page
-            return *_unforeseen(path), JSON
+            return _unforeseen(path)
 
     async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         start = perf_counter()
         try:
             body = await read_body(scope, receive, self._max_body)
         except ApiError as error:
-            status, content = error.status, error.body()
+            answer = error.answer()
         else:
             if body is None:
                 return
-            status, content = self.answer(path, body)
-        await _send(send, status, content, JSON)
-        self._metrics.request("/v1/score/{model}" if is_score(path) else path, status, perf_counter() - start)
+            answer = await self.answer(Request(path, body, scope["headers"]))
+        await _send(send, answer)
+        self._metrics.request("/v1/score/{model}" if is_score(path) else path, answer.status, perf_counter() - start)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -167,13 +165,16 @@ def _too_large(limit: int) -> ApiError:
     return ApiError(413, "too-large", f"the body is larger than {limit} bytes", "send fewer rows a request")
 
 
-def _unforeseen(path: str) -> tuple[int, bytes]:
+def _unforeseen(path: str) -> Answer:
     logger.exception("%s could not be answered", path)
-    answer = internal()
-    return answer.status, answer.body()
+    return internal().answer()
 
 
-async def _send(send: Send, status: int, content: bytes, kind: str) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+async def _send(send: Send, answer: Answer) -> None:
+    headers = [
+        (b"content-type", answer.content_type.encode()),
+        (b"content-length", str(len(answer.body)).encode()),
+        *answer.headers,
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

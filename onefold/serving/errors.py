@@ -13,6 +13,7 @@ from onefold.features.errors import (
     StateError,
     StoreError,
 )
+from onefold.serving.messages import Answer
 
 STATUS: dict[type[OnefoldError], int] = {
     InputError: 422,
@@ -40,6 +41,9 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         return orjson.dumps({"error": {"code": self.code, "message": self.message, "try": self.hint}})
+
+    def answer(self) -> Answer:
+        return Answer(self.body(), self.status)
 
 
 def invalid(message: str, hint: str) -> ApiError:

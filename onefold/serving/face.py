@@ -9,18 +9,18 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+import fastapi
+from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
 
 from onefold.features.errors import NotFoundError
 from onefold.serving.catalog import Catalog
 from onefold.serving.errors import ApiError, internal
-from onefold.serving.pages import JSON, SUMMARIES, Page
+from onefold.serving.messages import JSON, Answer, Handler, Request
+from onefold.serving.pages import SUMMARIES, Page
 from onefold.serving.rows import example
 
 logger = logging.getLogger("onefold.serving")
-Answering = Callable[[str, bytes], tuple[int, bytes]]
-"""Path and body of a POST to status and body."""
 
 ERROR_EXAMPLE = {
     "error": {"code": "input", "message": "row 0: key 'origin' .. is absent", "try": "send 'origin' in every row"}
@@ -35,7 +35,7 @@ _ERRORS = {
 }
 
 
-def build_face(catalog: Catalog, answer: Answering, pages: Mapping[str, Page]) -> FastAPI:
+def build_face(catalog: Catalog, answer: Handler, pages: Mapping[str, Page]) -> FastAPI:
     """All paths as FastAPI routes: /docs, /redoc and /openapi.json beside them."""
     face = FastAPI(title="Onefold", summary="Feature lookup and scoring; what it serves, it can prove.")
     face.add_exception_handler(HTTPException, _http_error)
@@ -49,21 +49,24 @@ def build_face(catalog: Catalog, answer: Answering, pages: Mapping[str, Page]) -
 
 def _showing(page: Page) -> Callable[..., Any]:
     async def show() -> Response:
-        status, content, kind = page()
-        return Response(content, status, headers={"content-type": kind})
+        return _response(page())
 
     return show
 
 
-def _passing_on(answer: Answering) -> Callable[..., Any]:
-    async def pass_on(request: Request) -> Response:
-        status, content = answer(request.url.path, await request.body())
-        return Response(content, status, media_type=JSON)
+def _passing_on(answer: Handler) -> Callable[..., Any]:
+    async def pass_on(request: fastapi.Request) -> Response:
+        return _response(await answer(Request(request.url.path, await request.body(), request.scope["headers"])))
 
     return pass_on
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+def _response(answer: Answer) -> Response:
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, answer.status, headers | {"content-type": answer.content_type})
+
+
+async def _http_error(request: fastapi.Request, error: Exception) -> Response:
     """Wrong paths and methods, in the shape of all our errors."""
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path[:200]}: {error.detail}"
@@ -72,7 +75,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return Response(answer.body(), answer.status, headers=error.headers, media_type=JSON)
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
+async def _unforeseen(request: fastapi.Request, error: Exception) -> Response:
     logger.error("%s could not be answered", request.url.path, exc_info=error)
     answer = internal()
     return Response(answer.body(), answer.status, media_type=JSON)

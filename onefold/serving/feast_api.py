@@ -17,6 +17,7 @@ from onefold.features.values import shown, timestamp_text, to_json
 from onefold.serving.answers import Answers, Served
 from onefold.serving.catalog import Service
 from onefold.serving.errors import invalid, translate
+from onefold.serving.messages import Answer, Request
 from onefold.serving.rows import parse_object
 
 FIELDS = ("feature_service", "features", "entities", "full_feature_names", "include_feature_view_version_metadata")
@@ -37,15 +38,15 @@ class FeastAnswers:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
-    def get_online_features(self, body: bytes) -> bytes:
-        data = parse_object(body, FIELDS)
+    async def get_online_features(self, request: Request) -> Answer:
+        data = parse_object(request.body, FIELDS)
         full = data.get("full_feature_names", False)
         if not isinstance(full, bool):
             raise invalid(f"`full_feature_names` is {shown(full)}", "send true or false")
         service = self._service(data)
-        served = self._answers.read(service, _rows(data.get("entities")))
+        served = await self._answers.read(service, _rows(data.get("entities")))
         self._answers.record(served)
-        return _body(served, full_names=full)
+        return Answer(_body(served, full_names=full))
 
     def _service(self, data: dict[str, Any]) -> Service:
         name, refs = data.get("feature_service"), data.get("features")

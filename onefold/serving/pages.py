@@ -9,12 +9,10 @@ import orjson
 
 from onefold.features.types import Field
 from onefold.serving.catalog import Catalog, Service
+from onefold.serving.messages import JSON, Answer
 from onefold.serving.metrics import CONTENT_TYPE, Metrics
 
-Answer = tuple[int, bytes, str]
-"""HTTP status, body, content type."""
 Page = Callable[[], Answer]
-JSON = "application/json"
 
 
 def pages(catalog: Catalog, metrics: Metrics) -> dict[str, Page]:
@@ -28,7 +26,7 @@ def pages(catalog: Catalog, metrics: Metrics) -> dict[str, Page]:
     return {
         "/health": lambda: _json({"status": "ok"}),
         "/ready": ready,
-        "/metrics": lambda: (200, metrics.text(), CONTENT_TYPE),
+        "/metrics": lambda: Answer(metrics.text(), content_type=CONTENT_TYPE),
         "/v1/services": lambda: _json({"services": [describe_service(s) for s in catalog.services.values()]}),
         "/v1/models": lambda: _json({"models": describe_models(catalog)}),
     }
@@ -44,7 +42,7 @@ SUMMARIES = {
 
 
 def _json(content: object, status: int = 200) -> Answer:
-    return status, orjson.dumps(content), JSON
+    return Answer(orjson.dumps(content), status, JSON)
 
 
 def describe_service(service: Service) -> dict[str, Any]:
