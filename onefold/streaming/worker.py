@@ -22,7 +22,7 @@ from onefold.streaming.flushing import Flusher
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.joining import Joiner
 from onefold.streaming.report import StepReport
-from onefold.streaming.state_writer import Append, StateWriter
+from onefold.streaming.state_writer import TAIL, Append, StateWriter
 from onefold.streaming.sweep import Sweeper, Swept
 
 ARCHIVE_EVERY = 5_000
@@ -180,6 +180,7 @@ class Worker:
             ahead = self._send(joined, piece, decoded, packed, now)
         if ahead is not None:
             self._settle(joined, ahead, report)
+            self._mark(joined)
 
     def _decode(self, joined: JoinedFeed, records: Records, report: StepReport) -> Decoded:
         decoded = joined.decoder.decode_all(records)
@@ -229,24 +230,29 @@ class Worker:
         return UnderWay(records, decoded, now, sent)
 
     def _settle(self, joined: JoinedFeed, ahead: UnderWay, report: StepReport) -> None:
-        """Only when the appends to every layout are acknowledged, raise the marks."""
+        """Wait until the appends to every layout are acknowledged, and do what comes behind them."""
         grown = [(writer, items, lengths()) for writer, items, lengths in ahead.sent]
-        last = ahead.records.offsets[-1]
-        risen = [writer.marks for writer, held in joined.writers if last > held]
-        self._store.mark([(marks, joined.sequence, last) for marks in risen], session=joined.session)
-        joined.acknowledged |= dict.fromkeys(risen, last)
         self._compact(joined, grown, report)
         joined.buffer.add(ahead.decoded, ingested_at=ahead.now)
         if self._on_acknowledged is not None:
             self._on_acknowledged(joined, ahead.records)
 
+    def _mark(self, joined: JoinedFeed) -> None:
+        """Raise the marks: all of the batch is acknowledged."""
+        last = joined.position
+        risen = [writer.marks for writer, held in joined.writers if last > held]
+        self._store.mark([(marks, joined.sequence, last) for marks in risen], session=joined.session)
+        joined.acknowledged |= dict.fromkeys(risen, last)
+
     def _compact(
         self, joined: JoinedFeed, grown: list[tuple[StateWriter, list[Append], list[int]]], report: StepReport
     ) -> None:
         for writer, items, lengths in grown:
+            report.appended += len(items)
+            if max(lengths) <= TAIL:
+                continue
             long = [(name, length) for (name, _), length in zip(items, lengths, strict=True)]
             done = writer.compact(long, stream_time=self._stream_time.get(joined.source))
-            report.appended += len(long)
             report.compacted += done.strings
             report.corrupt += done.corrupt
             report.hot += done.hot

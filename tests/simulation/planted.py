@@ -51,10 +51,9 @@ def _marks_first(self: Any, joined: Any, ahead: Any, report: Any) -> None:
     _SETTLE(self, joined, ahead, report)
 
 
-@plant("marks are one above what was appended", Worker, "_settle")
-def _marks_above(self: Any, joined: Any, ahead: Any, report: Any) -> None:
-    _SETTLE(self, joined, ahead, report)
-    marks = [(writer.marks, joined.sequence, ahead.records.offsets[-1] + 1) for writer, _ in joined.writers]
+@plant("marks are one above what was appended", Worker, "_mark")
+def _marks_above(self: Any, joined: Any) -> None:
+    marks = [(writer.marks, joined.sequence, joined.position + 1) for writer, _ in joined.writers]
     self._store.mark(marks, session=joined.session)
 
 
