@@ -6,7 +6,7 @@ marks than the others, and what it holds is then known to be behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
@@ -73,6 +73,13 @@ class RedisClusterStore:
             asked_more = [(b, c) for (b, _), c in zip(made, expiries, strict=True)]
             self._write(asked_more, "PEXPIRE", [name for _, name in made], session=session)
         return lengths
+
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Append, and wait for it: a redirection has to be met before anything else is sent."""
+        lengths = self.append(items, session=session, keep=keep)
+        return lambda: lengths
 
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks in every bucket."""

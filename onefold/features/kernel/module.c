@@ -3,6 +3,8 @@
 
 static int fill(PyObject *module)
 {
+    if (PyModule_AddFunctions(module, RECORDS) < 0)
+        return -1;
     return PyModule_AddIntConstant(module, "INTERFACE", INTERFACE);
 }
 
