@@ -9,10 +9,10 @@ from onefold.features.protocols import OnlineStore
 from onefold.online.async_reads import AsyncReads
 from onefold.online.group_reader import Row
 from onefold.online.lookup_plan import LookupPlan
-from onefold.online.served_row import ERROR, FRESH, MISSING, PARTIAL, STALE, STATUSES, ServedRow, StringRead
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, STATUSES, ServedRow, StringRead
 
 __all__ = [
-    "ERROR", "FRESH", "MISSING", "PARTIAL", "STALE", "STATUSES", "AsyncLookup", "Lookup", "ServedRow",
+    "ERROR", "EXPIRED", "FRESH", "MISSING", "PARTIAL", "STALE", "STATUSES", "AsyncLookup", "Lookup", "ServedRow",
     "StringRead",
 ]  # fmt: skip
 
