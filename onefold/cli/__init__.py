@@ -40,7 +40,9 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"onefold {version('onefold')}")
+        from onefold.features import native
+
+        print(f"onefold {version('onefold')} ({native.in_use()} kernel)")
         raise typer.Exit
 
 

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 from onefold.features import exact, ir
 from onefold.features.aggregates import AGGREGATES, Fold
@@ -17,6 +17,7 @@ from onefold.features.bucket_reading import BucketSlot, cuts, inside
 from onefold.features.buckets import BucketCodec, Buckets
 from onefold.features.codec import Head, generation_of, read_head
 from onefold.features.compile_python import ValueErrors
+from onefold.features.errors import StateError
 from onefold.features.layout import TIME, Layout, PreparedEvent, Slot
 from onefold.features.parts import Candidate
 from onefold.features.records import Events, RecordCodec, Tail
@@ -24,8 +25,7 @@ from onefold.features.state import merge_tail
 from onefold.features.types import DOUBLE, DataType
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a state says at t: a value per slot (None where `partial`), and what it was read from.
 
     offsets: the highest offset that the state holds of each sequence; newest: the time of its newest event at t.
@@ -255,6 +255,16 @@ class StateFold:
         if buckets is not None:
             newest = max((at for at in (newest, buckets.newest_at(t)) if at is not None), default=None)
         return Reading(values, partial, offsets, newest, head.n + len(tail.offsets))
+
+    def many(self, states: Sequence[bytes | None], times: Sequence[int]) -> list[Reading | StateError]:
+        """A Reading for each state at its time; the error in place of one that is corrupt. Not to be changed."""
+        return [self._or_error(state, t) for state, t in zip(states, times, strict=True)]
+
+    def _or_error(self, state: bytes | None, t: int) -> Reading | StateError:
+        try:
+            return self(state, t)
+        except StateError as error:
+            return error
 
     def of_events(self, events: Events, t: int, also: PreparedEvent | None = None) -> list[Any]:
         """The slots' values over events in order of (ts, position), as of t: what a state of them would give."""

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from onefold.features.plans import ServicePlan
 from onefold.features.protocols import OnlineStore
+from onefold.online.async_reads import AsyncReads
 from onefold.online.group_reader import Row
 from onefold.online.lookup_plan import LookupPlan
 from onefold.online.served_row import ERROR, FRESH, MISSING, PARTIAL, STALE, STATUSES, ServedRow, StringRead
 
 __all__ = [
-    "ERROR", "FRESH", "MISSING", "PARTIAL", "STALE", "STATUSES", "AsyncLookup", "AsyncReads", "Lookup", "ServedRow",
+    "ERROR", "FRESH", "MISSING", "PARTIAL", "STALE", "STATUSES", "AsyncLookup", "Lookup", "ServedRow",
     "StringRead",
 ]  # fmt: skip
-
-
-class AsyncReads(Protocol):
-    """A store that is read without holding up others."""
-
-    async def read(
-        self, names: Sequence[bytes], groups: Sequence[bytes]
-    ) -> tuple[list[bytes | None], list[dict[int, int]]]:
-        """As `OnlineStore.read`."""
 
 
 class Lookup:

@@ -236,7 +236,7 @@ class World:
         return max((n for f, n in held.items() if f.partition("+")[0] == feed), default=-1)
 
     def ends(self) -> dict[str, int]:
-        return {feed: end for (_, feed), end in self.space.topic_ends().items()}
+        return {feed: end for (_, feed), end in self.space.topic_ends(patience=20.0).items()}
 
     def settle(self, seconds: float = 120) -> None:
         """Close the log with one good event a partition, and wait until all of it is in both sinks."""

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,14 +82,6 @@ def test_importing_the_service_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     modules = set(json.loads(done.stdout))
     assert not modules & (HEAVY | {"pyarrow", "deltalake"})
-
-
-@pytest.mark.slow
-def test_a_server_is_ready_within_two_seconds(world: World) -> None:
-    start = time.perf_counter()
-    with server(world.folder) as (_, url):
-        assert httpx.get(f"{url}/ready").status_code == 200
-        assert time.perf_counter() - start < 2
 
 
 def test_a_model_that_does_not_fit_stops_the_start(world: World) -> None:

@@ -283,7 +283,7 @@ class Shop:
         space = self.space
         return verify(
             space.project, space.archive, space.served_log,
-            models=space.settings.models, dead_letters=space.dead_letters, **options,
+            models=space.settings.models, refused=space.refused, **options,
         )  # fmt: skip
 
 
