@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from onefold.features.errors import OnefoldError, StateError
+from onefold.features.timing import note
 from onefold.features.types import DOUBLE
 from onefold.features.values import timestamp_text, to_json, writer
 from onefold.offline.served_record import ServedRecord
+from onefold.serving.access import CURRENT, Reach
+from onefold.serving.batches import Batches
 from onefold.serving.catalog import Catalog, ServedModel, Service
 from onefold.serving.errors import invalid, translate
 from onefold.serving.messages import Answer, Request
@@ -49,9 +52,24 @@ class Served:
 class Answers:
     """Answers requests from a catalog. `log`: where what was served goes, None for nowhere."""
 
-    def __init__(self, catalog: Catalog, *, log: LogWriter | None, metrics: Metrics, max_rows: int = 5_000) -> None:
-        self.catalog, self.metrics, self.max_rows = catalog, metrics, max_rows
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        log: LogWriter | None,
+        metrics: Metrics,
+        max_rows: int = 5_000,
+        batches: Batches | None = None,
+    ) -> None:
+        self._catalog, self.metrics, self.max_rows = catalog, metrics, max_rows
         self._log = log
+        self._batches = batches or Batches()
+
+    @property
+    def catalog(self) -> Catalog | Reach:
+        """What the request at hand may reach; outside of a server, all there is."""
+        current = CURRENT.get(None)
+        return self._catalog if current is None else current.catalog
 
     async def lookup(self, request: Request) -> Answer:
         """`POST /v1/lookup`: {"service", "rows"} to columns of values and statuses in service order."""
@@ -69,9 +87,7 @@ class Answers:
         if len(data) != 1:
             raise invalid("a body holds `row` or `rows`, one of the two", 'send {"row": {..}} or {"rows": [{..}]}')
         single = "row" in data
-        served = await self.read(found.service, [data["row"]] if single else data["rows"], model=found)
-        scores = self._scores(found, served)
-        self.record(served, model=found, scores=scores)
+        served, scores = await self.scored(found, [data["row"]] if single else data["rows"])
         return Answer(self._score_body(found, served, scores, single=single))
 
     async def read(self, service: Service, rows: object, *, model: ServedModel | None = None) -> Served:
@@ -108,11 +124,16 @@ class Answers:
         except OnefoldError as error:
             raise translate(error) from error
 
-    def _scores(self, found: ServedModel, served: Served) -> list[float]:
+    async def scored(self, found: ServedModel, rows: object) -> tuple[Served, list[float]]:
+        """Rows that were looked up, scored and written to the log."""
+        served = await self.read(found.service, rows, model=found)
         start = perf_counter()
-        scores = found.model.score([a.values for a in served.answers])
-        self.metrics.score(found.model.name, perf_counter() - start)
-        return scores
+        scores = await self._batches.score(found.model, [a.values for a in served.answers])
+        end = perf_counter()
+        self.metrics.score(found.model.name, end - start)
+        note("score", start, end)
+        self.record(served, model=found, scores=scores)
+        return served, scores
 
     def record(self, served: Served, *, model: ServedModel | None = None, scores: Sequence[float] = ()) -> None:
         if self._log is None or not served.service.logged:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from inspect import isawaitable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onefold.features.errors import ModelError, NotFoundError, OnefoldError, nearest
 from onefold.features.plans import ServicePlan
@@ -39,6 +40,22 @@ class Service:
     def name(self) -> str:
         return self.plan.name
 
+    async def check(self) -> None:
+        """Raise unless the store holds, whole, the state that is needed."""
+        found: Any = self.lookup
+        asked = found.check()
+        if isawaitable(asked):
+            await asked
+
+    async def one(self, clock: Clock) -> Sequence[Any]:
+        """The values of a made-up row."""
+        rows, times = self.rows.read([self.rows.example()], clock, limit=1)
+        found: Any = self.lookup
+        answers = found.read(rows, times)
+        (answer,) = await answers if isawaitable(answers) else answers
+        values: Sequence[Any] = answer.values
+        return values
+
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
@@ -61,7 +78,7 @@ class Catalog:
     _selections: OrderedDict[tuple[str, ...], Service] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
-        for name in self.project.services:
+        for name in self.project.services if not self.services else ():
             self.services[name] = self._service(self.project.service(name))
 
     def _service(self, plan: ServicePlan, *, logged: bool = True) -> Service:
@@ -95,34 +112,45 @@ class Catalog:
 
     def load_models(self, folder: Path) -> None:
         """Load the current version of each model in a folder; what does not fit is kept in `refused`."""
-        for pointer in sorted(folder.glob("*/current")):
+        for pointer in pointers(folder):
             name = pointer.parent.name
             try:
-                self.models[name] = self._load(pointer)
+                self.models[name] = self.load_model(pointer)
                 self.refused.pop(name, None)
             except OnefoldError as error:
                 self.refused[name] = error
 
-    def _load(self, pointer: Path) -> ServedModel:
+    def load_model(self, pointer: Path) -> ServedModel:
+        """The model whose current version a file names, scored on its golden rows; raises what does not fit."""
         # Here, because ONNX Runtime takes 0.2 s to import, and a server of features alone needs none of it.
         from onefold.serving.scorer import Model, read_contract
 
-        version = pointer.read_text().strip()
+        version = pointer.read_text(encoding="utf-8", errors="replace").strip()
         folder = pointer.parent / version
         if not version or Path(version).name != version or not folder.is_dir():
             raise ModelError(f"model {folder.parent.name!r}: {pointer} names version {version!r}, which is not there")
         service = self.service(read_contract(folder).service)
         return ServedModel(Model.load(folder, service.plan), service)
 
-    def checks(self) -> dict[str, str]:
+    def with_models(self, models: dict[str, ServedModel], refused: dict[str, OnefoldError]) -> Catalog:
+        """The same services, with other models."""
+        return replace(self, models=models, refused=refused, services=dict(self.services))
+
+    async def checks(self) -> dict[str, str]:
         """What readiness rests on, each with "ok" or what is wrong."""
-        found = {f"service {name}": self._check_service(service) for name, service in self.services.items()}
+        found = {f"service {name}": await _checked(service) for name, service in self.services.items()}
         found |= {f"model {name}": "ok" for name in self.models}
         return found | {f"model {name}": str(error) for name, error in self.refused.items()}
 
-    def _check_service(self, service: Service) -> str:
-        try:
-            service.lookup.check()
-        except OnefoldError as error:
-            return str(error)
-        return "ok"
+
+def pointers(folder: Path) -> list[Path]:
+    """The files that name the current version of each model in a folder."""
+    return sorted(folder.glob("*/current"))
+
+
+async def _checked(service: Service) -> str:
+    try:
+        await service.check()
+    except OnefoldError as error:
+        return str(error)
+    return "ok"

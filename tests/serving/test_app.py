@@ -13,6 +13,7 @@ import pytest
 
 from onefold.offline.served import ServedLog
 from onefold.serving.app import Front, create_app
+from onefold.serving.limits import Limits
 from onefold.serving.log_writer import LogWriter
 from onefold.serving.messages import Request
 from onefold.serving.metrics import Metrics
@@ -70,7 +71,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def client(world: World, metrics: Metrics) -> Client:
-    return Client(create_app(world.catalog(), metrics=metrics, max_body=10_000, max_rows=20))
+    return Client(create_app(world.catalog(), metrics=metrics, limits=Limits(body=10_000, rows=20)))
 
 
 @contextmanager
