@@ -57,11 +57,17 @@ class AsyncLookup:
         self.plan = plan
         self._store = store
         self._logic = LookupPlan(plan)
+        self._counted = 0
 
     @property
     def value_errors(self) -> int:
         """As of `Lookup`."""
         return self._logic.value_errors
+
+    def new_value_errors(self) -> int:
+        """How many there were since this was last asked."""
+        counted, self._counted = self._counted, self._logic.value_errors
+        return self._counted - counted
 
     async def check(self) -> None:
         """As of `Lookup`."""
