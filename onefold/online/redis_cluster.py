@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from onefold.online import redis_commands as commands
+from onefold.online.async_reads import ThreadedReads
 from onefold.online.redis_buckets import BUCKETS, TAGGED, is_pointer, joined_marks, placed
 from onefold.online.redis_connection import Connection
 from onefold.online.redis_lock import held_lock
@@ -36,6 +37,11 @@ class RedisClusterStore:
         self.readonly = readonly
         self._nodes = Nodes(self.options, readonly=readonly)
         self.get([b"p/"])
+
+    @cached_property
+    def async_reads(self) -> ThreadedReads:
+        """The same for an event loop, each read in a thread; whoever asks for it closes it."""
+        return ThreadedReads(self)
 
     @property
     def session(self) -> int:

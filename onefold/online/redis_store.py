@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ from onefold.online.redis_connection import Connection, Replies
 from onefold.online.redis_lock import held_lock
 from onefold.online.redis_options import RedisOptions
 from onefold.online.redis_pool import RedisPool
+from onefold.online.redis_reads import RedisReads
 from onefold.online.redis_wire import mget
 
 _AT_ONCE, _GET_PAGE = 100, 4_096
@@ -37,6 +38,11 @@ class RedisStore:
         self._pool = RedisPool(self.options, readonly=readonly)
         self._expiring: list[tuple[Replies, list[bytes]]] = []
         self._pool.read(lambda connection: connection.one(b"PING"))
+
+    @cached_property
+    def async_reads(self) -> RedisReads:
+        """The same for an event loop, on a connection of its own; whoever asks for it closes it."""
+        return RedisReads(self.options)
 
     @property
     def session(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 from onefold.features.errors import (
@@ -35,15 +37,18 @@ _ADVICE = {
 class ApiError(Exception):
     """An answer that is an error: HTTP status, a short stable word, what is wrong, what to try."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, hint: str, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.hint = status, code, message, hint
+        self.headers = headers
 
     def body(self) -> bytes:
         return orjson.dumps({"error": {"code": self.code, "message": self.message, "try": self.hint}})
 
     def answer(self) -> Answer:
-        return Answer(self.body(), self.status)
+        return Answer(self.body(), self.status, headers=self.headers)
 
 
 def invalid(message: str, hint: str) -> ApiError:

@@ -13,8 +13,8 @@ import pytest
 
 from onefold.offline.served import ServedLog
 from onefold.serving.app import Front, create_app
+from onefold.serving.limits import Limits
 from onefold.serving.log_writer import LogWriter
-from onefold.serving.messages import Request
 from onefold.serving.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def client(world: World, metrics: Metrics) -> Client:
-    return Client(create_app(world.catalog(), metrics=metrics, max_body=10_000, max_rows=20))
+    return Client(create_app(world.catalog(), metrics=metrics, limits=Limits(body=10_000, rows=20)))
 
 
 @contextmanager
@@ -445,14 +445,14 @@ def test_the_lifespan_starts_the_log_and_writes_it_behind_the_last_answer(world:
     root = world.folder / "served"
     log = LogWriter(lambda: ServedLog(root), metrics=Metrics(), interval=60.0)
     app = create_app(world.catalog(), log=log)
-    request = Request("/v1/score/late", json.dumps({"row": ROW}).encode())
     messages = iter(["lifespan.startup", "lifespan.shutdown"])
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
         kind = next(messages)
         if kind == "lifespan.shutdown":
-            assert (await app.answer(request)).status == 200
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+                assert (await client.post("/v1/score/late", json={"row": ROW})).status_code == 200
         return {"type": kind}
 
     async def send(message: Any) -> None:

@@ -98,5 +98,5 @@ def test_a_store_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_a_host_open_to_the_network_must_be_meant(tmp_path: Path, host: str) -> None:
-    with pytest.raises(ConfigError, match="open to the network"):
+    with pytest.raises(ConfigError, match="open to the network, and no API key is active"):
         serve(ServeSettings.of(tmp_path, host=host))
