@@ -1,7 +1,7 @@
 """SQL of an as-of join: for each row of a spine the newest row of other tables at or before its time, by DuckDB.
 
-A spine has `_row` (its order), `_t` (microseconds) and its own columns. No row of it is lost or doubled: each join is an
-`ASOF LEFT JOIN` with a relation that has one row for a key and a time at most.
+A spine has `_row` (its order), `_t` (microseconds) and its own columns. No row of it is lost or doubled: each join is
+an `ASOF LEFT JOIN` with a relation that has one row for a key and a time at most.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ class OnefoldRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast's types 
                 _write_delta(where, rows, overwrite=allow_overwrite)
             else:
                 endpoint = storage.file_options.s3_endpoint_override
-                _write(*FileSource.create_filesystem_and_path(where, endpoint), rows)
+                filesystem, path = FileSource.create_filesystem_and_path(where, endpoint)
+                _write(filesystem, path, rows)
 
     def supports_remote_storage_export(self) -> bool:
         return self._staging is not None
@@ -106,7 +107,9 @@ class OnefoldRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast's types 
     def to_remote_storage(self) -> list[str]:
         """Write the rows as Parquet files of a million rows below `staging_location`; their paths."""
         if self._staging is None:
-            raise InputError("say offline_store.staging_location in feature_store.yaml: a folder, or s3://bucket/prefix")
+            raise InputError(
+                "say offline_store.staging_location in feature_store.yaml: a folder, or s3://bucket/prefix"
+            )
         root = f"{self._staging.rstrip('/')}/{uuid.uuid4().hex}"
         filesystem, path = _filesystem(root)
         with self._whole_rows(None) as rows:

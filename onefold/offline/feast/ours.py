@@ -25,7 +25,7 @@ from onefold.offline.asof import micros
 from onefold.offline.engine import Events, parquet_relation, point_in_time
 from onefold.offline.feast.plain import Wanted
 from onefold.offline.feast.sources import is_delta, place
-from onefold.offline.feast.spine import UTC_MICROS, Spine
+from onefold.offline.feast.spine import UTC_MICROS, Spine, in_micros
 
 
 def is_ours(view: Any) -> bool:
@@ -34,7 +34,7 @@ def is_ours(view: Any) -> bool:
 
 @dataclass(frozen=True)
 class OurViews:
-    """The wanted views of one project that are Onefold's. on_demand: of those in `wanted`, which need no rows of a source.
+    """The wanted views of one project that are Onefold's, on-demand views among them.
 
     registry, project: Feast's, for the entities' and the project's tags; repo: where relative paths begin.
     """
@@ -64,7 +64,9 @@ class OurViews:
             columns = [w.named(f, full=full) for w in group for f in w.features]
             plan = self.definitions.select(refs, full_names=True)
             table = self._computed(plan, spine, _aliases(group))
-            found |= dict(zip(columns, map(in_feast_types, table.columns, [f.type for f in plan.features]), strict=True))
+            found |= dict(
+                zip(columns, map(in_feast_types, table.columns, [f.type for f in plan.features]), strict=True)
+            )
         return {name: found[name] for w in self.wanted for name in [w.named(f, full=full) for f in w.features]}
 
     def _by_aliases(self) -> Iterable[list[Wanted]]:
@@ -113,7 +115,9 @@ class OurViews:
             promote_options="permissive",
         )
 
-    def _keys_of(self, db: duckdb.DuckDBPyConnection, wanted: Wanted, start: datetime, end: datetime) -> pa.Table | None:
+    def _keys_of(
+        self, db: duckdb.DuckDBPyConnection, wanted: Wanted, start: datetime, end: datetime
+    ) -> pa.Table | None:
         view = self.definitions.views.get(wanted.view.name)
         if view is None:
             return None
@@ -123,12 +127,8 @@ class OurViews:
             return None
         keys = ", ".join(f"{quote(theirs)} AS {quote(ours)}" for ours, theirs in wanted.keys.items())
         at = micros(quote(source.event_time), "TIMESTAMP WITH TIME ZONE")
-        where = f"{at} BETWEEN {_micros(start)} AND {_micros(end)}"
+        where = f"{at} BETWEEN {in_micros(start)} AND {in_micros(end)}"
         return db.sql(f"SELECT DISTINCT {keys} FROM {parquet_relation(files)} WHERE {where}").to_arrow_table()
-
-
-def _micros(moment: datetime) -> int:
-    return int(pa.scalar(moment, UTC_MICROS).cast(pa.int64()).as_py())
 
 
 def _aliases(group: Sequence[Wanted]) -> Mapping[str, str]:
@@ -155,7 +155,11 @@ def fit(column: pa.ChunkedArray, kind: DataType, name: str) -> pa.ChunkedArray:
 def in_feast_types(column: pa.ChunkedArray, kind: DataType) -> pa.ChunkedArray:
     """A feature as Feast's registry declares it: a DECIMAL as text, a DATE as the midnight that it begins with."""
     if kind.item is not None:
-        return column.cast(pa.list_(_feast_arrow(kind.item))) if _feast_arrow(kind.item) != arrow_type(kind.item) else column
+        return (
+            column.cast(pa.list_(_feast_arrow(kind.item)))
+            if _feast_arrow(kind.item) != arrow_type(kind.item)
+            else column
+        )
     if kind == DATE:
         return column.cast(pa.timestamp("us")).cast(UTC_MICROS)
     return column.cast(pa.string()) if kind.is_decimal else column

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 
 from onefold.features.duckdb_scalar import quote, text
@@ -19,12 +18,13 @@ from onefold.offline.engine import BATCH
 from onefold.offline.feast.job import Rows
 from onefold.offline.feast.retrieval import Session
 from onefold.offline.feast.sources import Relation, relation
-from onefold.offline.feast.spine import UTC_MICROS
+from onefold.offline.feast.spine import in_micros
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """Columns of a source's rows with `start <= time <= end`; both may be open. latest: only the newest of each key.
+    """Columns of a source's rows with `start <= time <= end`; both may be open. latest: only the newest of each key, of
+    rows that have all keys.
 
     No columns are all of them. Without keys, a column says that all rows are of one thing, as Feast has it.
     """
@@ -56,6 +56,7 @@ class Pull:
         found = f"SELECT {self._items(rows)} FROM {rows.sql} WHERE {self._bounded(at)}"
         if not self.latest:
             return found
+        found += "".join(f" AND {quote(key)} IS NOT NULL" for key in self.keys)
         order = [at, *([micros(quote(self.created), rows.columns[self.created])] if self.created else []), *rows.order]
         newest = ", ".join(f"{item} DESC NULLS LAST" for item in order)
         partition = f"PARTITION BY {', '.join(map(quote, self.keys))} " if self.keys else ""
@@ -72,11 +73,6 @@ class Pull:
 
     def _bounded(self, at: str) -> str:
         bounds = [f"{at} IS NOT NULL"]
-        bounds += [f"{at} >= {_micros(self.start)}"] if self.start is not None else []
-        bounds += [f"{at} <= {_micros(self.end)}"] if self.end is not None else []
+        bounds += [f"{at} >= {in_micros(self.start)}"] if self.start is not None else []
+        bounds += [f"{at} <= {in_micros(self.end)}"] if self.end is not None else []
         return " AND ".join(bounds)
-
-
-def _micros(moment: datetime) -> int:
-    """A naive time is UTC."""
-    return int(pa.scalar(moment, UTC_MICROS).cast(pa.int64()).as_py())

@@ -16,13 +16,13 @@ import pyarrow as pa
 
 from onefold.features.duckdb_scalar import quote
 from onefold.features.errors import InputError
-from onefold.offline.asof import ROW, T, Joined, asof_sql, micros
+from onefold.offline.asof import ROW, Joined, T, asof_sql, micros
 from onefold.offline.engine import BATCH, connect
 from onefold.offline.feast.job import Rows
 from onefold.offline.feast.ours import OurViews, is_ours
 from onefold.offline.feast.plain import Wanted, joined, source_relation
 from onefold.offline.feast.sources import relation
-from onefold.offline.feast.spine import TIME, UTC_MICROS, Spine, of_frame, of_query
+from onefold.offline.feast.spine import TIME, UTC_MICROS, Spine, in_micros, of_frame, of_query
 from onefold.offline.scratch import scratch_folder
 
 
@@ -92,8 +92,10 @@ class Historical:
         """The as-of join of Feast's own views as one statement over the relation `spine`."""
         if self._ours is not None:
             names = ", ".join(w.view.name for w in (*self.views, *self.on_demand) if is_ours(w.view))
-            raise InputError(f"views {names} are Onefold's: their values are made by its engine, by plans that depend on "
-                             "the data; `onefold explain` shows their SQL")  # fmt: skip
+            raise InputError(
+                f"views {names} are Onefold's: their values are made by its engine, by plans that depend on the data; "
+                "`onefold explain` shows their SQL"
+            )
         with self.session.open() as db:
             spine = self.spine(db)
             carry = ", ".join(f"s.{quote(name)}" for name in spine.rows.column_names)
@@ -137,7 +139,7 @@ class Historical:
         if not self._plain:
             return None
         tables = self._tables(db, spine.put(db, self._keys))
-        single = [table.needs_care or db.execute(table.doubled()).fetchone() is None for table in tables]
+        single = [t.needs_care or not db.execute(t.doubled()).fetchall() for t in tables]
         return db.sql(asof_sql("spine", tables, single=single)).to_arrow_reader(BATCH)
 
     def _name_sources(self, db: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -167,7 +169,9 @@ class Historical:
         return Spine.of(pa.table([*rows.columns, times], names=[*rows.column_names, TIME]))
 
 
-def _keys_of(db: duckdb.DuckDBPyConnection, wanted: Wanted, repo: Path | None, start: datetime, end: datetime) -> pa.Table:
+def _keys_of(
+    db: duckdb.DuckDBPyConnection, wanted: Wanted, repo: Path | None, start: datetime, end: datetime
+) -> pa.Table:
     rows = source_relation(db, wanted.view, repo)
     source = wanted.view.batch_source
     mapping = source.field_mapping or {}
@@ -176,10 +180,8 @@ def _keys_of(db: duckdb.DuckDBPyConnection, wanted: Wanted, repo: Path | None, s
     keys = ", ".join(f"{quote(column)} AS {quote(ours)}" for ours, column in theirs.items()) or "1 AS one"
     whole = " AND ".join([f"{quote(c)} IS NOT NULL" for c in theirs.values()] + ["TRUE"])
     time = micros(quote(at), rows.columns[at])
-    bounds = [int(pa.scalar(t, UTC_MICROS).cast(pa.int64()).as_py()) for t in (start, end)]
-    return db.sql(
-        f"SELECT DISTINCT {keys} FROM {rows.sql} WHERE {time} BETWEEN {bounds[0]} AND {bounds[1]} AND {whole}"
-    ).to_arrow_table()
+    between = f"{time} BETWEEN {in_micros(start)} AND {in_micros(end)}"
+    return db.sql(f"SELECT DISTINCT {keys} FROM {rows.sql} WHERE {between} AND {whole}").to_arrow_table()
 
 
 def _side_by_side(

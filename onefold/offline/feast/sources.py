@@ -138,7 +138,7 @@ def append(source: DataSource, rows: pa.Table, repo: Path | None) -> None:
         write_deltalake(table, fitted(source.name, rows, schema), mode="append")
         return
     if os.path.isdir(where):
-        (some, *_) = sorted(Path(where).glob("**/*.parquet")) or [None]
+        some = next(Path(where).glob("**/*.parquet"), None)
         rows = rows if some is None else fitted(source.name, rows, pq.read_schema(some))
         pq.write_table(rows, Path(where) / f"{uuid.uuid4().hex}.parquet")
         return

@@ -26,7 +26,7 @@ UTC_MICROS = arrow_type(TIMESTAMP)
 
 @dataclass(frozen=True)
 class Spine:
-    """Rows for which features are wanted: the entity dataframe's columns, its times in UTC, and which one is the time."""
+    """Rows for which features are wanted: the entity dataframe's columns, and which one is its time, in UTC."""
 
     rows: pa.Table
     time: str
@@ -130,6 +130,11 @@ def floored(times: pa.ChunkedArray) -> pa.ChunkedArray:
     if times.type.unit == "ns":
         times = pc.floor_temporal(times, unit="microsecond")
     return times.cast(UTC_MICROS, safe=False)
+
+
+def in_micros(moment: datetime) -> int:
+    """Microseconds since 1970 UTC; a time without a zone is UTC."""
+    return int(pa.scalar(moment, UTC_MICROS).cast(pa.int64()).as_py())
 
 
 def key_sql(name: str, ours: str, theirs: str) -> str:

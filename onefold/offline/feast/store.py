@@ -34,7 +34,9 @@ class OnefoldOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # 
     staging_location: a folder or URI for `to_remote_storage`.
     """
 
-    type: Literal["onefold.offline.feast.OnefoldOfflineStore", "onefold.offline.feast.store.OnefoldOfflineStore"] = "onefold.offline.feast.OnefoldOfflineStore"
+    type: Literal["onefold.offline.feast.OnefoldOfflineStore", "onefold.offline.feast.store.OnefoldOfflineStore"] = (
+        "onefold.offline.feast.OnefoldOfflineStore"
+    )
     memory_limit: str | None = None
     temp_directory: str | None = None
     staging_location: str | None = None
@@ -43,8 +45,8 @@ class OnefoldOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # 
 class OnefoldOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast's types are not followed
     """Files of Parquet and Delta behind Feast's API. No row of an entity dataframe is lost or doubled.
 
-    Views that Onefold applied are computed by its engine, from the events of the archive; Feast's own views are joined as
-    of each row's time. Times without a zone are UTC.
+    Views that Onefold applied are computed by its engine, from the events of the archive; Feast's own views are joined
+    as of each row's time. Times without a zone are UTC.
     """
 
     supports_filter_by_created_timestamp = True
@@ -72,7 +74,7 @@ class OnefoldOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast's types 
         views, on_demand = _get_requested_feature_views_to_features_dict(feature_refs, feature_views, requested)
         between = compute_non_entity_date_range(feature_views, start_date, end_date) if entity_df is None else None
         query = Historical(
-            session=_session(config),
+            session=session_of(config),
             entity_df=entity_df,
             views=[Wanted(view, tuple(dict.fromkeys(features))) for view, features in views.items()],
             on_demand=[Wanted(v, tuple(dict.fromkeys(f))) for v, f in on_demand.items() if is_ours(v)],
@@ -102,7 +104,7 @@ class OnefoldOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast's types 
     ) -> OnefoldRetrievalJob:
         """A job for the newest row of each key from start_date to end_date."""
         pull = Pull(
-            session=_session(config), source=data_source, keys=join_key_columns, columns=feature_name_columns,
+            session=session_of(config), source=data_source, keys=join_key_columns, columns=feature_name_columns,
             time=timestamp_field, created=created_timestamp_column or None, start=start_date, end=end_date, latest=True,
         )  # fmt: skip
         return _job(config, Query(run=pull.run, sql=pull.sql))
@@ -120,8 +122,9 @@ class OnefoldOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast's types 
     ) -> OnefoldRetrievalJob:
         """A job for all rows from start_date to end_date."""
         pull = Pull(
-            session=_session(config), source=data_source, keys=join_key_columns, columns=feature_name_columns,
-            time=timestamp_field, created=created_timestamp_column or None, start=start_date, end=end_date, latest=False,
+            session=session_of(config), source=data_source, keys=join_key_columns, columns=feature_name_columns,
+            time=timestamp_field, created=created_timestamp_column or None, start=start_date, end=end_date,
+            latest=False,
         )  # fmt: skip
         return _job(config, Query(run=pull.run, sql=pull.sql))
 
@@ -149,7 +152,7 @@ class OnefoldOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast's types 
     ) -> None:
         """Add rows to the source of a view, in its columns (in any order) and types.
 
-        Raises InputError for a view of Onefold's: its values are made of events, which come in through `onefold stream`.
+        Raises InputError for a view of Onefold's: its values are made of events, which `onefold stream` takes.
         """
         if is_ours(feature_view):
             raise InputError(
@@ -163,7 +166,8 @@ class OnefoldOfflineStore(OfflineStore):  # type: ignore[misc]  # Feast's types 
             progress(table.num_rows)
 
 
-def _session(config: Any) -> Session:
+def session_of(config: Any) -> Session:
+    """Where a query works, by what `feature_store.yaml` says."""
     given = config.offline_store
     return Session(
         repo=Path(config.repo_path) if config.repo_path else None,
@@ -173,7 +177,9 @@ def _session(config: Any) -> Session:
 
 def _job(config: Any, query: Query, **said: Any) -> OnefoldRetrievalJob:
     staging = getattr(config.offline_store, "staging_location", None)
-    return OnefoldRetrievalJob(query, repo=Path(config.repo_path) if config.repo_path else None, staging=staging, **said)
+    return OnefoldRetrievalJob(
+        query, repo=Path(config.repo_path) if config.repo_path else None, staging=staging, **said
+    )
 
 
 def _metadata(query: Historical, refs: list[str]) -> RetrievalMetadata:

@@ -20,7 +20,7 @@ _MODES = ("python", "pandas")
 
 
 def is_transformed(view: Any) -> bool:
-    """Whether a view's rows are made by a function. A stream view's are not: what its stream made lies in its source."""
+    """Whether a view's rows are made by a function. A stream view's are not: what its stream made is in its source."""
     return getattr(view, "feature_transformation", None) is not None and getattr(view, "stream_source", None) is None
 
 
@@ -32,8 +32,8 @@ def transformed(db: duckdb.DuckDBPyConnection, view: Any, rows: Relation) -> Rel
     mode = getattr(view.feature_transformation.mode, "value", view.feature_transformation.mode)
     if mode not in _MODES:
         raise InputError(
-            f"view {view.name!r}: transformations of mode {mode!r} do not run here, those of {' and '.join(_MODES)} do; "
-            "or write it as a Onefold view, in SQL (`onefold import-feast`)"
+            f"view {view.name!r}: transformations of mode {mode!r} do not run here, those of {' and '.join(_MODES)} "
+            "do; or write it as a Onefold view, in SQL (`onefold import-feast`)"
         )
     if getattr(view, "aggregations", None):
         raise InputError(f"view {view.name!r} has aggregations, which Feast loses when it applies them; write it as a "
