@@ -55,7 +55,7 @@ def test_corrupt_batch_is_read_alike_with_and_without_the_kernel(drawn: Any, dat
     raw = bytearray(batch([(number, *rest) for number, (_, *rest) in enumerate(drawn)]))
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(61, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    found = []
+    found = list[Any]()
     for choice in ("native", "python"):
         with mock.patch.dict(os.environ, {"ONEFOLD_KERNEL": choice}):
             try:
