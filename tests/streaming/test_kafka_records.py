@@ -76,6 +76,9 @@ def test_cut_batch_is_corrupt() -> None:
 def test_seams_of_kafka_python_are_where_they_were() -> None:
     """What `kafka_records` and `kafka_feeds` lean on beyond its documentation; a new release may move it."""
     for name in (
+        "take",
+        "_maybe_raise_next_inline_exception",
+        "_maybe_skip_record",
         "_unpack_records",
         "_consume_aborted_transactions_up_to",
         "_contains_abort_marker",

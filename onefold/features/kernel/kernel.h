@@ -14,7 +14,7 @@
 /* What `native.py` expects; raised with every change of the specification that it passes to `Plan`. */
 #define INTERFACE 1
 
-/* The functions of records.c. */
-extern PyMethodDef RECORDS[];
+/* The functions of records.c and appends.c. */
+extern PyMethodDef RECORDS[], APPENDS[];
 
 #endif

@@ -3,7 +3,7 @@
 
 static int fill(PyObject *module)
 {
-    if (PyModule_AddFunctions(module, RECORDS) < 0)
+    if (PyModule_AddFunctions(module, RECORDS) < 0 || PyModule_AddFunctions(module, APPENDS) < 0)
         return -1;
     return PyModule_AddIntConstant(module, "INTERFACE", INTERFACE);
 }
