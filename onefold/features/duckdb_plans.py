@@ -1,8 +1,8 @@
 """DuckDB compiler, plans: the SQL that gives a group's features for each row of a spine. All are equal in value.
 
-- `prefix_plan`: running totals; what a window holds is the difference of two (`duckdb_prefix`). What has none (min, max,
-  first) runs over frames, whose ends are such totals (`duckdb_frames`); the newest event's values come by ASOF joins
-  (`duckdb_newest`), and what is over frames of rows as in
+- `prefix_plan`: running totals; what a window holds is the difference of two (`duckdb_prefix`). What has none (min,
+  max, first) runs over frames whose ends are such totals (`duckdb_frames`), and over frames of rows as in
+  `sorted_plan`. The newest event's values come by ASOF joins (`duckdb_newest`).
 - `sorted_plan`: events and spine in one table, each lane over its frame.
 - `joined_plan`: rows meet their events in a join bucketed by time. For few events a row, and for rows that each know
   of other events, as served vectors do.
@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from onefold.features import edges, ir
 from onefold.features.copies import copy_ranks, first
 from onefold.features.duckdb_choice import Needs
+from onefold.features.duckdb_frames import frame_lanes
 from onefold.features.duckdb_group import GroupSql
 from onefold.features.duckdb_lanes import Lane, Lanes
 from onefold.features.duckdb_newest import newest_slots, newest_values
-from onefold.features.duckdb_frames import frame_lanes
 from onefold.features.duckdb_prefix import Numbered, Points, prefix_lanes, running_totals, totals_by_row
 from onefold.features.duckdb_scalar import quote, scalar
 from onefold.features.facts import UNKNOWN, Facts

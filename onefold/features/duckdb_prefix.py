@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from onefold.features import edges
 from onefold.features.duckdb_group import GroupSql
-from onefold.features.duckdb_lanes import Lane, Running
+from onefold.features.duckdb_lanes import Lane
 from onefold.features.types import TIMESTAMP_MIN
 
 PLACE = "n"
