@@ -23,8 +23,8 @@ EVENTS, MOST = 1_000_000, 128
 """How many events a part then has, and how many parts there are for that alone: smaller ones stay in the processor's
 caches."""
 HELD = 4_000_000
-"""How many events DuckDB may hold until it writes them, of all parts together; by itself it holds half a million of each
-part, and five times as many once they are packed."""
+"""How many events DuckDB may hold until it writes them, of all parts together; by itself it holds half a million of
+each part, and five times as many once they are packed."""
 _OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, PARTITION_BY (_part)"
 
 
