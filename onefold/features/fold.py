@@ -246,7 +246,7 @@ class StateFold:
 
     def _with_kernel(self, layout: Layout) -> NativeFold | None:
         module = kernel()
-        if module is None or layout.resolution is not None or not self._slots:
+        if module is None or not self._slots:
             return None
         lacking = [s for s in self._slots if not supports(s)]
         rest = StateFold(layout, lacking, errors=self._errors, native=False) if lacking else None
