@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from onefold.features.protocols import OnlineStore
-
-if TYPE_CHECKING:
-    from onefold.online.redis_options import RedisOptions
 
 _THREADS = 8
 
@@ -57,12 +53,7 @@ class ThreadedReads:
         self._threads.shutdown(wait=False)
 
 
-def async_reads(store: OnlineStore, place: Path | RedisOptions) -> AsyncReads:
-    """How an event loop reads a store that was opened at a place."""
-    if isinstance(place, Path):
-        return DirectReads(store)
-    if place.cluster:
-        return ThreadedReads(store)
-    from onefold.online.redis_reads import RedisReads
-
-    return RedisReads(place)
+def async_reads(store: OnlineStore) -> AsyncReads:
+    """How an event loop reads a store; the same object each time where the store has connections of its own for it."""
+    made: AsyncReads | None = getattr(store, "async_reads", None)
+    return DirectReads(store) if made is None else made

@@ -10,8 +10,9 @@ from onefold.features import keys as names
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StateError, StoreError
 from onefold.features.fold import Reading, StateFold
-from onefold.features.plans import Group
-from onefold.online.served_row import ERROR, FRESH, MISSING, PARTIAL, STALE, StringRead
+from onefold.features.layout import Slot
+from onefold.features.plans import Group, GroupFeature
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
 
 Row = Mapping[str, Any]
 
@@ -47,7 +48,7 @@ class GroupReader:
         self._fold = StateFold(layout, group.slots, errors=errors)
         self._finish = group.finisher(errors)
         self._row_event = group.row_event() if group.request_row else None
-        self._features = [(f.freshness, f.slots) for f in group.features]
+        self._features = [_Judged.of(f, group.slots) for f in group.features]
         self._key_names = [f.name for f in layout.key_fields]
         self._key_types = [f.type for f in layout.key_fields]
 
@@ -105,12 +106,33 @@ class GroupReader:
     def _statuses(self, string: bytes | None, reading: Reading, t: int) -> list[str]:
         if not string:
             return [MISSING] * len(self._features)
-        age = None if reading.newest is None else t - reading.newest
-        return [
-            PARTIAL
-            if any(reading.partial[i] for i in slots)
-            else STALE
-            if freshness is not None and (age is None or age > freshness)
-            else FRESH
-            for freshness, slots in self._features
-        ]
+        if reading.newest is None:
+            # The string holds later events only, or those that it held were trimmed.
+            unseen = MISSING if reading.events else EXPIRED
+            return [PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features]
+        age = t - reading.newest
+        return [PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What decides over a feature's status: its slots, how far before t they reach, and the view's freshness."""
+
+    slots: tuple[int, ...]
+    reach: int | None
+    freshness: int | None
+
+    @classmethod
+    def of(cls, feature: GroupFeature, slots: Sequence[Slot]) -> _Judged:
+        reaches = [slots[i].window.reach for i in feature.slots]
+        reach = max((r for r in reaches if r is not None), default=None)
+        return cls(tuple(feature.slots), None if None in reaches else reach, feature.freshness)
+
+    def is_partial(self, partial: Sequence[bool]) -> bool:
+        return any(partial[i] for i in self.slots)
+
+    def status(self, age: int) -> str:
+        """By the age of the key's newest event, in microseconds."""
+        if self.reach is not None and age > self.reach:
+            return EXPIRED
+        return STALE if self.freshness is not None and age > self.freshness else FRESH

@@ -9,10 +9,10 @@ from onefold.features.protocols import OnlineStore
 from onefold.online.async_reads import AsyncReads
 from onefold.online.group_reader import Row
 from onefold.online.lookup_plan import LookupPlan
-from onefold.online.served_row import ERROR, FRESH, MISSING, PARTIAL, STALE, STATUSES, ServedRow, StringRead
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, STATUSES, ServedRow, StringRead
 
 __all__ = [
-    "ERROR", "FRESH", "MISSING", "PARTIAL", "STALE", "STATUSES", "AsyncLookup", "Lookup", "ServedRow",
+    "ERROR", "EXPIRED", "FRESH", "MISSING", "PARTIAL", "STALE", "STATUSES", "AsyncLookup", "Lookup", "ServedRow",
     "StringRead",
 ]  # fmt: skip
 
@@ -57,11 +57,17 @@ class AsyncLookup:
         self.plan = plan
         self._store = store
         self._logic = LookupPlan(plan)
+        self._counted = 0
 
     @property
     def value_errors(self) -> int:
         """As of `Lookup`."""
         return self._logic.value_errors
+
+    def new_value_errors(self) -> int:
+        """How many there were since this was last asked."""
+        counted, self._counted = self._counted, self._logic.value_errors
+        return self._counted - counted
 
     async def check(self) -> None:
         """As of `Lookup`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-FRESH, STALE, MISSING, PARTIAL, ERROR = "fresh", "stale", "missing", "partial", "error"
-STATUSES = (FRESH, STALE, MISSING, PARTIAL, ERROR)
+FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR = "fresh", "stale", "expired", "missing", "partial", "error"
+STATUSES = (FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR)
 """From the best to the worst."""
 
 

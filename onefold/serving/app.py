@@ -55,7 +55,9 @@ def create_app(
     metrics, limits = metrics or Metrics(), limits or Limits()
     gate = Gate(limits.at_once)
     batches = Batches(lambda: gate.inside)
-    answers = Answers(live.catalog, log=log, metrics=metrics, max_rows=limits.rows, batches=batches)
+    answers = Answers(
+        live.catalog, log=log, metrics=metrics, max_rows=limits.rows, max_features=limits.features, batches=batches
+    )
     answering = Answering(live, limits, gate, doorman or Doorman(), metrics, watchers)
     return Front(live, answering, _routes(live, answers, metrics), [*background, *([log] if log else [])])
 

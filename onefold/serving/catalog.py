@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from inspect import isawaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onefold.features.errors import ModelError, NotFoundError, OnefoldError, nearest
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.protocols import OnlineStore
-from onefold.online.lookup import Lookup
+from onefold.online.async_reads import async_reads
+from onefold.online.lookup import AsyncLookup
+from onefold.serving.documents import Document
 from onefold.serving.rows import RowReader
 
 if TYPE_CHECKING:
@@ -26,14 +27,15 @@ MAX_SELECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A feature service: its plan, the reader of its requests, and the lookup over the store.
+    """A feature service: its plan, the reader of its requests, the lookup over the store, the writer of its answers.
 
     logged: whether what it serves goes to the served log (named services do, free selections do not).
     """
 
     plan: ServicePlan
     rows: RowReader
-    lookup: Lookup
+    lookup: AsyncLookup
+    document: Document
     logged: bool = True
 
     @property
@@ -42,19 +44,12 @@ class Service:
 
     async def check(self) -> None:
         """Raise unless the store holds, whole, the state that is needed."""
-        found: Any = self.lookup
-        asked = found.check()
-        if isawaitable(asked):
-            await asked
+        await self.lookup.check()
 
-    async def one(self, clock: Clock) -> Sequence[Any]:
+    async def one(self, clock: Clock) -> Sequence[object]:
         """The values of a made-up row."""
-        rows, times = self.rows.read([self.rows.example()], clock, limit=1)
-        found: Any = self.lookup
-        answers = found.read(rows, times)
-        (answer,) = await answers if isawaitable(answers) else answers
-        values: Sequence[Any] = answer.values
-        return values
+        (answer,) = await self.lookup.read(*self.rows.read([self.rows.example()], clock, limit=1))
+        return answer.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ class Catalog:
             self.services[name] = self._service(self.project.service(name))
 
     def _service(self, plan: ServicePlan, *, logged: bool = True) -> Service:
-        return Service(plan, RowReader(plan), Lookup(self.store, plan), logged)
+        return Service(plan, RowReader(plan), AsyncLookup(async_reads(self.store), plan), Document(plan), logged)
 
     def service(self, name: object) -> Service:
         found = self.services.get(name) if isinstance(name, str) else None

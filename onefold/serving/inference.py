@@ -11,8 +11,9 @@ from onefold.features.errors import OnefoldError
 from onefold.features.types import DOUBLE
 from onefold.features.values import shown, to_json
 from onefold.serving.access import CURRENT
-from onefold.serving.answers import Answers, Served, not_fresh
+from onefold.serving.answers import Answers, not_fresh
 from onefold.serving.catalog import ServedModel
+from onefold.serving.documents import Served
 from onefold.serving.errors import ApiError, invalid, translate
 from onefold.serving.live import Live
 from onefold.serving.messages import Answer, Handler, Request

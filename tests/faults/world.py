@@ -349,7 +349,9 @@ class World:
         events = [(position, _values(value)) for position, value in good.items()]
         wanted = evaluate(plan, {"orders": events}, rows, at)
         for row, t, want, got in zip(rows, at, wanted, Lookup(store, plan).read(rows, at), strict=True):
-            assert set(got.statuses) <= {"fresh", "missing"}, f"seed {self.seed}: {row} at {t}: {got.statuses}"
+            assert set(got.statuses) <= {"fresh", "expired", "missing"}, (
+                f"seed {self.seed}: {row} at {t}: {got.statuses}"
+            )
             assert repr(got.values) == repr(want), f"seed {self.seed}: {row} at {t}: {got.values}, oracle {want}"
 
 

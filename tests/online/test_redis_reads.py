@@ -230,7 +230,7 @@ def test_name_of_another_kind_is_said(redis_server: RedisServer, redis_store: Re
 def test_every_store_has_a_way_to_be_read(store: Any, run: Run[Any], tmp_path: Path) -> None:
     store.put([(b"p/a", b"1"), (b"s/a", b"xyz")])
     store.mark([(b"m/a", 0, 41), (b"m/a", 1, 7), (b"m/a", -1, 3)])
-    reads = async_reads(store, store.options if hasattr(store, "options") else store.path)
+    reads = async_reads(store)
     kinds = {"LmdbStore": DirectReads, "RedisStore": RedisReads, "RedisClusterStore": ThreadedReads}
     assert isinstance(reads, kinds[type(store).__name__])
 
