@@ -17,6 +17,8 @@ from onefold.serving.limits import Limits
 from onefold.serving.log_writer import LogWriter
 from onefold.serving.metrics import Metrics
 
+from .conftest import Client
+
 if TYPE_CHECKING:
     from .conftest import World
 
@@ -28,28 +30,6 @@ STATEFUL = {
     "/v1/lookup": {"service": "returns", "rows": [ROW]},
     "/get-online-features": {"feature_service": "returns", "entities": {name: [v] for name, v in ROW.items()}},
 }
-
-
-class Client:
-    """Asks an application over httpx's ASGI transport."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def go() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, **options)
-
-        return asyncio.run(go())
-
-    def get(self, path: str) -> httpx.Response:
-        return self.ask("GET", path)
-
-    def post(self, path: str, body: object) -> httpx.Response:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.ask("POST", path, content=content)
 
 
 def error_of(response: httpx.Response, status: int, code: str) -> dict[str, str]:
