@@ -111,6 +111,8 @@ def glob(prefix: bytes) -> bytes:
 
 def checked(replies: Sequence[Any], where: object, *, what: str, names: Sequence[bytes] = ()) -> Sequence[Any]:
     """The replies; StoreError for the first that is an error, with the name that it is about."""
+    if set(map(type, replies)) == {int}:
+        return replies
     for i, reply in enumerate(replies):
         if isinstance(reply, ReplyError):
             about = f"{what} of {names[i]!r}" if i < len(names) else what

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from onefold.online.redis_errors import Unreachable, explained
@@ -24,6 +26,7 @@ class Connection:
         except OSError as error:
             raise no_connection(error, address) from error
         self.open = True
+        self._later: list[Replies] = []
         try:
             self.facts = self._greet(options, writes)
         except BaseException:
@@ -37,14 +40,42 @@ class Connection:
 
     def post(self, request: bytes, replies: int) -> None:
         """Send a request; `collect` has its replies."""
+        if self._later:
+            self.settle()
+        self._post(request, replies)
+
+    def collect(self) -> list[Any]:
+        """Every reply to what was posted."""
+        if self._later:
+            self.settle()
+        return self._collect()
+
+    def _collect(self) -> list[Any]:
         try:
-            self.wire.post(request, replies)
+            return self.wire.collect()
         except (OSError, ProtocolError, ValueError) as error:
             raise self._lost(error) from error
 
-    def collect(self) -> list[Any]:
+    def later(self, requests: Iterable[tuple[bytes, int]]) -> Replies:
+        """Send requests whose replies are taken later: by `take`, or before anything else is asked here."""
+        wanted = 0
+        for request, replies in requests:
+            self._post(request, replies)
+            wanted += replies
+        self._later.append(Replies(self, wanted))
+        return self._later[-1]
+
+    def settle(self) -> None:
+        """Take the replies to all that was sent with `later`."""
+        waiting, self._later = self._later, []
+        found, start = self._collect() if waiting else [], 0
+        for one in waiting:
+            one.found = found[start : start + one.wanted]
+            start += one.wanted
+
+    def _post(self, request: bytes, replies: int) -> None:
         try:
-            return self.wire.collect()
+            self.wire.post(request, replies)
         except (OSError, ProtocolError, ValueError) as error:
             raise self._lost(error) from error
 
@@ -77,6 +108,23 @@ class Connection:
         except StopIteration as end:
             facts: dict[str, str] = end.value
             return facts
+
+
+@dataclass(slots=True)
+class Replies:
+    """Replies that are under way on a connection; `found` once they are there."""
+
+    connection: Connection
+    wanted: int
+    found: list[Any] | None = None
+
+    def take(self) -> list[Any]:
+        """Every reply; error replies are ReplyErrors among them. Unreachable where the connection was lost before."""
+        if self.found is None and self.connection.open:
+            self.connection.settle()
+        if self.found is None:
+            raise Unreachable(f"the connection to Redis at {self.connection.address} was lost before it answered")
+        return self.found
 
 
 def _connect(options: RedisOptions, address: Address) -> socket.socket:

@@ -1,0 +1,244 @@
+/* Aggregates over ranges of events. Slots that differ in their window alone are one job: each event is met once, from the
+   newest window's events back to the oldest's. So a fold goes backward, and of equals the later met, earlier one wins. */
+#include "kernel.h"
+
+#include <math.h>
+
+typedef struct { const lane *x, *y, *filter; } lanes;
+
+static inline int is_null(const lane *l, uint32_t i) { return l->nulls && l->nulls[i - l->low]; }
+
+static inline int passes(const lane *filter, uint32_t i)
+{
+    return !filter || (!is_null(filter, i) && filter->x.b[i - filter->low]);
+}
+
+static inline int counts(const lanes *l, uint32_t i) { return passes(l->filter, i) && !is_null(l->x, i); }
+
+static int64_t compare_text(span a, span b)
+{
+    uint32_t size = a.size < b.size ? a.size : b.size;
+    int found = size ? memcmp(a.at, b.at, size) : 0;
+    return found ? found : (int64_t)a.size - b.size;
+}
+
+/* a < b, where NaN equals itself and is greater than all; text goes by code point, as its bytes do. */
+static int is_less(const lane *l, uint32_t i, uint32_t j)
+{
+    i -= l->low;
+    j -= l->low;
+    switch (l->kind) {
+    case K_BOOL: return l->x.b[i] < l->x.b[j];
+    case K_DOUBLE: return l->x.d[i] < l->x.d[j] || (l->x.d[j] != l->x.d[j] && l->x.d[i] == l->x.d[i]);
+    case K_WIDE: return l->x.w[i] < l->x.w[j];
+    case K_TEXT: return compare_text(l->x.s[i], l->x.s[j]) < 0;
+    default: return l->x.i[i] < l->x.i[j];
+    }
+}
+
+static void count(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    if (!l->filter && (!l->x || !l->x->nulls)) {
+        a->n += high - low;
+        return;
+    }
+    for (uint32_t i = low; i < high; i++) a->n += passes(l->filter, i) && (!l->x || !is_null(l->x, i));
+}
+
+static void sum_ints(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    const int64_t *x = l->x->x.i;
+    uint32_t from = l->x->low;
+    if (!l->filter && !l->x->nulls) {
+        for (uint32_t i = low; i < high; i++) a->whole += x[i - from];
+        a->n += high - low;
+        return;
+    }
+    for (uint32_t i = low; i < high; i++)
+        if (counts(l, i)) {
+            a->whole += x[i - from];
+            a->n++;
+        }
+}
+
+/* Of 128 bits each: the low 64 bits apart from the others. */
+static void sum_wide(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    for (uint32_t i = low; i < high; i++)
+        if (counts(l, i)) {
+            i128 x = l->x->x.w[i - l->x->low];
+            a->whole += (uint64_t)x;
+            a->carry += x >> 64;
+            a->n++;
+        }
+}
+
+static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    const double *x = l->x->x.d;
+    int some = l->filter || l->x->nulls;
+    grid g = {.high = a->total.high, .low = a->total.low};
+    for (uint32_t i = low; i < high; i++) {
+        if (some && !counts(l, i)) continue;
+        double value = x[i - l->x->low];
+        a->n++;
+        if (LIKELY(fabs(value) < 0x1p53)) grid_add(&g, value);
+        else a->flags |= flag_of(value);
+    }
+    a->total.high = g.high;
+    a->total.low = g.low;
+}
+
+static void sum_squares(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    for (uint32_t i = low; i < high; i++) {
+        if (!counts(l, i)) continue;
+        double value = l->x->x.d[i - l->x->low];
+        a->n++;
+        if (fabs(value) < 0x1p53) {
+            grid_add(&a->total, value);
+            big_add_square(&a->squares, value);
+        } else a->flags |= flag_of(value);
+    }
+}
+
+static void quantify(const lanes *l, acc *a, uint32_t low, uint32_t high, int all)
+{
+    for (uint32_t i = low; i < high; i++) {
+        if (!counts(l, i)) continue;
+        int value = l->x->x.b[i - l->x->low];
+        a->held = a->held < 0 ? value : all ? a->held && value : a->held || value;
+    }
+}
+
+/* The least or greatest of a lane: x itself, or y of which x is then taken. */
+static void extreme(const lanes *l, acc *a, uint32_t low, uint32_t high, int greatest)
+{
+    const lane *key = l->y ? l->y : l->x;
+    for (uint32_t i = high; i-- > low;) {
+        if (!passes(l->filter, i) || is_null(key, i)) continue;
+        if (a->best >= 0) {
+            uint32_t best = (uint32_t)a->best;
+            if (greatest ? is_less(key, i, best) : is_less(key, best, i)) continue;
+        }
+        a->best = i;
+    }
+}
+
+static void end_of(const lanes *l, acc *a, uint32_t low, uint32_t high, int last)
+{
+    if (last) {
+        for (uint32_t i = high; a->best < 0 && i-- > low;)
+            if (passes(l->filter, i)) a->best = i;
+        return;
+    }
+    for (uint32_t i = low; i < high; i++)
+        if (passes(l->filter, i)) {
+            a->best = i;
+            return;
+        }
+}
+
+static int distinct(reading *r, const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    if (!a->has_table) {
+        a->met = (table){.seed = r->plan->seed};
+        a->has_table = 1;
+    }
+    for (uint32_t i = low; i < high; i++) {
+        if (!counts(l, i)) continue;
+        int is_new = add_distinct(r->work, &a->met, l->x, i);
+        if (is_new < 0) return -1;
+        a->n += (uint64_t)is_new;
+    }
+    return 0;
+}
+
+/* Events that stand before all that were met. */
+static int update(reading *r, const slot *s, const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    switch (s->function) {
+    case F_COUNT: count(l, a, low, high); break;
+    case F_SUM: case F_AVG:
+        if (s->type.kind == K_DOUBLE) sum_doubles(l, a, low, high);
+        else if (s->type.kind == K_WIDE) sum_wide(l, a, low, high);
+        else sum_ints(l, a, low, high);
+        break;
+    case F_VAR_POP: case F_VAR_SAMP: case F_STDDEV_POP: case F_STDDEV_SAMP: sum_squares(l, a, low, high); break;
+    case F_AND: quantify(l, a, low, high, 1); break;
+    case F_OR: quantify(l, a, low, high, 0); break;
+    case F_MIN: case F_MIN_BY: extreme(l, a, low, high, 0); break;
+    case F_MAX: case F_MAX_BY: extreme(l, a, low, high, 1); break;
+    case F_DISTINCT: return distinct(r, l, a, low, high);
+    case F_FIRST: end_of(l, a, low, high, 0); break;
+    case F_LAST: end_of(l, a, low, high, 1); break;
+    }
+    return 0;
+}
+
+/* Starts anew, where only events that were met in a shorter window were kept. */
+static void start(acc *a)
+{
+    memset(a, 0, sizeof *a);
+    a->best = a->held = -1;
+}
+
+static const bounds *bounds_of(const reading *r, const slot *s)
+{
+    return &r->bounds[(size_t)s->view * r->plan->n_windows + (size_t)s->window];
+}
+
+static int is_before(const bounds *a, const bounds *b)
+{
+    return a->high != b->high ? a->high < b->high : a->low > b->low;
+}
+
+/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. */
+static int32_t *sorted(reading *r, int32_t first, uint32_t *count)
+{
+    uint32_t n = 0;
+    for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) n++;
+    int32_t *found = take(r->work, n, sizeof(int32_t));
+    if (!found) return NULL;
+    *count = 0;
+    for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) {
+        uint32_t at = (*count)++;
+        const bounds *b = bounds_of(r, &r->plan->slots[i]);
+        for (; at > 0 && is_before(b, bounds_of(r, &r->plan->slots[found[at - 1]])); at--) found[at] = found[at - 1];
+        found[at] = i;
+    }
+    return found;
+}
+
+static int set_value(reading *r, int32_t number, const acc *a, const bounds *b)
+{
+    PyObject *value = finish_slot(r, &r->plan->slots[number], a, b);
+    if (!value) return -1;
+    PyList_SET_ITEM(r->values, number, value);
+    return 0;
+}
+
+/* All slots of a job, by the first of them. */
+int fold_job(reading *r, int32_t first)
+{
+    const slot *s = &r->plan->slots[first];
+    lanes l = {s->arg < 0 ? NULL : &r->lanes[s->arg], s->other < 0 ? NULL : &r->lanes[s->other],
+               s->filter < 0 ? NULL : &r->lanes[s->filter]};
+    uint32_t n, low = 0, high = UINT32_MAX;
+    int32_t *order = sorted(r, first, &n);
+    if (!order) return -1;
+    acc a;
+    for (uint32_t i = 0; i < n; i++) {
+        const bounds *b = bounds_of(r, &r->plan->slots[order[i]]);
+        if (b->high != high || i == 0) {
+            start(&a);
+            high = low = b->high;
+        }
+        if (b->low < low) {
+            if (update(r, s, &l, &a, b->low, low) < 0) return -1;
+            low = b->low;
+        }
+        if (set_value(r, order[i], &a, b) < 0) return -1;
+    }
+    return 0;
+}
