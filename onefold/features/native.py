@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from onefold.features.errors import ConfigError
 
@@ -44,6 +46,12 @@ def built() -> ModuleType | None:
     except ImportError:
         return None
     return module if getattr(module, "INTERFACE", None) == INTERFACE else None
+
+
+def function(name: str) -> Callable[..., Any] | None:
+    """A function of the kernel; None where Python's is used."""
+    found: Callable[..., Any] | None = getattr(kernel(), name, None)
+    return found
 
 
 def in_use() -> str:
