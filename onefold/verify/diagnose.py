@@ -337,7 +337,7 @@ class _Case:
         columns += [self.row.values[f.name] for f in plan.request]
         return self.diagnosis.outputs([*columns, self.row.t])
 
-    def _values(self, group: int, faults: Faults) -> list[Any]:
+    def _values(self, group: int, faults: Faults) -> Sequence[Any]:
         found = faults.get(group, ())
         if not found and group in self._base:
             return self._base[group]

@@ -1,7 +1,7 @@
-"""Spoiled states through one build of the kernel: python -m tests.native.fuzzer MODULE --first SEED (--seeds N | --seconds S)
+"""Spoiled states through one build of the kernel: python -m tests.native.fuzzer MODULE [--first 0] [--seeds 100]
 
-It runs below sanitizers, which end the process where the kernel goes astray. Where it takes a spoiled state, and the codec
-does too, the values must be those of the Python fold.
+It runs below sanitizers, which end the process where the kernel goes astray. Where it takes a spoiled state, and the
+codec does too, the values must be those of the Python fold.
 """
 
 from __future__ import annotations

@@ -19,7 +19,14 @@ FLAGS = (
 def build(folder: Path) -> Path:
     """The module, built into a folder."""
     module = folder / f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}"
-    command = ["gcc", *FLAGS, f"-I{sysconfig.get_path('include')}", "-o", str(module), *map(str, sorted(SOURCES.glob("*.c")))]
+    command = [
+        "gcc",
+        *FLAGS,
+        f"-I{sysconfig.get_path('include')}",
+        "-o",
+        str(module),
+        *map(str, sorted(SOURCES.glob("*.c"))),
+    ]
     subprocess.run(command, check=True, timeout=300)
     return module
 
