@@ -289,7 +289,7 @@ class _Case:
     assumed: bool = False
     unsearched: bool = False
     _held: dict[int, Held | None] = field(default_factory=dict)
-    _base: dict[int, list[Any]] = field(default_factory=dict)
+    _base: dict[int, Sequence[Any]] = field(default_factory=dict)
 
     def held(self, group: int) -> Held | None:
         """The events that the group's string should have held; None where they are not loaded."""
