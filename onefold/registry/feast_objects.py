@@ -77,8 +77,7 @@ class FeastObjects:
         made = [item for key in put for item in self._objects(key)]
         kept = {(kind_of(o), o.name) for key in self._wanted for o in self._objects(key)} if remove else set()
         gone = [pair for record in remove for pair in _names(record) if pair not in kept]
-        alone = any(r.kind == "view" and r.body["entity"] is None for r in self._wanted.values())
-        # Feast joins views without keys over an entity of its own, which must be there.
+        alone = any(_is_joined_by_none(record) for record in self._wanted.values())
         return Changes(self._project(), [*([copy(DUMMY_ENTITY)] if alone else []), *made], gone)
 
     def _objects(self, key: Key) -> Sequence[Any]:
@@ -110,10 +109,9 @@ class FeastObjects:
         body = record.body
         topic = body.get("topic")
         of_archive = f"{record.name}__archive" if topic else record.name
-        said = {} if topic else _common(record)
         archive = FileSource(
             name=of_archive, path=str(self._archive / record.name), file_format=DeltaFormat(),
-            timestamp_field=body["event_time"], **said,
+            timestamp_field=body["event_time"], **_common(record),
         )  # fmt: skip
         if topic:
             yield KafkaSource(
@@ -167,6 +165,11 @@ def kind_of(made: Any) -> str:
     """What an object is, for a registry."""
     kinds = {Entity: "entity", FeatureView: "view", OnDemandFeatureView: "view", FeatureService: "service"}
     return kinds.get(type(made), "data_source")
+
+
+def _is_joined_by_none(record: Record) -> bool:
+    """Whether Feast joins it over a dummy entity, which must then be there: a view without keys, an on-demand view."""
+    return _has_inputs(record) if record.kind == "on_demand" else record.kind == "view" and not record.body["entity"]
 
 
 def _names(record: Record) -> Iterator[tuple[str, str]]:

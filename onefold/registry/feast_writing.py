@@ -113,7 +113,7 @@ class _Transaction:
             history.c.project_id == self._project
         )
         found = self._connection.execute(asked.group_by(history.c.feature_view_name))
-        last: dict[str, int] = dict(found)
+        last: dict[str, int] = {row[0]: row[1] for row in found}
         rows = []
         for view in views:
             old = held.get(view.name)

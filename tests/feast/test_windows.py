@@ -94,9 +94,10 @@ def test_keys_go_by_another_name_with_an_alias(shop: Workspace) -> None:
     client = store_of(shop)
     view = client.get_feature_view("customer_spend")
     giver = view.with_name("giver").with_join_key_map({"customer_id": "giver_id"})
-    service = FeatureService(name="gift", features=[giver[["orders_30d"]], view[["orders_30d"]]])
+    taker = view.with_name("taker").with_join_key_map({"customer_id": "taker_id"})
+    service = FeatureService(name="gift", features=[giver[["orders_30d"]], taker[["orders_30d"]]])
     client.apply([service])
-    row = {"giver_id": 42, "customer_id": 7, "event_timestamp": T}
+    row = {"giver_id": 42, "taker_id": 7, "event_timestamp": T}
     answer = client.get_online_features(
         features=client.get_feature_service("gift"), entity_rows=[row], full_feature_names=True
     ).to_dict()
@@ -104,7 +105,7 @@ def test_keys_go_by_another_name_with_an_alias(shop: Workspace) -> None:
         features=["customer_spend:orders_30d"],
         entity_rows=[{"customer_id": key, "event_timestamp": T} for key in (42, 7)],
     ).to_dict()["orders_30d"]
-    assert [answer["giver__orders_30d"][0], answer["customer_spend__orders_30d"][0]] == plain
+    assert [answer["giver__orders_30d"][0], answer["taker__orders_30d"][0]] == plain
 
 
 def test_now_is_the_time_where_rows_have_none(shop: Workspace) -> None:

@@ -31,8 +31,8 @@ class PostgreSQL(Service):
         """It refuses to run as root, and then runs as the user that its package makes."""
         cluster = self.data / "cluster"
         as_user = _as_user()
-        if as_user:
-            self._give_away(self.folder)
+        for path in (self.folder, self.data):
+            self._give_away(path)
         if not cluster.exists():
             secret = self.folder / "password"
             secret.write_text(self.password)
@@ -47,8 +47,7 @@ class PostgreSQL(Service):
             f"unix_socket_directories = '{self.data}'\nhba_file = '{cluster}/pg_hba.conf'\n"
             f"ident_file = '{cluster}/pg_ident.conf'\n"
         )
-        for path in (self.config, self.data):
-            self._give_away(path)
+        self._give_away(self.config)
         return [*as_user, program("postgres"), "-c", f"config_file={self.config}"]
 
     def _answers(self) -> bool:

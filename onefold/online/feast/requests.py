@@ -117,8 +117,9 @@ class Request:
         missing = [name for name in self._parts.needed if name not in given]
         if missing:
             raise RequestDataNotFoundInEntityRowsException(feature_names=missing)
+        found = self.columns(given, now)
         keys = [self._key_column(name, values) for name, values in given.items() if name in self._parts.shown]
-        return Answer([*keys, *self.columns(given, now)], versions=self.versions if versions else ())
+        return Answer([*keys, *found], versions=self.versions if versions else ())
 
     def columns(self, given: Mapping[str, Sequence[Any]], now: int) -> list[Column]:
         """The features alone, in the order in which they were asked for."""
