@@ -34,7 +34,7 @@ from feast.data_format import AvroFormat, DeltaFormat, JsonFormat, ProtoFormat, 
 from feast.feature_view import DUMMY_ENTITY
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.core.Transformation_pb2 import FeatureTransformationV2, UserDefinedFunctionV2
-from feast.transformation.python_transformation import PythonTransformation
+from feast.transformation.pandas_transformation import PandasTransformation
 from feast.types import Array, Bool, FeastType, Float64, Int64, String, UnixTimestamp
 
 from onefold.features.definition_records import Key, Record, Records
@@ -137,11 +137,12 @@ class FeastObjects:
         request = [RequestSource(name=f"{name}__request", schema=_fields(body["request"]))] if body["request"] else []
         text = _function(name, body["sql"])
         made = OnDemandFeatureView(
-            name=name, schema=_fields((f["name"], f["type"]) for f in body["features"]), mode="python",
+            name=name, schema=_fields((f["name"], f["type"]) for f in body["features"]), mode="pandas",
             sources=[*(self._objects(("view", v))[0] for v in body["views"]), *request],
-            feature_transformation=PythonTransformation(udf=_unwritten, udf_string=text), **_common(record),
+            feature_transformation=PandasTransformation(udf=_unwritten, udf_string=text), **_common(record),
         )  # fmt: skip
-        function = UserDefinedFunctionV2(name=name, body=b"", body_text=text, mode="python")
+        # Not in mode "python": Feast 0.67 cannot dump a registry that has one.
+        function = UserDefinedFunctionV2(name=name, body=b"", body_text=text, mode="pandas")
         # Feast would pickle the function; with its message given, it writes that.
         made._raw_feature_transformation_proto = FeatureTransformationV2(user_defined_function=function)
         return made

@@ -164,7 +164,7 @@ def test_on_demand_views_of_feast_run_over_our_values(make: Make, online: dict[s
     driver, push, view = drivers(tmp_path)
     request = RequestSource(name="basket", schema=[Field(name="price", dtype=Float64)])
 
-    @on_demand_feature_view(sources=[view, request], schema=[Field(name="paid", dtype=Float64)], mode="python")
+    @on_demand_feature_view(sources=[view, request], schema=[Field(name="paid", dtype=Float64)], mode="python")  # type: ignore[untyped-decorator] # mypy does not follow Feast
     def paid(inputs: dict[str, Any]) -> dict[str, Any]:
         return {"paid": [None if r is None else r * p for r, p in zip(inputs["rate"], inputs["price"], strict=True)]}
 

@@ -17,6 +17,7 @@ from onefold.features.errors import InputError
 from onefold.online.feast.opened import close_stores
 from onefold.online.lookup import Lookup
 from onefold.scaffold import create
+from onefold.serving import feast_api
 from onefold.wiring import Workspace
 from tests.feast.conftest import statuses
 
@@ -65,10 +66,18 @@ def test_windows_are_finished_as_of_the_request(shop: Workspace) -> None:
     assert [list(row) for row in zip(*(found[name] for name in SPEND), strict=True)] == [list(r.values) for r in served]
     assert sum(found["orders_30d"]) > 100
     assert statuses(answer, "orders_30d")[-1] == "NOT_FOUND" and found["orders_30d"][-1] == 0
-    for name in ("orders_30d", "avg_order_30d"):
-        wanted = ["NOT_FOUND" if r.statuses[0] == "missing" else "NULL_VALUE" if v is None else "PRESENT"
+    for i, name in enumerate(SPEND):
+        wanted = ["NULL_VALUE" if r.statuses[i] == "fresh" and v is None else feast_api.STATUS[r.statuses[i]]
                   for r, v in zip(served, found[name], strict=True)]  # fmt: skip
         assert statuses(answer, name) == wanted
+
+
+def test_statuses_are_those_of_our_own_service() -> None:
+    from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+
+    from onefold.online.feast.windowed import STATUS
+
+    assert {ours: FieldStatus.Name(theirs) for ours, theirs in STATUS.items()} == feast_api.STATUS
 
 
 def test_a_service_with_an_on_demand_view_is_one_read(shop: Workspace) -> None:
@@ -112,7 +121,7 @@ def test_now_is_the_time_where_rows_have_none(shop: Workspace) -> None:
     client = store_of(shop)
     answer = client.get_online_features(features=["customer_spend:orders_30d"], entity_rows=[{"customer_id": 42}])
     assert answer.to_dict()["orders_30d"] == [0]
-    assert statuses(answer, "orders_30d") == ["PRESENT"]
+    assert statuses(answer, "orders_30d") == ["OUTSIDE_MAX_AGE"]
 
 
 def test_rows_are_read_by_key_and_never_written(shop: Workspace) -> None:

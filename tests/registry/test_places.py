@@ -99,7 +99,7 @@ def test_nothing_is_pickled(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_nothing_is_unpickled(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dill
+    import dill  # type: ignore[import-untyped] # it ships no types
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("bytes of the registry were unpickled")

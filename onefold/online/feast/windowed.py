@@ -19,13 +19,14 @@ from onefold.features.values import parser
 from onefold.online.feast import answer
 from onefold.online.feast.answer import Column
 from onefold.online.feast.kinds import number_of
-from onefold.online.lookup import ERROR, FRESH, MISSING, PARTIAL, STALE, Lookup, ServedRow
+from onefold.online.lookup import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Lookup, ServedRow
 
 TIME = "event_timestamp"
-_STATUSES = {
-    FRESH: answer.PRESENT, STALE: answer.PRESENT, MISSING: answer.NOT_FOUND, PARTIAL: answer.OUTSIDE_MAX_AGE,
-    ERROR: answer.INVALID,
+STATUS = {
+    FRESH: answer.PRESENT, STALE: answer.OUTSIDE_MAX_AGE, EXPIRED: answer.OUTSIDE_MAX_AGE, MISSING: answer.NOT_FOUND,
+    PARTIAL: answer.INVALID, ERROR: answer.INVALID,
 }  # fmt: skip
+"""Our statuses as Feast's, the same as over HTTP (`serving.feast_api`). The value stands beside all but INVALID."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 
@@ -82,7 +83,7 @@ class Windowed:
         if all(statuses.count(FRESH) == len(statuses) for statuses in by_row):
             shared = [answer.PRESENT] * len(by_row)
             return [Column(name, values[i], self._kinds[i], shared, times) for name, i in self._columns]
-        statuses = [[_STATUSES[s] for s in column] for column in zip(*by_row, strict=True)]
+        statuses = [[STATUS[s] for s in column] for column in zip(*by_row, strict=True)]
         return [Column(name, values[i], self._kinds[i], statuses[i], times) for name, i in self._columns]
 
 
