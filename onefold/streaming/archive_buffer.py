@@ -13,7 +13,6 @@ from onefold.features.types import BIGINT, TIMESTAMP
 from onefold.offline.arrow import from_internal, schema_of
 from onefold.streaming.decode import Decoded
 
-
 _TURN = 10_000
 """Values that become Arrow at once: half a millisecond in which no other thread runs."""
 
