@@ -26,7 +26,16 @@ _FUNCTIONS = {
 }  # fmt: skip
 _ALIKE = {3: 2, 5: 4, 6: 4, 7: 4}
 """Functions that are another end of one fold."""
-_PARTS = {"count": 0, "squares": 3, "distinct": 4, "tally": 4, "min_by": 7, "max_by": 7, "first_value": 6, "last_value": 6}
+_PARTS = {
+    "count": 0,
+    "squares": 3,
+    "distinct": 4,
+    "tally": 4,
+    "min_by": 7,
+    "max_by": 7,
+    "first_value": 6,
+    "last_value": 6,
+}
 _SUM, _SUM_OF_DOUBLES, _PLAIN = 1, 2, 5
 _BOOL, _INT, _DOUBLE, _TEXT, _WIDE, _LIST = range(6)
 _LONGEST_I64 = 18

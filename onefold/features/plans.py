@@ -180,6 +180,16 @@ def _plain(exprs: Sequence[ir.Expr], positions: Mapping[str, int]) -> Callable[[
     return itemgetter(*(positions[name] for name in names))
 
 
+def _row_function(
+    exprs: Sequence[ir.Expr], positions: Mapping[str, int], errors: ValueErrors | None
+) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """A function from a row to the values of some expressions; where each is a bare column, they are picked at once."""
+    if len(exprs) > 1 and all(isinstance(e, ir.Column) for e in exprs):
+        return itemgetter(*(positions[e.name] for e in exprs if isinstance(e, ir.Column)))
+    evaluate = [compile_expr(e, positions, errors=errors) for e in exprs]
+    return lambda row: tuple([e(row) for e in evaluate])
+
+
 def build_groups(
     needed: Iterable[tuple[TypedView, TypedFeature]], layouts: Mapping[tuple[str, str], Layout]
 ) -> tuple[Group, ...]:

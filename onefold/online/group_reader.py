@@ -10,11 +10,12 @@ from onefold.features import keys as names
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StateError, StoreError
 from onefold.features.fold import Reading, StateFold
-from onefold.features.layout import Slot
+from onefold.features.layout import PreparedEvent, Slot
 from onefold.features.plans import Group, GroupFeature
-from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
 Row = Mapping[str, Any]
+_EVER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,8 @@ class Live:
     marks: bytes
 
 
-@dataclass(slots=True)
-class GroupRow:
-    """What a group gives for one row: its features' values and statuses, and where they came from."""
-
-    values: Sequence[Any]
-    statuses: Sequence[str]
-    read: StringRead
-    error: str | None = None
+GroupRow = tuple[Sequence[Any], Sequence[str], tuple[Place, dict[int, int]], str | None]
+"""What a group gives for one row: values and statuses of its features, where they came from, and what went wrong."""
 
 
 class GroupReader:
@@ -49,8 +44,10 @@ class GroupReader:
         self._finish = group.finisher(errors)
         self._row_event = group.row_event() if group.request_row else None
         self._features = [_Judged.of(f, group.slots) for f in group.features]
-        self._key_names = [f.name for f in layout.key_fields]
-        self._key_types = [f.type for f in layout.key_fields]
+        self._calm = min((f.calm for f in self._features), default=_EVER)
+        self.fresh: Sequence[str] = [FRESH] * len(group.features)
+        """The statuses of a row that is all fresh: this very list."""
+        self.key_fields = layout.key_fields
 
     def follow(self, pointer: bytes | None) -> None:
         """Take the live epoch from the pointer."""
@@ -65,12 +62,6 @@ class GroupReader:
             )
         self.live = Live(pointer, epoch, self.layout.prefix(epoch), names.marks_name(source, entity, epoch, layout))
 
-    def string_names(self, rows: Sequence[Row]) -> list[bytes | None]:
-        """The name of each row's string; None where a part of its key is NULL."""
-        prefix, types, key_names = self.live.prefix, self._key_types, self._key_names
-        keys = [names.encode_key(types, [row[n] for n in key_names]) for row in rows]
-        return [None if key is None else names.state_name(prefix, key) for key in keys]
-
     def read(
         self,
         live: Live,
@@ -80,30 +71,41 @@ class GroupReader:
         times: Sequence[int],
     ) -> list[GroupRow]:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
-        markers = {s: offset for s, offset in marks.items() if s >= 0}
-        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
-        found = [self._read(live, *one, markers) for one in zip(strings, rows, times, strict=True)]
-        if behind:
-            for part in found:
-                part.statuses = [s if s == ERROR else PARTIAL for s in part.statuses]
+        markers, behind = _told(marks)
+        layout, finish, limit, fresh = self.layout, self._finish, self._calm, self.fresh
+        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
+        found: list[GroupRow] = []
+        for string, reading, t in zip(strings, self._readings(strings, rows, times), times, strict=True):
+            if isinstance(reading, StateError):
+                found.append(self._failed(place, reading))
+                continue
+            values, partial, offsets, newest, _ = reading
+            calm = newest is not None and t - newest <= limit and not behind and True not in partial
+            statuses = fresh if calm and string else self._statuses(string, reading, t, behind)
+            found.append((finish(values, t), statuses, (place, offsets), None))
         return found
 
-    def _read(self, live: Live, string: bytes | None, row: Row, t: int, markers: dict[int, int]) -> GroupRow:
-        layout, features = self.layout, self._features
-        error = None
-        try:
-            reading = self._fold(string, t, None if self._row_event is None else self._row_event(row, t))
-        except StateError as problem:
-            error = f"state of ({layout.source.name}, {layout.entity.name}): {problem}"
-            reading = Reading([None] * len(self.group.slots), [], {}, None, 0)
-        read = StringRead(
-            layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, reading.offsets, markers
-        )
-        if error is not None:
-            return GroupRow([None] * len(features), [ERROR] * len(features), read, error)
-        return GroupRow(self._finish(reading.values, t), self._statuses(string, reading, t), read)
+    def _readings(
+        self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]
+    ) -> Sequence[Reading | StateError]:
+        event = self._row_event
+        if event is None:
+            return self._fold.many(strings, times)
+        return [self._with_row(s, t, event(row, t)) for s, t, row in zip(strings, times, rows, strict=True)]
 
-    def _statuses(self, string: bytes | None, reading: Reading, t: int) -> list[str]:
+    def _with_row(self, string: bytes | None, t: int, also: PreparedEvent | None) -> Reading | StateError:
+        try:
+            return self._fold(string, t, also)
+        except StateError as error:
+            return error
+
+    def _failed(self, place: Place, problem: StateError) -> GroupRow:
+        width, what = len(self._features), f"state of ({place.source}, {place.entity}): {problem}"
+        return [None] * width, [ERROR] * width, (place, {}), what
+
+    def _statuses(self, string: bytes | None, reading: Reading, t: int, behind: bool) -> list[str]:
+        if behind:
+            return [PARTIAL] * len(self._features)
         if not string:
             return [MISSING] * len(self._features)
         if reading.newest is None:
@@ -112,6 +114,14 @@ class GroupReader:
             return [PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features]
         age = t - reading.newest
         return [PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features]
+
+
+def _told(marks: dict[int, int]) -> tuple[dict[int, int], bool]:
+    """The progress markers by sequence, and whether a debt is above one of them."""
+    if min(marks, default=0) >= 0:
+        return marks, False
+    markers = {s: offset for s, offset in marks.items() if s >= 0}
+    return markers, any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +137,11 @@ class _Judged:
         reaches = [slots[i].window.reach for i in feature.slots]
         reach = max((r for r in reaches if r is not None), default=None)
         return cls(tuple(feature.slots), None if None in reaches else reach, feature.freshness)
+
+    @property
+    def calm(self) -> int:
+        """The age up to which nothing but `partial` can be the matter."""
+        return min(_EVER if limit is None else limit for limit in (self.reach, self.freshness))
 
     def is_partial(self, partial: Sequence[bool]) -> bool:
         return any(partial[i] for i in self.slots)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
 from onefold.features.compile_python import ValueErrors
+from onefold.features.keys import encode_key, state_name
 from onefold.features.plans import ServicePlan
+from onefold.features.types import Field
 from onefold.online.group_reader import GroupReader, GroupRow, Live, Row
 from onefold.online.served_row import ERROR, FRESH, PARTIAL, STATUSES, ServedRow
 
@@ -38,9 +42,11 @@ class LookupPlan:
         self._errors = ValueErrors()
         self._groups = [GroupReader(g, self._errors) for g in plan.groups]
         self._output = plan.outputter(self._errors)
+        self._keys = {g.key_fields for g in self._groups}
+        self._fresh = [g.fresh for g in self._groups]
         self._request = [f.name for f in plan.request]
         refs = [f.ref for g in plan.groups for f in g.features]
-        self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
+        self._worst = _worst_of([[refs.index(r) for r in needs] for needs in plan.dependencies])
         self._all_fresh = (FRESH,) * len(plan.features)
         self.pointers = [g.pointer_name for g in self._groups]
         """What `follow` needs the values of."""
@@ -60,7 +66,7 @@ class LookupPlan:
         groups, asked = self._groups, list(self.pointers)
         if any(g.live.pointer is None for g in groups):
             return Asked(asked, [], [], [])
-        strings = [group.string_names(rows) for group in groups]
+        strings = self._strings(rows)
         for found in strings:
             asked += [name for name in found if name is not None]
         return Asked(asked, [g.live.marks for g in groups], [g.live for g in groups], strings)
@@ -84,23 +90,46 @@ class LookupPlan:
             group.read(live, [None if s is None else next(found) for s in strings], told, rows, times)
             for group, live, strings, told in zip(self._groups, asked.lives, asked.strings, marks, strict=True)
         ]
+        parts: Iterable[Sequence[GroupRow]] = zip(*per_group, strict=True) if per_group else [()] * len(rows)
+        return [self._finish(row, t, found) for row, t, found in zip(rows, times, parts, strict=True)]
+
+    def _strings(self, rows: Sequence[Row]) -> list[list[bytes | None]]:
+        """For each group the names of the rows' strings; a key that groups share is encoded once."""
+        known: dict[tuple[Field, ...], list[bytes | None]] = {}
+        for fields in self._keys:
+            types, columns = [f.type for f in fields], [f.name for f in fields]
+            keys = [encode_key(types, [row[name] for name in columns]) for row in rows]
+            known[fields] = [None if key is None else state_name(b"", key) for key in keys]
         return [
-            self._finish(row, t, [g[i] for g in per_group]) for i, (row, t) in enumerate(zip(rows, times, strict=True))
+            [None if key is None else group.live.prefix + key for key in known[group.key_fields]]
+            for group in self._groups
         ]
 
     def _finish(self, row: Row, t: int, parts: Sequence[GroupRow]) -> ServedRow:
-        values = [v for part in parts for v in part.values]
-        statuses = [s for part in parts for s in part.statuses]
-        values += [row[name] for name in self._request]
+        values: list[Any] = []
+        reads = []
+        calm = True
+        for (given, statuses, read, _), fresh in zip(parts, self._fresh, strict=True):
+            values += given
+            reads.append(read)
+            calm = calm and statuses is fresh
+        for name in self._request:
+            values.append(row[name])
         values.append(t)
-        worst = self._all_fresh
-        if statuses.count(FRESH) < len(statuses):
-            worst = tuple(
-                max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH)
-                for needs in self._dependencies
-            )
-        errors = tuple(part.error for part in parts if part.error is not None)
         outputs = self._output(values)
+        if calm:
+            return ServedRow(outputs, self._all_fresh, tuple(reads))
+        worst = self._worst([s for part in parts for s in part[1]])
+        errors = tuple(part[3] for part in parts if part[3] is not None)
         if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it
             outputs = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(outputs, worst, strict=True))
-        return ServedRow(outputs, worst, tuple(part.read for part in parts), errors)
+        return ServedRow(outputs, worst, tuple(reads), errors)
+
+
+def _worst_of(dependencies: Sequence[Sequence[int]]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """A function from the statuses of features of views to those of outputs, each by what it is made of."""
+    if len(dependencies) > 1 and all(len(needs) == 1 for needs in dependencies):
+        return itemgetter(*(needs[0] for needs in dependencies))
+    return lambda statuses: tuple(
+        max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in dependencies
+    )
