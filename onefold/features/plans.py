@@ -96,13 +96,13 @@ class Group:
         """Whether the positions of events can change a value: of copies, of events of one time, in frames of rows."""
         return self.layout.has_ids or any(s.window.rows is not None or AGGREGATES[s.fn].ordered for s in self.slots)
 
-    def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
+    def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
         """A function from slot values and t to feature values. errors: counts value errors."""
         positions = {ir.NOW: len(self.slots), **{f"s{i}": i for i in range(len(self.slots))}}
         plain = _plain([f.expr for f in self.features], positions)
         if plain is not None:
             take = plain
-            return lambda slots, t: list(take((*slots, t)))
+            return lambda slots, t: take((*slots, t))
         evaluate = [compile_expr(f.expr, positions, errors=errors) for f in self.features]
 
         def finish(slots: Sequence[Any], t: int) -> list[Any]:
@@ -178,16 +178,6 @@ def _plain(exprs: Sequence[ir.Expr], positions: Mapping[str, int]) -> Callable[[
     if len(names) < max(len(exprs), 2):
         return None
     return itemgetter(*(positions[name] for name in names))
-
-
-def _row_function(
-    exprs: Sequence[ir.Expr], positions: Mapping[str, int], errors: ValueErrors | None
-) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """A function from a row to the values of some expressions; where each is a bare column, they are picked at once."""
-    if len(exprs) > 1 and all(isinstance(e, ir.Column) for e in exprs):
-        return itemgetter(*(positions[e.name] for e in exprs if isinstance(e, ir.Column)))
-    evaluate = [compile_expr(e, positions, errors=errors) for e in exprs]
-    return lambda row: tuple([e(row) for e in evaluate])
 
 
 def build_groups(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,11 @@ from onefold.features import keys as names
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StateError, StoreError
 from onefold.features.fold import Reading, StateFold
-from onefold.features.layout import PreparedEvent, Slot
+from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
 from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
 Row = Mapping[str, Any]
-_EVER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,14 @@ class Live:
     marks: bytes
 
 
-GroupRow = tuple[Sequence[Any], Sequence[str], tuple[Place, dict[int, int]], str | None]
-"""What a group gives for one row: values and statuses of its features, where they came from, and what went wrong."""
+@dataclass(frozen=True, slots=True)
+class GroupRows:
+    """What a group gives, by row: its features' values and statuses, where they came from, and what went wrong."""
+
+    values: list[Sequence[Any]]
+    statuses: list[tuple[str, ...]]
+    reads: list[tuple[Place, dict[int, int]]]
+    errors: list[str | None]
 
 
 class GroupReader:
@@ -44,10 +50,12 @@ class GroupReader:
         self._finish = group.finisher(errors)
         self._row_event = group.row_event() if group.request_row else None
         self._features = [_Judged.of(f, group.slots) for f in group.features]
-        self._calm = min((f.calm for f in self._features), default=_EVER)
-        self.fresh: Sequence[str] = [FRESH] * len(group.features)
-        """The statuses of a row that is all fresh: this very list."""
-        self.key_fields = layout.key_fields
+        self._missing, self._failed, self._behind = ((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))
+        self._bounds, self._aged = _by_age(self._features)
+        self.fresh = self._aged[0]
+        """The statuses of a row all of which is as fresh as can be, always the same tuple."""
+        self._key_names = [f.name for f in layout.key_fields]
+        self._encode = names.encoder([f.type for f in layout.key_fields])
 
     def follow(self, pointer: bytes | None) -> None:
         """Take the live epoch from the pointer."""
@@ -62,6 +70,12 @@ class GroupReader:
             )
         self.live = Live(pointer, epoch, self.layout.prefix(epoch), names.marks_name(source, entity, epoch, layout))
 
+    def string_names(self, rows: Sequence[Row]) -> list[bytes | None]:
+        """The name of each row's string; None where a part of its key is NULL."""
+        prefix, encode, key_names = self.live.prefix, self._encode, self._key_names
+        keys = [encode([row[n] for n in key_names]) for row in rows]
+        return [None if key is None else names.state_name(prefix, key) for key in keys]
+
     def read(
         self,
         live: Live,
@@ -69,59 +83,46 @@ class GroupReader:
         marks: dict[int, int],
         rows: Sequence[Row],
         times: Sequence[int],
-    ) -> list[GroupRow]:
+    ) -> GroupRows:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
-        markers, behind = _told(marks)
-        layout, finish, limit, fresh = self.layout, self._finish, self._calm, self.fresh
+        markers = {s: offset for s, offset in marks.items() if s >= 0}
+        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        finish, layout = self._finish, self.layout
         place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
-        found: list[GroupRow] = []
-        for string, reading, t in zip(strings, self._readings(strings, rows, times), times, strict=True):
+        found = GroupRows([], [], [], [None] * len(rows))
+        for i, (string, t, reading) in enumerate(
+            zip(strings, times, self._readings(strings, rows, times), strict=True)
+        ):
             if isinstance(reading, StateError):
-                found.append(self._failed(place, reading))
+                found.errors[i] = f"state of ({place.source}, {place.entity}): {reading}"
+                found.values.append([None] * len(self._features))
+                found.statuses.append(self._failed)
+                found.reads.append((place, {}))
                 continue
-            values, partial, offsets, newest, _ = reading
-            calm = newest is not None and t - newest <= limit and not behind and True not in partial
-            statuses = fresh if calm and string else self._statuses(string, reading, t, behind)
-            found.append((finish(values, t), statuses, (place, offsets), None))
+            found.values.append(finish(reading.values, t))
+            found.statuses.append(self._behind if behind else self._statuses(string, reading, t))
+            found.reads.append((place, reading.offsets))
         return found
 
     def _readings(
         self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]
-    ) -> Sequence[Reading | StateError]:
+    ) -> list[Reading | StateError]:
         event = self._row_event
         if event is None:
             return self._fold.many(strings, times)
-        return [self._with_row(s, t, event(row, t)) for s, t, row in zip(strings, times, rows, strict=True)]
+        return [self._fold.or_error(s, t, event(row, t)) for s, row, t in zip(strings, rows, times, strict=True)]
 
-    def _with_row(self, string: bytes | None, t: int, also: PreparedEvent | None) -> Reading | StateError:
-        try:
-            return self._fold(string, t, also)
-        except StateError as error:
-            return error
-
-    def _failed(self, place: Place, problem: StateError) -> GroupRow:
-        width, what = len(self._features), f"state of ({place.source}, {place.entity}): {problem}"
-        return [None] * width, [ERROR] * width, (place, {}), what
-
-    def _statuses(self, string: bytes | None, reading: Reading, t: int, behind: bool) -> list[str]:
-        if behind:
-            return [PARTIAL] * len(self._features)
+    def _statuses(self, string: bytes | None, reading: Reading, t: int) -> tuple[str, ...]:
         if not string:
-            return [MISSING] * len(self._features)
+            return self._missing
+        if reading.newest is not None and reading.partial is self._fold.whole:
+            return self._aged[bisect_left(self._bounds, t - reading.newest)]
         if reading.newest is None:
             # The string holds later events only, or those that it held were trimmed.
             unseen = MISSING if reading.events else EXPIRED
-            return [PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features]
+            return tuple([PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features])
         age = t - reading.newest
-        return [PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features]
-
-
-def _told(marks: dict[int, int]) -> tuple[dict[int, int], bool]:
-    """The progress markers by sequence, and whether a debt is above one of them."""
-    if min(marks, default=0) >= 0:
-        return marks, False
-    markers = {s: offset for s, offset in marks.items() if s >= 0}
-    return markers, any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        return tuple([PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +139,6 @@ class _Judged:
         reach = max((r for r in reaches if r is not None), default=None)
         return cls(tuple(feature.slots), None if None in reaches else reach, feature.freshness)
 
-    @property
-    def calm(self) -> int:
-        """The age up to which nothing but `partial` can be the matter."""
-        return min(_EVER if limit is None else limit for limit in (self.reach, self.freshness))
-
     def is_partial(self, partial: Sequence[bool]) -> bool:
         return any(partial[i] for i in self.slots)
 
@@ -151,3 +147,11 @@ class _Judged:
         if self.reach is not None and age > self.reach:
             return EXPIRED
         return STALE if self.freshness is not None and age > self.freshness else FRESH
+
+
+def _by_age(features: Sequence[_Judged]) -> tuple[list[int], list[tuple[str, ...]]]:
+    """Ages behind which a status changes, rising, and the statuses up to each of them and behind the last."""
+    limits = {limit for f in features for limit in (f.reach, f.freshness) if limit is not None}
+    bounds = sorted(limits)
+    ages = [*bounds[:1], *(bound + 1 for bound in bounds)] or [0]
+    return bounds, [tuple([f.status(age) for f in features]) for age in ages]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any
+from itertools import chain
+from operator import is_
 
 from onefold.features.compile_python import ValueErrors
-from onefold.features.keys import encode_key, state_name
 from onefold.features.plans import ServicePlan
-from onefold.features.types import Field
-from onefold.online.group_reader import GroupReader, GroupRow, Live, Row
+from onefold.online.group_reader import GroupReader, GroupRows, Live, Row
 from onefold.online.served_row import ERROR, FRESH, PARTIAL, STATUSES, ServedRow
 
+_MOST_KNOWN = 1_000
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
 
 
@@ -42,12 +41,12 @@ class LookupPlan:
         self._errors = ValueErrors()
         self._groups = [GroupReader(g, self._errors) for g in plan.groups]
         self._output = plan.outputter(self._errors)
-        self._keys = {g.key_fields for g in self._groups}
-        self._fresh = [g.fresh for g in self._groups]
         self._request = [f.name for f in plan.request]
         refs = [f.ref for g in plan.groups for f in g.features]
-        self._worst = _worst_of([[refs.index(r) for r in needs] for needs in plan.dependencies])
+        self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
         self._all_fresh = (FRESH,) * len(plan.features)
+        self._fresh = tuple(g.fresh for g in self._groups)
+        self._known: dict[tuple[tuple[str, ...], ...], tuple[str, ...]] = {}
         self.pointers = [g.pointer_name for g in self._groups]
         """What `follow` needs the values of."""
 
@@ -66,7 +65,7 @@ class LookupPlan:
         groups, asked = self._groups, list(self.pointers)
         if any(g.live.pointer is None for g in groups):
             return Asked(asked, [], [], [])
-        strings = self._strings(rows)
+        strings = [group.string_names(rows) for group in groups]
         for found in strings:
             asked += [name for name in found if name is not None]
         return Asked(asked, [g.live.marks for g in groups], [g.live for g in groups], strings)
@@ -90,46 +89,34 @@ class LookupPlan:
             group.read(live, [None if s is None else next(found) for s in strings], told, rows, times)
             for group, live, strings, told in zip(self._groups, asked.lives, asked.strings, marks, strict=True)
         ]
-        parts: Iterable[Sequence[GroupRow]] = zip(*per_group, strict=True) if per_group else [()] * len(rows)
-        return [self._finish(row, t, found) for row, t, found in zip(rows, times, parts, strict=True)]
+        return self._finished(per_group, rows, times)
 
-    def _strings(self, rows: Sequence[Row]) -> list[list[bytes | None]]:
-        """For each group the names of the rows' strings; a key that groups share is encoded once."""
-        known: dict[tuple[Field, ...], list[bytes | None]] = {}
-        for fields in self._keys:
-            types, columns = [f.type for f in fields], [f.name for f in fields]
-            keys = [encode_key(types, [row[name] for name in columns]) for row in rows]
-            known[fields] = [None if key is None else state_name(b"", key) for key in keys]
-        return [
-            [None if key is None else group.live.prefix + key for key in known[group.key_fields]]
-            for group in self._groups
-        ]
+    def _finished(self, parts: Sequence[GroupRows], rows: Sequence[Row], times: Sequence[int]) -> list[ServedRow]:
+        output, request, served = self._output, self._request, []
+        values = zip(*(part.values for part in parts), strict=True) if parts else ((),) * len(rows)
+        reads = zip(*(part.reads for part in parts), strict=True) if parts else ((),) * len(rows)
+        statuses = zip(*(part.statuses for part in parts), strict=True) if parts else ((),) * len(rows)
+        for row, t, found, read, status in zip(rows, times, values, reads, statuses, strict=True):
+            given = [*chain.from_iterable(found), *[row[name] for name in request], t]
+            outputs, worst = output(given), self._all_fresh
+            if not all(map(is_, status, self._fresh)):
+                worst = self._worst(status)
+                if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it
+                    outputs = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(outputs, worst, strict=True))
+            served.append(ServedRow(outputs, worst, read, ()))
+        for i, errors in enumerate(zip(*(part.errors for part in parts), strict=True)):
+            if any(errors):
+                served[i] = served[i]._replace(errors=tuple(e for e in errors if e is not None))
+        return served
 
-    def _finish(self, row: Row, t: int, parts: Sequence[GroupRow]) -> ServedRow:
-        values: list[Any] = []
-        reads = []
-        calm = True
-        for (given, statuses, read, _), fresh in zip(parts, self._fresh, strict=True):
-            values += given
-            reads.append(read)
-            calm = calm and statuses is fresh
-        for name in self._request:
-            values.append(row[name])
-        values.append(t)
-        outputs = self._output(values)
-        if calm:
-            return ServedRow(outputs, self._all_fresh, tuple(reads))
-        worst = self._worst([s for part in parts for s in part[1]])
-        errors = tuple(part[3] for part in parts if part[3] is not None)
-        if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it
-            outputs = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(outputs, worst, strict=True))
-        return ServedRow(outputs, worst, tuple(reads), errors)
-
-
-def _worst_of(dependencies: Sequence[Sequence[int]]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """A function from the statuses of features of views to those of outputs, each by what it is made of."""
-    if len(dependencies) > 1 and all(len(needs) == 1 for needs in dependencies):
-        return itemgetter(*(needs[0] for needs in dependencies))
-    return lambda statuses: tuple(
-        max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in dependencies
-    )
+    def _worst(self, statuses: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+        """For each output the worst status of the view features that it is made of."""
+        found = self._known.get(statuses)
+        if found is None:
+            every = list(chain.from_iterable(statuses))
+            found = tuple(
+                max((every[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
+            )
+            if len(self._known) < _MOST_KNOWN:
+                self._known[statuses] = found
+        return found
