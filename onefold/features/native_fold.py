@@ -1,4 +1,4 @@
-"""Folding with the native kernel: a group of slots as the numbers that it takes, and Python for the slots that it lacks.
+"""Folding with the native kernel: a group of slots as the numbers that it takes; Python folds the slots that it lacks.
 
 The kernel reads everything but LISTs and sketches; for what it reads see `supports`.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from onefold.features import ir
 from onefold.features.errors import StateError
+from onefold.features.parts import Part
 from onefold.features.types import BOOLEAN, DOUBLE, VARCHAR, DataType
 
 if TYPE_CHECKING:
@@ -25,6 +26,17 @@ _FUNCTIONS = {
 }  # fmt: skip
 _ALIKE = {3: 2, 5: 4, 6: 4, 7: 4}
 """Functions that are another end of one fold."""
+_PARTS = {
+    "count": 0,
+    "squares": 3,
+    "distinct": 4,
+    "tally": 4,
+    "min_by": 7,
+    "max_by": 7,
+    "first_value": 6,
+    "last_value": 6,
+}
+_SUM, _SUM_OF_DOUBLES, _PLAIN = 1, 2, 5
 _BOOL, _INT, _DOUBLE, _TEXT, _WIDE, _LIST = range(6)
 _LONGEST_I64 = 18
 _NO_TYPE = (0, 0, 0, 0, 0)
@@ -47,6 +59,13 @@ def _type(kind: DataType) -> tuple[int, ...]:
     item = kind.item
     items = 0 if item is None else _WIDE if item.is_decimal else _kind(item)
     return _kind(kind), int(kind.is_decimal), kind.scale, items, int(item is not None and item.is_decimal)
+
+
+def _part(part: Part) -> tuple[Any, ...]:
+    kind = _PARTS.get(part.kind, _PLAIN)
+    if part.kind == "sum":
+        kind = _SUM_OF_DOUBLES if part.types[0] == DOUBLE else _SUM
+    return (kind, *[*map(_type, part.types), _NO_TYPE, _NO_TYPE][:2])
 
 
 def _window(window: ir.Window) -> tuple[int, ...]:
@@ -73,7 +92,8 @@ class _Numbers:
 class _Specification:
     """What the kernel is told of a group."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, layout: Layout, slots: Sequence[Slot]) -> None:
+        self._parts = layout.parts if layout.resolution is not None else ()
         self.windows, self.views, self.lanes = _Numbers(), _Numbers(), _Numbers()
         self.slots = [self._slot(s) for s in slots]
         self.jobs: list[int] = []
@@ -97,11 +117,12 @@ class _Specification:
         arg, other = (*(self.lanes.of((view, i)) for i in slot.args), -1, -1)[:2]
         filter_ = -1 if slot.filter is None else self.lanes.of((view, slot.filter))
         kind = _NO_TYPE if slot.arg_type is None else _type(slot.arg_type)
-        return [_FUNCTIONS[slot.fn], kind, view, window, arg, other, filter_, -1, -1]
+        part = self._parts.index(Part.of(slot)) if self._parts else -1
+        return [_FUNCTIONS[slot.fn], kind, view, window, arg, other, filter_, part, -1]
 
 
 class NativeFold:
-    """Many states of a group at once. `rest`: a Python fold of the slots that the kernel lacks, None where it has all."""
+    """Many states of a group at once. rest: a Python fold of the slots that the kernel lacks, None where it has all."""
 
     def __init__(self, plan: Any, slots: Sequence[Slot], rest: StateFold | None, errors: ValueErrors) -> None:
         self._read, self._rest, self._errors = plan.read, rest, errors
@@ -109,16 +130,16 @@ class NativeFold:
 
     @classmethod
     def of(
-        cls, kernel: ModuleType, layout: Layout, slots: Sequence[Slot], *, empty: list[Any], reading: type[Reading],
-        rest: StateFold | None, errors: ValueErrors,
+        cls, kernel: ModuleType, layout: Layout, slots: Sequence[Slot], *, empty: list[Any], whole: list[bool],
+        reading: type[Reading], rest: StateFold | None, errors: ValueErrors,
     ) -> NativeFold:  # fmt: skip
-        """empty: the values of no events. reading: what the kernel makes of a state."""
-        told = _Specification(slots)
+        """empty: the values of no events. whole: the `partial` of none. reading: what the kernel makes of a state."""
+        told = _Specification(layout, slots)
         listed = layout.has_ids or any(s.where is not None for s in slots)
         plan = kernel.Plan((
             [_type(t) for t in layout.types], layout.has_ids, told.windows.all(), told.views.all(), told.lanes.all(),
-            [tuple(s) for s in told.slots], told.jobs, layout.resolution or 0, [], listed, _SEED, empty,
-            [False] * len(slots), reading, StateError,
+            [tuple(s) for s in told.slots], told.jobs, layout.resolution or 0, [_part(p) for p in layout.parts], listed,
+            _SEED, empty, whole, reading, StateError,
         ))  # fmt: skip
         return cls(plan, slots, rest, errors)
 

@@ -103,15 +103,16 @@ class Records:
         if not self.offsets or self.offsets[0] > offset:
             return self
         at = bisect_right(self.offsets, offset)
-        return self._cut(at, len(self))
+        return self.cut(at, len(self))
 
     def pieces(self, size: int) -> Iterator[Records]:
         """All of them in order, so many at a time."""
         if len(self) <= size:
             return iter((self,) if self.offsets else ())
-        return (self._cut(at, at + size) for at in range(0, len(self), size))
+        return (self.cut(at, at + size) for at in range(0, len(self), size))
 
-    def _cut(self, start: int, end: int) -> Records:
+    def cut(self, start: int, end: int) -> Records:
+        """Those from place `start` to before `end`."""
         return Records(self.offsets[start:end], self.values[start:end], self.times[start:end])
 
 

@@ -78,7 +78,7 @@ class RedisStore:
         The expiry of what is new is then on its way, and is acknowledged at the next call that waits for one.
         """
         with self._pool.writing(session) as connection:
-            replies = connection.later(commands.chunked(commands.appends(items)))
+            replies = connection.later(commands.append_requests(items))
         return partial(self._appended, items, replies, session=session, keep=keep)
 
     def _appended(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR = "fresh", "stale", "expired", "missing", "partial", "error"
 STATUSES = (FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR)
 """From the best to the worst."""
 
 
-@dataclass(frozen=True, slots=True)
-class StringRead:
+class StringRead(NamedTuple):
     """One state string that a row was read from: what it held, and how far its layout had come.
 
     offsets: the highest offset that the string holds of each sequence; markers: the progress marker of each.
@@ -25,8 +23,7 @@ class StringRead:
     markers: dict[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ServedRow:
+class ServedRow(NamedTuple):
     """The values of a service for one row, in its order, each with a status; `errors` says what went wrong."""
 
     values: tuple[Any, ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from onefold.features.timing import note
 from onefold.features.types import DOUBLE
 from onefold.features.values import parse_timestamp, shown, to_json
 from onefold.online.served_row import ERROR
+from onefold.online.tolerance import USUAL, Tolerated, check, tolerated
 from onefold.serving.accepting import ARROW, MSGPACK, form
 from onefold.serving.access import CURRENT, Reach
 from onefold.serving.batches import Batches
@@ -28,7 +30,6 @@ from onefold.serving.messages import Answer, Request
 from onefold.serving.metrics import Metrics
 from onefold.serving.recording import Recorder, request_ids
 from onefold.serving.rows import parse_object
-from onefold.serving.tolerance import USUAL, Tolerated, check, tolerated
 
 if TYPE_CHECKING:
     from onefold.online.served_row import ServedRow
@@ -68,7 +69,7 @@ class Answers:
         kind = form(request.accept)
         data = parse_object(request.body, LOOKUP_FIELDS)
         service = self.chosen(data.get("service"), data.get("features"), names="`service`")
-        allowed = tolerated(data["tolerate"]) if "tolerate" in data else USUAL
+        allowed = self._named(tolerated, data["tolerate"]) if "tolerate" in data else USUAL
         served = await self.read(service, data.get("rows"), at=_moment(data.get("at")), allowed=allowed)
         self.recorder.served(served)
         if kind == MSGPACK:
@@ -81,7 +82,7 @@ class Answers:
         """`POST /v1/score/{model}`: {"row"} or {"rows"} to a score or scores."""
         found = self._named(self.catalog.model, request.path.rpartition("/")[2])
         data = parse_object(request.body, SCORE_FIELDS)
-        allowed = tolerated(data.pop("tolerate")) if "tolerate" in data else USUAL
+        allowed = self._named(tolerated, data.pop("tolerate")) if "tolerate" in data else USUAL
         if len(data) != 1:
             raise invalid("a body holds `row` or `rows`, one of the two", 'send {"row": {..}} or {"rows": [{..}]}')
         single = "row" in data
@@ -128,7 +129,7 @@ class Answers:
         if ERROR not in allowed:
             self._refuse_errors(service, model, values, times, answers)
         if allowed is not USUAL:
-            check(service.plan, answers, allowed)
+            self._named(partial(check, service.plan, answers), allowed)
         return Served(service, values, times, answers, request_ids(len(times)))
 
     def _refuse_errors(

@@ -14,12 +14,14 @@ from onefold.features.errors import (
     OnefoldError,
     StateError,
     StoreError,
+    UntoleratedError,
 )
 from onefold.serving.messages import Answer
 
 STATUS: dict[type[OnefoldError], int] = {
     InputError: 422,
     NotFoundError: 404,
+    UntoleratedError: 412,
     StateError: 500,
     StoreError: 503,
     ModelError: 503,

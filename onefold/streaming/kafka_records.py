@@ -9,6 +9,7 @@ to unpack.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,8 +23,45 @@ from onefold.features.protocols import Records
 _FORMAT, _NONE = 2, 1
 
 
+class Taken:
+    """Records as columns, in the place of a list of single ones: kafka-python goes through it, and asks its length."""
+
+    def __init__(self) -> None:
+        self._parts = list[Records]()
+
+    def add(self, records: Records) -> None:
+        self._parts.append(records)
+
+    def __iter__(self) -> Iterator[Records]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+
 class LeanRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types
     """What one fetch brought of one partition: `Records`, one for each batch, in place of single records."""
+
+    _rest: Records | None = None
+    """What was not taken of the last batch."""
+
+    def take(self, n: int | None = None) -> Taken:
+        """At most `n` records."""
+        self._maybe_raise_next_inline_exception()
+        taken, left = Taken(), sys.maxsize if n is None else n
+        try:
+            while left > 0 and (records := self._rest or next(self.record_iterator, None)) is not None:
+                self._rest = records.cut(left, len(records)) if len(records) > left else None
+                if self._rest is not None:
+                    records = records.cut(0, left)
+                self.next_fetch_offset = records.offsets[-1] + 1
+                taken.add(records)
+                left -= len(records)
+        except Exception as error:
+            if not taken:
+                raise
+            self._next_inline_exception = error  # raised when more is taken
+        return taken
 
     def _maybe_skip_record(self, records: Records) -> bool:
         """What lies before the offset that was asked for is cut off below."""
@@ -39,7 +77,6 @@ class LeanRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-pyth
                 found = found.after(self.fetch_offset - 1)
                 if found:
                     self.records_read += len(found)
-                    self.next_fetch_offset = found.offsets[-1] + 1
                     yield found
                 self.bytes_read += batch.size_in_bytes
             if batch.magic == _FORMAT:

@@ -39,7 +39,8 @@ def batches(draw: Any) -> tuple[list[DataType], list[bytes], list[Any]]:
     count = draw(st.integers(0, 6))
 
     def rows(values: st.SearchStrategy[Any]) -> list[Any]:
-        return draw(st.lists(values, min_size=count, max_size=count))
+        drawn: list[Any] = draw(st.lists(values, min_size=count, max_size=count))
+        return drawn
 
     names = rows(st.sampled_from(NAMES))
     columns = [rows(VALUES[t] | st.none()) for t in types]

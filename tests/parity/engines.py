@@ -7,22 +7,27 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 
 from onefold.features import oracle
 from onefold.features.definitions import EventSource
 from onefold.features.fold import StateFold
+from onefold.features.native import built
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.state import StateCodec
 from onefold.features.types import Field
 from onefold.features.views import EVENT_TIMESTAMP
+from onefold.offline import parts
 from onefold.offline.arrow import from_internal, to_internal
 from onefold.offline.engine import point_in_time, spine_fields
 from tests.parity.branches import by_files, by_lines
 from tests.spark import SPARK
 
 Row = tuple[Any, ...]
+PARTS = 6
+"""How many parts the work is cut into."""
 SHOWN = 200
 """How many events a case shows."""
 
@@ -96,6 +101,13 @@ def by_duckdb(case: Case, plan: str) -> list[Row]:
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
 
 
+def in_parts(case: Case) -> list[Row]:
+    """By DuckDB's prefix plan (joined, where rows are events), in parts by time or written apart by a hash of the key:
+    memory is made out to be too small for any group."""
+    with mock.patch.object(parts, "SHARE", 1e-9), mock.patch.object(parts, "MOST_PARTS", PARTS):
+        return by_duckdb(case, "prefix")
+
+
 def by_spark(case: Case, plan: str) -> list[Row]:
     """plan: "framed", "dense" or "joined"."""
     from onefold.offline import spark
@@ -106,11 +118,15 @@ def by_spark(case: Case, plan: str) -> list[Row]:
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
 
 
-def by_state(case: Case) -> list[Row]:
-    """The stream's way: prepare, append, compact now and then; then read the state of each row's key."""
+def by_state(case: Case, *, native: bool) -> list[Row]:
+    """The stream's way: prepare, append, compact now and then; then read the state of each row's key.
+
+    native: with the native kernel, which must be there.
+    """
+    assert built() is not None or not native, "the native kernel is not built; try: python setup.py build_ext --inplace"
     output = case.plan.outputter()
     states = [_states(case, group) for group in case.plan.groups]
-    folds = [StateFold(g.layout, g.slots) for g in case.plan.groups]
+    folds = [StateFold(g.layout, g.slots, native=native) for g in case.plan.groups]
     finish = [g.finisher() for g in case.plan.groups]
     own = [g.row_event() if g.request_row else lambda row, t: None for g in case.plan.groups]
     found = []
@@ -177,7 +193,9 @@ ENGINES: Mapping[str, Engine] = {
     "duckdb-prefix": Engine(lambda case: by_duckdb(case, "prefix")),
     "duckdb-sorted": Engine(lambda case: by_duckdb(case, "sorted")),
     "duckdb-joined": Engine(lambda case: by_duckdb(case, "joined")),
-    "state": Engine(by_state, usual=60),
+    "duckdb-parts": Engine(in_parts, share=2, usual=15),
+    "state": Engine(lambda case: by_state(case, native=False), usual=60),
+    "native": Engine(lambda case: by_state(case, native=True), usual=60),
     "spark": Engine(lambda case: by_spark(case, "framed"), share=4, usual=4),
     "spark-dense": Engine(lambda case: by_spark(case, "dense"), share=8, usual=2),
     "spark-joined": Engine(lambda case: by_spark(case, "joined"), share=12, usual=2),

@@ -55,7 +55,7 @@ def test_corrupt_batch_is_read_alike_with_and_without_the_kernel(drawn: Any, dat
     raw = bytearray(batch([(number, *rest) for number, (_, *rest) in enumerate(drawn)]))
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(61, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    found = []
+    found = list[Any]()
     for choice in ("native", "python"):
         with mock.patch.dict(os.environ, {"ONEFOLD_KERNEL": choice}):
             try:
@@ -76,6 +76,9 @@ def test_cut_batch_is_corrupt() -> None:
 def test_seams_of_kafka_python_are_where_they_were() -> None:
     """What `kafka_records` and `kafka_feeds` lean on beyond its documentation; a new release may move it."""
     for name in (
+        "take",
+        "_maybe_raise_next_inline_exception",
+        "_maybe_skip_record",
         "_unpack_records",
         "_consume_aborted_transactions_up_to",
         "_contains_abort_marker",

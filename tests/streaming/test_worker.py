@@ -30,13 +30,12 @@ class Faulty:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._part, name)
-        append = self.append if name == "begin_append" else None
         if name not in ("append", "begin_append", "put", "swap", "get", "mark", "read"):
             return method
 
         def call(*args: Any, **options: Any) -> Any:
             if name == "begin_append" and self._rng.random() < 0.5:
-                return lambda: append(*args, **options)
+                return lambda: self.append(*args, **options)
             if self._rng.random() < self._rate:
                 raise StoreError(f"{name} did not reach the store")
             answer = method(*args, **options)

@@ -19,17 +19,36 @@ PyObject *wide_long(i128 x)
     return found;
 }
 
-/* carry * 2^64 + whole, however large. */
+/* The sum of whole numbers, however large. */
+big sum_of(const acc *a)
+{
+    big b = {{0}};
+    big_add_wide(&b, a->whole, 0);
+    big_add_wide(&b, a->carry, 64);
+    if (a->total.has_more) big_add(&b, &a->total.more);
+    return b;
+}
+
 static PyObject *long_of(const acc *a)
 {
-    if (!a->carry) return wide_long(a->whole);
-    PyObject *high = wide_long(a->carry), *low = wide_long(a->whole), *bits = PyLong_FromLong(64);
-    PyObject *shifted = high && low && bits ? PyNumber_Lshift(high, bits) : NULL;
-    PyObject *found = shifted ? PyNumber_Add(shifted, low) : NULL;
-    Py_XDECREF(high);
+    big b = sum_of(a);
+    PyObject *low = wide_long((i128)((u128)b.limb[1] << 64 | b.limb[0]) & (((i128)1 << 120) - 1));
+    PyObject *found = NULL, *rest = NULL, *bits = PyLong_FromLong(120), *shifted = NULL;
+    /* 320 bits are two pieces of 120 and one of 80, the last with the sign. */
+    i128 middle = (i128)(((u128)b.limb[1] >> 56 | (u128)b.limb[2] << 8 | (u128)b.limb[3] << 72) & (((u128)1 << 120) - 1));
+    i128 high = (i128)((u128)b.limb[3] >> 48 | (u128)b.limb[4] << 16 | (b.limb[4] >> 63 ? ~(u128)0 << 80 : 0));
+    PyObject *top = wide_long(high), *next = wide_long(middle);
+    if (low && bits && top && next) shifted = PyNumber_Lshift(top, bits);
+    if (shifted) rest = PyNumber_Add(shifted, next);
+    Py_XDECREF(shifted);
+    shifted = rest ? PyNumber_Lshift(rest, bits) : NULL;
+    if (shifted) found = PyNumber_Add(shifted, low);
+    Py_XDECREF(shifted);
+    Py_XDECREF(rest);
     Py_XDECREF(low);
     Py_XDECREF(bits);
-    Py_XDECREF(shifted);
+    Py_XDECREF(top);
+    Py_XDECREF(next);
     return found;
 }
 
@@ -79,10 +98,10 @@ static i128 decimal_limit(void)
 
 static PyObject *sum_of_integers(reading *r, const slot *s, const acc *a)
 {
-    i128 high = a->carry + (a->whole >> 64);
-    uint64_t low = (uint64_t)a->whole;
-    int fits = high >= INT64_MIN && high <= INT64_MAX;
-    i128 total = fits ? (i128)((u128)high << 64 | low) : 0;
+    big b = sum_of(a);
+    uint64_t sign = b.limb[1] >> 63 ? UINT64_MAX : 0;
+    int fits = b.limb[2] == sign && b.limb[3] == sign && b.limb[4] == sign;
+    i128 total = (i128)((u128)b.limb[1] << 64 | b.limb[0]);
     i128 limit = s->type.decimal ? decimal_limit() - 1 : INT64_MAX;
     i128 least = s->type.decimal ? -limit : INT64_MIN;
     return fits && total >= least && total <= limit ? wide_long(total) : value_error(r);
@@ -95,7 +114,7 @@ static PyObject *mean_of_integers(const slot *s, const acc *a)
                                   1e17, 1e18};
     const i128 exact = (i128)1 << 53;
     int scale = s->type.decimal ? s->type.scale : 0;
-    if (!a->carry && a->whole >= -exact && a->whole <= exact && scale <= 18)
+    if (!a->carry && !a->total.has_more && a->whole >= -exact && a->whole <= exact && scale <= 18)
         return PyFloat_FromDouble((double)(int64_t)a->whole / TENS[scale] / (double)a->n);
     PyObject *total = long_of(a), *ten = PyLong_FromLong(10), *digits = PyLong_FromLong(scale), *unit = NULL, *ratio = NULL;
     if (total && ten && digits) unit = PyNumber_Power(ten, digits, Py_None);
@@ -121,9 +140,8 @@ static PyObject *spread_of(reading *r, const slot *s, const acc *a)
 }
 
 /* A value of the slot; NULL with an error, Python's or the work's. */
-PyObject *finish_slot(reading *r, const slot *s, const acc *a, const bounds *b)
+PyObject *finish_slot(reading *r, const slot *s, const acc *a)
 {
-    (void)b;
     switch (s->function) {
     case F_COUNT: case F_DISTINCT: return PyLong_FromUnsignedLongLong(a->n);
     case F_SUM:
@@ -135,6 +153,7 @@ PyObject *finish_slot(reading *r, const slot *s, const acc *a, const bounds *b)
     case F_VAR_POP: case F_VAR_SAMP: case F_STDDEV_POP: case F_STDDEV_SAMP: return spread_of(r, s, a);
     case F_AND: case F_OR: return a->held < 0 ? none() : PyBool_FromLong(a->held);
     case F_MIN: case F_MAX: case F_MIN_BY: case F_MAX_BY: case F_FIRST: case F_LAST:
+        if (takes_entry(r, s, a)) return value_of(r->work, &s->type, &r->buckets->parts[s->part].x, (uint32_t)a->entry);
         return a->best < 0 ? none() : value_of(r->work, &s->type, &r->lanes[s->arg], (uint32_t)a->best);
     }
     return none();

@@ -23,16 +23,16 @@ static int64_t compare_text(span a, span b)
 }
 
 /* a < b, where NaN equals itself and is greater than all; text goes by code point, as its bytes do. */
-static int is_less(const lane *l, uint32_t i, uint32_t j)
+int is_less(const lane *a, uint32_t i, const lane *b, uint32_t j)
 {
-    i -= l->low;
-    j -= l->low;
-    switch (l->kind) {
-    case K_BOOL: return l->x.b[i] < l->x.b[j];
-    case K_DOUBLE: return l->x.d[i] < l->x.d[j] || (l->x.d[j] != l->x.d[j] && l->x.d[i] == l->x.d[i]);
-    case K_WIDE: return l->x.w[i] < l->x.w[j];
-    case K_TEXT: return compare_text(l->x.s[i], l->x.s[j]) < 0;
-    default: return l->x.i[i] < l->x.i[j];
+    i -= a->low;
+    j -= b->low;
+    switch (a->kind) {
+    case K_BOOL: return a->x.b[i] < b->x.b[j];
+    case K_DOUBLE: return a->x.d[i] < b->x.d[j] || (b->x.d[j] != b->x.d[j] && a->x.d[i] == a->x.d[i]);
+    case K_WIDE: return a->x.w[i] < b->x.w[j];
+    case K_TEXT: return compare_text(a->x.s[i], b->x.s[j]) < 0;
+    default: return a->x.i[i] < b->x.i[j];
     }
 }
 
@@ -77,14 +77,17 @@ static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
 {
     const double *x = l->x->x.d;
     int some = l->filter || l->x->nulls;
+    uint32_t from = l->x->low;
+    uint64_t n = a->n;
     grid g = {.high = a->total.high, .low = a->total.low};
     for (uint32_t i = low; i < high; i++) {
         if (some && !counts(l, i)) continue;
-        double value = x[i - l->x->low];
-        a->n++;
+        double value = x[i - from];
+        n++;
         if (LIKELY(fabs(value) < 0x1p53)) grid_add(&g, value);
         else a->flags |= flag_of(value);
     }
+    a->n = n;
     a->total.high = g.high;
     a->total.low = g.low;
 }
@@ -111,15 +114,37 @@ static void quantify(const lanes *l, acc *a, uint32_t low, uint32_t high, int al
     }
 }
 
+/* As `extreme` below, of DOUBLEs without NULLs or filter; NaN is greater than all. */
+static void extreme_double(const lane *l, acc *a, uint32_t low, uint32_t high, int greatest)
+{
+    const double *x = l->x.d;
+    int64_t at = a->best;
+    uint32_t i = high;
+    if (at < 0 && i > low) at = --i;
+    double best = at < 0 ? 0 : x[at - l->low];
+    while (i-- > low) {
+        double value = x[i - l->low];
+        if (greatest ? value >= best || value != value : value <= best || best != best) {
+            best = value;
+            at = i;
+        }
+    }
+    a->best = at;
+}
+
 /* The least or greatest of a lane: x itself, or y of which x is then taken. */
 static void extreme(const lanes *l, acc *a, uint32_t low, uint32_t high, int greatest)
 {
     const lane *key = l->y ? l->y : l->x;
+    if (key->kind == K_DOUBLE && !key->nulls && !l->filter) {
+        extreme_double(key, a, low, high, greatest);
+        return;
+    }
     for (uint32_t i = high; i-- > low;) {
         if (!passes(l->filter, i) || is_null(key, i)) continue;
         if (a->best >= 0) {
             uint32_t best = (uint32_t)a->best;
-            if (greatest ? is_less(key, i, best) : is_less(key, best, i)) continue;
+            if (greatest ? is_less(key, i, key, best) : is_less(key, best, key, i)) continue;
         }
         a->best = i;
     }
@@ -180,7 +205,7 @@ static int update(reading *r, const slot *s, const lanes *l, acc *a, uint32_t lo
 static void start(acc *a)
 {
     memset(a, 0, sizeof *a);
-    a->best = a->held = -1;
+    a->best = a->entry = a->held = -1;
 }
 
 static const bounds *bounds_of(const reading *r, const slot *s)
@@ -188,9 +213,19 @@ static const bounds *bounds_of(const reading *r, const slot *s)
     return &r->bounds[(size_t)s->view * r->plan->n_windows + (size_t)s->window];
 }
 
-static int is_before(const bounds *a, const bounds *b)
+/* Both ranges of a slot: its events, and its entries of buckets. */
+typedef struct { bounds events, entries; } ranges;
+
+static ranges ranges_of(const reading *r, const slot *s)
 {
-    return a->high != b->high ? a->high < b->high : a->low > b->low;
+    return (ranges){*bounds_of(r, s), r->buckets ? r->inside[s->window] : (bounds){0, 0}};
+}
+
+static int is_before(const ranges *a, const ranges *b)
+{
+    if (a->events.high != b->events.high) return a->events.high < b->events.high;
+    if (a->entries.high != b->entries.high) return a->entries.high < b->entries.high;
+    return a->events.low != b->events.low ? a->events.low > b->events.low : a->entries.low > b->entries.low;
 }
 
 /* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. */
@@ -203,18 +238,32 @@ static int32_t *sorted(reading *r, int32_t first, uint32_t *count)
     *count = 0;
     for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) {
         uint32_t at = (*count)++;
-        const bounds *b = bounds_of(r, &r->plan->slots[i]);
-        for (; at > 0 && is_before(b, bounds_of(r, &r->plan->slots[found[at - 1]])); at--) found[at] = found[at - 1];
+        ranges own = ranges_of(r, &r->plan->slots[i]);
+        for (; at > 0; at--) {
+            ranges other = ranges_of(r, &r->plan->slots[found[at - 1]]);
+            if (!is_before(&own, &other)) break;
+            found[at] = found[at - 1];
+        }
         found[at] = i;
     }
     return found;
 }
 
-static int set_value(reading *r, int32_t number, const acc *a, const bounds *b)
+static int set_value(reading *r, int32_t number, const acc *a)
 {
-    PyObject *value = finish_slot(r, &r->plan->slots[number], a, b);
+    PyObject *value = finish_slot(r, &r->plan->slots[number], a);
     if (!value) return -1;
     PyList_SET_ITEM(r->values, number, value);
+    return 0;
+}
+
+/* Brings the fold from the ranges that were met to wider ones. */
+static int widen(reading *r, const slot *s, const lanes *l, acc *a, ranges *met, const ranges *wanted)
+{
+    if (wanted->events.low < met->events.low && update(r, s, l, a, wanted->events.low, met->events.low) < 0) return -1;
+    if (r->buckets && s->part >= 0 && wanted->entries.low < met->entries.low)
+        fold_entries(s, &r->plan->parts[s->part], &r->buckets->parts[s->part], a, wanted->entries.low, met->entries.low);
+    *met = *wanted;
     return 0;
 }
 
@@ -224,21 +273,18 @@ int fold_job(reading *r, int32_t first)
     const slot *s = &r->plan->slots[first];
     lanes l = {s->arg < 0 ? NULL : &r->lanes[s->arg], s->other < 0 ? NULL : &r->lanes[s->other],
                s->filter < 0 ? NULL : &r->lanes[s->filter]};
-    uint32_t n, low = 0, high = UINT32_MAX;
+    uint32_t n;
     int32_t *order = sorted(r, first, &n);
     if (!order) return -1;
     acc a;
+    ranges met = {{0, 0}, {0, 0}};
     for (uint32_t i = 0; i < n; i++) {
-        const bounds *b = bounds_of(r, &r->plan->slots[order[i]]);
-        if (b->high != high || i == 0) {
+        ranges wanted = ranges_of(r, &r->plan->slots[order[i]]);
+        if (i == 0 || wanted.events.high != met.events.high || wanted.entries.high != met.entries.high) {
             start(&a);
-            high = low = b->high;
+            met = (ranges){{wanted.events.high, wanted.events.high}, {wanted.entries.high, wanted.entries.high}};
         }
-        if (b->low < low) {
-            if (update(r, s, &l, &a, b->low, low) < 0) return -1;
-            low = b->low;
-        }
-        if (set_value(r, order[i], &a, b) < 0) return -1;
+        if (widen(r, s, &l, &a, &met, &wanted) < 0 || set_value(r, order[i], &a) < 0) return -1;
     }
     return 0;
 }

@@ -19,8 +19,8 @@
 /* What `native.py` expects; raised with every change of the specification that it passes to `Plan`. */
 #define INTERFACE 1
 
-/* The functions of records.c. */
-extern PyMethodDef RECORDS[];
+/* The functions of records.c and appends.c. */
+extern PyMethodDef RECORDS[], APPENDS[];
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -178,6 +178,8 @@ typedef struct {
 } lane;
 
 int fill_lane(work *w, const layout *l, const view *v, int column, lane *out);
+int unpack_lane(work *w, const packed *p, uint32_t n, lane *out);  /* all n of a packed column */
+int is_less(const lane *a, uint32_t i, const lane *b, uint32_t j); /* places of the lanes, as `low` is the first */
 
 /* ---- exact sums (exact.c) ---- */
 
@@ -189,7 +191,16 @@ typedef struct { i128 high, low; big more; int has_more; } grid;  /* units of 2^
 enum { TOO_LARGE = 1, IS_NAN = 2, PLUS_INF = 4, MINUS_INF = 8 };
 
 int flag_of(double x);
-void grid_add(grid *g, double x);
+
+/* One value on the grid, of less than 2^53: two whole numbers, both with its sign. */
+static inline void grid_add(grid *g, double x)
+{
+    double y = x * 0x1p10;
+    int64_t high = (int64_t)y;
+    g->high += high;
+    g->low += (int64_t)((y - (double)high) * 0x1p62);
+}
+
 void big_add(big *a, const big *b);
 void big_add_wide(big *a, i128 x, unsigned shift);
 void big_add_double(big *a, double units);       /* rounded toward zero */
@@ -197,6 +208,30 @@ void big_add_square(big *a, double x);           /* of 2^-72 */
 double big_double(const big *a);                 /* rounded once, half to even */
 double grid_double(const grid *g);
 double variance(int64_t n, const grid *sum, const big *squares, int sample);
+
+/* ---- buckets (buckets.c, entries.c) ---- */
+
+enum { P_COUNT, P_SUM, P_DOUBLES, P_SQUARES, P_LISTS, P_PLAIN, P_END, P_BY };
+
+typedef struct {
+    uint8_t kind, wanted;        /* whether a slot takes its values from it */
+    type x, y;
+} part;
+
+typedef struct { const uint8_t *digits; uint8_t width, zeros; } whole;
+
+typedef struct {                 /* the columns of a part, as its kind has them */
+    whole total, squares;
+    int64_t *n, *flags, *sequence;
+    lane after, x, y;
+} entries;
+
+typedef struct {
+    int64_t before, newest;
+    uint32_t n;
+    int64_t *starts;
+    entries *parts;
+} buckets;
 
 /* ---- aggregates (folds.c, finish.c, plan.c) ---- */
 
@@ -227,7 +262,7 @@ typedef struct {
     grid total;
     big squares;
     int flags;
-    int64_t best;                /* an event, or -1 */
+    int64_t best, entry;         /* an event, and an entry of buckets, or -1 */
     int held;                    /* of booleans: -1 none, 0, 1 */
     table met;
     int has_table;
@@ -235,7 +270,7 @@ typedef struct {
 
 typedef struct {
     layout layout;
-    uint32_t n_slots, n_windows, n_views, n_lanes, n_jobs;
+    uint32_t n_slots, n_windows, n_views, n_lanes, n_jobs, n_parts;
     slot *slots;
     window *windows;
     int32_t *wheres;             /* of each view: a column, or -1 */
@@ -243,6 +278,7 @@ typedef struct {
     int32_t *jobs;               /* the first slot of each: slots that differ in window and finish alone */
     int listed;                  /* events must be put in one list first */
     int64_t resolution;          /* 0: no buckets */
+    part *parts;
     uint64_t seed;
     PyObject *empty, *whole, *reading, *error;
     work work;                   /* lent to one call at a time */
@@ -254,13 +290,21 @@ typedef struct {
     view *views;
     bounds *bounds;              /* of each view's windows: view * n_windows + window */
     lane *lanes;
+    const buckets *buckets;      /* NULL where there are none */
+    bounds *inside;              /* the entries of each window */
     int64_t t;
     PyObject *values;            /* a list */
     uint64_t value_errors;
 } reading;
 
+int read_buckets(work *w, const plan *p, const state *s, buckets *b);
+uint32_t bucket_of(const buckets *b, int64_t ts);
+int64_t newest_in(const buckets *b, int64_t t);
+void fold_entries(const slot *s, const part *p, const entries *e, acc *a, uint32_t start, uint32_t end);
+int takes_entry(const reading *r, const slot *s, const acc *a);
+big sum_of(const acc *a);        /* of whole numbers, entries of buckets among them */
 int fold_job(reading *r, int32_t first);
-PyObject *finish_slot(reading *r, const slot *s, const acc *a, const bounds *b);
+PyObject *finish_slot(reading *r, const slot *s, const acc *a);
 PyObject *value_of(work *w, const type *t, const lane *l, uint32_t event);
 int add_distinct(work *w, table *t, const lane *l, uint32_t event);  /* 1 new, 0 met before, -1 error */
 PyObject *wide_long(i128 x);

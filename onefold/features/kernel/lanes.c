@@ -82,6 +82,15 @@ static int fill_run(work *w, const packed *p, uint32_t n, uint32_t from, uint32_
     return 0;
 }
 
+int unpack_lane(work *w, const packed *p, uint32_t n, lane *out)
+{
+    out->low = 0;
+    out->high = n;
+    out->nulls = NULL;
+    out->x.b = take(w, (size_t)n + 1, width_of(out->kind));
+    return out->x.b ? fill_run(w, p, n, 0, n, out, 0) : -1;
+}
+
 static int put_recorded(work *w, const layout *l, const record *r, int column, lane *out, uint32_t at)
 {
     const uint8_t *place = r->at + l->places[column];

@@ -120,6 +120,36 @@ static int is_sound(const plan *p, const slot *s)
     return by == (s->other >= 0) && !(by && kind_of(p, s->other) == K_LIST);
 }
 
+static int parts_from(plan *p, PyObject *list)
+{
+    p->parts = room(list, &p->n_parts, sizeof(part));
+    if (!p->parts) return -1;
+    for (uint32_t i = 0; i < p->n_parts; i++) {
+        part *part = &p->parts[i];
+        PyObject *x, *y;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(list, i), "bO!O!", &part->kind, &PyTuple_Type, &x, &PyTuple_Type, &y)) return -1;
+        if (type_from(x, &part->x) < 0 || type_from(y, &part->y) < 0) return -1;
+        if (part->kind > P_BY || part->x.kind > K_LIST || part->y.kind > K_LIST) return wrong("parts");
+    }
+    return 0;
+}
+
+/* Whether a slot's part has what its function takes from it. */
+static int suits(const plan *p, const slot *s)
+{
+    static const int8_t KINDS[] = {
+        [F_NONE] = -1, [F_COUNT] = P_COUNT, [F_VAR_POP] = P_SQUARES, [F_VAR_SAMP] = P_SQUARES, [F_STDDEV_POP] = P_SQUARES,
+        [F_STDDEV_SAMP] = P_SQUARES, [F_AND] = P_PLAIN, [F_OR] = P_PLAIN, [F_MIN] = P_PLAIN, [F_MAX] = P_PLAIN,
+        [F_DISTINCT] = -1, [F_MIN_BY] = P_BY, [F_MAX_BY] = P_BY, [F_FIRST] = P_END, [F_LAST] = P_END,
+    };
+    int kind = KINDS[s->function];
+    const part *part = &p->parts[s->part];
+    if (s->function == F_SUM || s->function == F_AVG) kind = s->type.kind == K_DOUBLE ? P_DOUBLES : P_SUM;
+    if (part->kind != kind) return 0;
+    if (kind == P_BY && part->y.kind != kind_of(p, s->other)) return 0;
+    return kind < P_PLAIN || part->x.kind == s->type.kind;
+}
+
 static int slots_from(plan *p, PyObject *list)
 {
     p->slots = room(list, &p->n_slots, sizeof(slot));
@@ -132,6 +162,9 @@ static int slots_from(plan *p, PyObject *list)
             return -1;
         if (type_from(type, &s->type) < 0) return -1;
         if (!is_sound(p, s) || s->type.scale > 38) return wrong("slots");
+        if (s->function != F_NONE && p->resolution ? !is_between(s->part, 0, p->n_parts) || !suits(p, s) : s->part != -1)
+            return wrong("parts of slots");
+        if (s->part >= 0) p->parts[s->part].wanted = 1;
         if (s->next != -1 && !is_between(s->next, (int64_t)i + 1, p->n_slots)) return wrong("jobs");
     }
     return 0;
@@ -149,7 +182,8 @@ static int jobs_from(plan *p, PyObject *list)
         const slot *s = &p->slots[first];
         for (int32_t j = s->next; j >= 0; j = p->slots[j].next) {
             const slot *other = &p->slots[j];
-            if (other->view != s->view || other->arg != s->arg || other->other != s->other || other->filter != s->filter)
+            if (other->view != s->view || other->arg != s->arg || other->other != s->other || other->filter != s->filter ||
+                other->part != s->part)
                 return wrong("jobs");
         }
     }
@@ -174,6 +208,7 @@ int plan_from(plan *p, PyObject *specification)
     p->seed = seed;
     if (!PyType_Check(p->reading) || !PyType_IsSubtype((PyTypeObject *)p->reading, &PyTuple_Type)) return wrong("reading");
     if (layout_from(&p->layout, types) < 0 || windows_from(p, windows) < 0 || views_from(p, views) < 0) return -1;
+    if (!is_between(resolution, 0, MOST_TIME) || parts_from(p, parts) < 0) return PyErr_Occurred() ? -1 : wrong("buckets");
     if (lanes_from(p, lanes) < 0 || slots_from(p, slots) < 0 || jobs_from(p, jobs) < 0) return -1;
     return 0;
 }
@@ -186,6 +221,7 @@ void free_plan(plan *p)
     PyMem_Free(p->wheres);
     PyMem_Free(p->sources);
     PyMem_Free(p->slots);
+    PyMem_Free(p->parts);
     PyMem_Free(p->jobs);
     Py_CLEAR(p->empty);
     Py_CLEAR(p->whole);

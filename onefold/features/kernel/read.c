@@ -61,8 +61,25 @@ static int fill_lanes(const plan *p, reading *r)
     return 0;
 }
 
-static int is_partial(const state *s, const window *w, int64_t t)
+/* The entries of each window, where there are buckets. */
+static int find_entries(const plan *p, const state *s, reading *r, buckets *b)
 {
+    if (!s->head.section.size) return 0;
+    if (read_buckets(r->work, p, s, b) < 0) return -1;
+    r->buckets = b;
+    r->inside = take(r->work, (size_t)p->n_windows + 1, sizeof(bounds));
+    if (!r->inside) return -1;
+    for (uint32_t k = 0; k < p->n_windows; k++) {
+        int64_t first = first_time(&p->windows[k], r->t);
+        uint32_t low = first == FOREVER ? 0 : bucket_of(b, first), high = bucket_of(b, last_time(&p->windows[k], r->t) + 1);
+        r->inside[k] = (bounds){low, high < low ? low : high};
+    }
+    return 0;
+}
+
+static int is_partial(const state *s, const buckets *b, const window *w, int64_t t)
+{
+    if (b && !(w->resolution && w->upper) && t < b->before - 1) return 1;
     if (s->head.floor == INT64_MIN) return 0;
     int64_t first = first_time(w, t);
     return first == FOREVER || first < s->head.floor;
@@ -74,7 +91,7 @@ static PyObject *partial_of(const plan *p, const state *s, reading *r)
     uint32_t found = 0;
     uint8_t *windows = take(r->work, (size_t)p->n_windows + 1, 1);
     if (!windows) return NULL;
-    for (uint32_t k = 0; k < p->n_windows; k++) found += windows[k] = (uint8_t)is_partial(s, &p->windows[k], r->t);
+    for (uint32_t k = 0; k < p->n_windows; k++) found += windows[k] = (uint8_t)is_partial(s, r->buckets, &p->windows[k], r->t);
     if (!found) return Py_NewRef(p->whole);
     PyObject *partial = PyList_New(p->n_slots);
     if (!partial) return NULL;
@@ -99,10 +116,12 @@ static PyObject *offsets_of(const state *s)
     return found;
 }
 
-static PyObject *newest_of(const view *all, int64_t t)
+static PyObject *newest_of(const view *all, const buckets *b, int64_t t)
 {
     uint32_t at = index_of(all, t + 1);
-    return at ? PyLong_FromLongLong(time_of(all->s, event_at(all, at - 1))) : Py_NewRef(Py_None);
+    int64_t newest = at ? time_of(all->s, event_at(all, at - 1)) : INT64_MIN, folded = b ? newest_in(b, t) : INT64_MIN;
+    if (folded > newest) newest = folded;
+    return newest == INT64_MIN ? Py_NewRef(Py_None) : PyLong_FromLongLong(newest);
 }
 
 static PyObject *made(const plan *p, PyObject *const items[5])
@@ -122,13 +141,15 @@ static PyObject *made(const plan *p, PyObject *const items[5])
 static PyObject *fold(const plan *p, const state *s, reading *r)
 {
     view all;
+    buckets entries;
+    if (find_entries(p, s, r, &entries) < 0) return NULL;
     if (find_bounds(p, s, r, &all) < 0 || fill_lanes(p, r) < 0) return NULL;
     for (uint32_t i = 0; i < p->n_jobs; i++)
         if (fold_job(r, p->jobs[i]) < 0) return NULL;
     for (uint32_t i = 0; i < p->n_slots; i++)
         if (!PyList_GET_ITEM(r->values, i)) PyList_SET_ITEM(r->values, i, Py_NewRef(Py_None));
     PyObject *partial = partial_of(p, s, r);
-    PyObject *items[5] = {Py_NewRef(r->values), partial, offsets_of(s), newest_of(&all, r->t),
+    PyObject *items[5] = {Py_NewRef(r->values), partial, offsets_of(s), newest_of(&all, r->buckets, r->t),
                           PyLong_FromUnsignedLongLong((uint64_t)s->head.n + s->count)};
     return made(p, items);
 }
@@ -142,6 +163,7 @@ static PyObject *failed(const plan *p, const work *w)
 PyObject *read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, uint64_t *value_errors)
 {
     state s = {0};
+    w->error[0] = 0;
     reading r = {.plan = p, .work = w, .t = t};
     clear_work(w);
     if (read_head(w, &p->layout, bytes, length, &s) < 0) return failed(p, w);

@@ -29,8 +29,8 @@ static const uint8_t *varint(const uint8_t *at, const uint8_t *end, int64_t *val
 }
 
 /* One record: where its value lies, and where it ends; NULL where it is not whole. */
-static const uint8_t *record(const uint8_t *at, const uint8_t *end, int64_t *time, int64_t *offset,
-                             const uint8_t **value, int64_t *size)
+static const uint8_t *one_record(const uint8_t *at, const uint8_t *end, int64_t *time, int64_t *offset,
+                                 const uint8_t **value, int64_t *size)
 {
     int64_t length, key;
     if ((at = varint(at, end, &length)) == NULL || length < 1 || length > end - at)
@@ -74,7 +74,7 @@ static PyObject *kafka_records(PyObject *self, PyObject *args)
     for (Py_ssize_t i = 0; i < count; i++) {
         int64_t time, offset, size;
         const uint8_t *value;
-        if ((at = record(at, end, &time, &offset, &value, &size)) == NULL ||
+        if ((at = one_record(at, end, &time, &offset, &value, &size)) == NULL ||
             __builtin_add_overflow(time, first_time, &time) || __builtin_mul_overflow(time, 1000, &time) ||
             __builtin_add_overflow(offset, first_offset, &offset))
             goto none;
