@@ -82,13 +82,14 @@ def debt(sequence: int) -> int:
 
 
 def encode_pointer(epoch: int, layout: str) -> bytes:
-    return f"{epoch} {layout}".encode()
+    """A pointer, as a line: one that is appended behind another says nothing, so that a state is begun once."""
+    return f"{epoch} {layout}\n".encode()
 
 
 def decode_pointer(value: bytes) -> tuple[int, str]:
-    """(epoch, layout) of a pointer."""
+    """(epoch, layout) of a pointer: its first line."""
     try:
-        epoch, layout = value.decode().split(" ")
+        epoch, layout = value.partition(b"\n")[0].decode().split(" ")
         return int(epoch), layout
     except ValueError:
         raise StateError(f"pointer {value!r} cannot be read; run onefold materialize to rebuild it") from None

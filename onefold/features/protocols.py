@@ -42,16 +42,27 @@ class OnlineStore(Protocol):
         Must not return before every append is acknowledged; must raise StoreError otherwise.
         """
 
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Begin what `append` does, and return while it may be under way; what comes back waits for its end.
+
+        That gives the lengths, or raises, as `append` does. Where it is never called, nothing is known of the appends.
+        """
+
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks, given as (group, field, offset), to at least this offset; none is ever lowered.
 
         session: as for `append`. Returns when it is acknowledged; must raise StoreError otherwise.
         """
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
+    def put(
+        self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
+    ) -> None:
         """Set whole values (None deletes), for names nobody appends to: pointers, bulk loads.
 
-        A list of fewer than 100 is set at one moment where the store can.
+        session: as for `append`, before each part of what is many. A list of fewer than 100 is set at one moment where
+        the store can.
         """
 
     def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
@@ -66,8 +77,8 @@ class OnlineStore(Protocol):
     def names(self, prefix: bytes) -> Iterator[bytes]:
         """The names that `scan` goes through, without their values."""
 
-    def clear(self, prefix: bytes) -> None:
-        """Delete all strings and groups of marks whose name has this prefix."""
+    def clear(self, prefix: bytes, *, session: int | None = None) -> None:
+        """Delete all strings and groups of marks whose name has this prefix. session: as for `put`."""
 
     def lock(self, name: bytes, *, seconds: float) -> AbstractContextManager[bool]:
         """Whether this process alone has `name` while the context lasts, for `seconds` at most if it dies."""
@@ -92,7 +103,17 @@ class Records:
         if not self.offsets or self.offsets[0] > offset:
             return self
         at = bisect_right(self.offsets, offset)
-        return Records(self.offsets[at:], self.values[at:], self.times[at:])
+        return self.cut(at, len(self))
+
+    def pieces(self, size: int) -> Iterator[Records]:
+        """All of them in order, so many at a time."""
+        if len(self) <= size:
+            return iter((self,) if self.offsets else ())
+        return (self.cut(at, at + size) for at in range(0, len(self), size))
+
+    def cut(self, start: int, end: int) -> Records:
+        """Those from place `start` to before `end`."""
+        return Records(self.offsets[start:end], self.values[start:end], self.times[start:end])
 
 
 Reader = Callable[[bytes], Mapping[str, object]]
@@ -149,6 +170,10 @@ class FeedGroup(Protocol):
     def brings(self, source: str, name: str) -> bool:
         """Whether the feed of that name (of `source`, or one of its branches) is this worker's or another's of the
         group: what a state lacks of it, one of them can still bring."""
+
+    def is_gone(self, source: str, name: str) -> bool:
+        """Whether that feed is known never to come again, as its topic was made anew: what the archive lacks of it, it
+        will never have. False where nobody knows."""
 
     def close(self) -> None:
         """Hand all feeds over, and go."""

@@ -84,12 +84,21 @@ class LmdbStore:
         """Append to each string, all in one transaction; the lengths after. Nothing expires here."""
         return self._run(partial(_append, items=items), write=True, names=_names(items))
 
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Append at once: there is nobody to wait for."""
+        lengths = self.append(items, session=session, keep=keep)
+        return lambda: lengths
+
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks, all in one transaction."""
         if items:
             self._run(partial(_raise, items=items), write=True, names=[group for group, _, _ in items])
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
+    def put(
+        self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
+    ) -> None:
         """Set whole values (None deletes), in transactions of 4,096 items, so that any number streams through."""
         rest = iter(items)
         while chunk := list(islice(rest, _PUT_CHUNK)):
@@ -117,7 +126,7 @@ class LmdbStore:
         """All names with this prefix, in order."""
         return (name for name, _ in self.scan(prefix))
 
-    def clear(self, prefix: bytes) -> None:
+    def clear(self, prefix: bytes, *, session: int | None = None) -> None:
         """Delete all that has this prefix."""
         self.put((name, None) for name in self.names(prefix))
 

@@ -6,14 +6,15 @@ marks than the others, and what it holds is then known to be behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from onefold.online import redis_commands as commands
+from onefold.online.async_reads import ThreadedReads
 from onefold.online.redis_buckets import BUCKETS, TAGGED, is_pointer, joined_marks, placed
 from onefold.online.redis_connection import Connection
 from onefold.online.redis_lock import held_lock
@@ -36,6 +37,11 @@ class RedisClusterStore:
         self.readonly = readonly
         self._nodes = Nodes(self.options, readonly=readonly)
         self.get([b"p/"])
+
+    @cached_property
+    def async_reads(self) -> ThreadedReads:
+        """The same for an event loop, each read in a thread; whoever asks for it closes it."""
+        return ThreadedReads(self)
 
     @property
     def session(self) -> int:
@@ -74,6 +80,13 @@ class RedisClusterStore:
             self._write(asked_more, "PEXPIRE", [name for _, name in made], session=session)
         return lengths
 
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Append, and wait for it: a redirection has to be met before anything else is sent."""
+        lengths = self.append(items, session=session, keep=keep)
+        return lambda: lengths
+
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks in every bucket."""
         asked = [
@@ -83,17 +96,20 @@ class RedisClusterStore:
         ]
         self._write(asked, "ZADD", (), session=session)
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
+    def put(
+        self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
+    ) -> None:
         """Set whole values (None deletes): of fewer than 100, each bucket's in one transaction; more as a stream."""
         rest = iter(items)
         keep = keep if self.options.expire else None
         first = list(islice(rest, _AT_ONCE))
-        if len(first) < _AT_ONCE and self._put_at_once(first, keep):
+        if len(first) < _AT_ONCE and self._put_at_once(first, keep, session):
             return
         while first:
             at = [placed(name) for name, _ in first]
             sets = commands.sets(((name, v) for (_, name), (_, v) in zip(at, first, strict=True)), keep)
-            self._write([(b, c) for (b, _), c in zip(at, sets, strict=True)], "SET", [name for _, name in at])
+            asked = [(b, c) for (b, _), c in zip(at, sets, strict=True)]
+            self._write(asked, "SET", [name for _, name in at], session=session)
             first = list(islice(rest, _PAGE))
 
     def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
@@ -119,11 +135,11 @@ class RedisClusterStore:
         for page in self._pages(prefix, strings=True):
             yield from (name for _, name in page)
 
-    def clear(self, prefix: bytes) -> None:
+    def clear(self, prefix: bytes, *, session: int | None = None) -> None:
         """Delete all that has this prefix, with the marks of every bucket."""
         for page in self._pages(prefix, strings=False):
             asked = [(bucket, command(b"UNLINK", TAGGED[bucket] + name)) for bucket, name in page]
-            self._write(asked, "UNLINK", [name for _, name in page])
+            self._write(asked, "UNLINK", [name for _, name in page], session=session)
 
     def lock(self, name: bytes, *, seconds: float) -> AbstractContextManager[bool]:
         """Whether this process alone has `name`; renewed while it lives, free `seconds` after it died."""
@@ -169,14 +185,14 @@ class RedisClusterStore:
         commands.checked(replies, self.options, what=what, names=names)
         return replies
 
-    def _put_at_once(self, items: Sequence[tuple[bytes, bytes | None]], keep: int | None) -> bool:
+    def _put_at_once(self, items: Sequence[tuple[bytes, bytes | None]], keep: int | None, session: int | None) -> bool:
         """Whether all went in; not so while one of the buckets is on its way to another node."""
         by_bucket: dict[int, list[tuple[bytes, bytes | None]]] = {}
         for name, value in items:
             bucket, stored = placed(name)
             by_bucket.setdefault(bucket, []).append((stored, value))
         for bucket, mine in by_bucket.items():
-            done = self._nodes.write_at_once(bucket, list(commands.sets(mine, keep)))
+            done = self._nodes.write_at_once(bucket, list(commands.sets(mine, keep)), session=session)
             if any(is_redirection(reply) or is_half_moved(reply) for reply in done):
                 return False
             commands.checked(done, self.options, what="SET")

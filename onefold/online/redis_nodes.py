@@ -89,10 +89,10 @@ class Nodes:
                 self._forget()
                 raise
 
-    def write_at_once(self, bucket: int, commands: Sequence[bytes]) -> list[Any]:
+    def write_at_once(self, bucket: int, commands: Sequence[bytes], *, session: int | None = None) -> list[Any]:
         """The replies to commands of one bucket that take effect at one moment; a redirection is not followed."""
         with self._writing:
-            self.write(())
+            self.write((), session=session)
             try:
                 return self._writer(self.owners[bucket]).ask(*at_once(commands))
             except Unreachable:

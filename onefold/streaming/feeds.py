@@ -42,6 +42,10 @@ class FixedGroup:
     def brings(self, source: str, name: str) -> bool:
         return any(f.source.partition(".")[0] == source and sequence_name(f) == name for f in self._feeds)
 
+    def is_gone(self, source: str, name: str) -> bool:
+        """A later worker may have it."""
+        return False
+
     def close(self) -> None:
         """Nothing to hand over."""
 

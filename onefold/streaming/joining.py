@@ -50,7 +50,10 @@ class Joiner:
         joined.lost, joined.session = True, self._store.session
         layouts = [layout for layout in self._project.layouts.values() if layout.source.name == source]
         flushed = self._archive.progress(source)
-        states = join(self._store, flushed, layouts, brought=self._brought(source))
+        states = join(
+            self._store, flushed, layouts, brought=self._brought(source), gone=self._gone(source),
+            session=joined.session,
+        )  # fmt: skip
         done = flushed.get(joined.sequence, -1)
         joined.write_to(self._store, states, flushed=done, slack=self._reach)
         self._store.mark(joined.debts(), session=joined.session)
@@ -64,6 +67,11 @@ class Joiner:
         return [
             n for name, n in names.items() if name in mine or (name not in left and self._group.brings(source, name))
         ]
+
+    def _gone(self, source: str) -> list[int]:
+        """The sequences of a source that nobody will go on with again."""
+        names = self._archive.sequences(source)
+        return [number for name, number in names.items() if self._group.is_gone(source, name)]
 
     def moved(self, source: str) -> bool:
         """Whether another state is live than the one that is written, or the store may have lost writes."""

@@ -68,6 +68,24 @@ def newest(base: str, source: str, known: Known) -> str:
     return f"{base}+{max(firsts)}" if firsts else base
 
 
+def goes_by(
+    name: str, source: str, sources: Mapping[str, str], found: Mapping[str, Topic], known: Known
+) -> bool | None:
+    """Whether a partition of the topics that were found goes by a name now; None where it is of none of these topics.
+
+    sources: what each topic feeds.
+    """
+    for topic, feeds in sources.items():
+        of, _, branch = feeds.partition(".")
+        start = f"{branch}/{topic}@" if branch else f"{topic}@"
+        if of == source and name.startswith(start) and topic in found:
+            name = name.removeprefix(f"{branch}/")
+            base = name.partition("+")[0]
+            bases = {feed_name(found[topic], number) for number in range(found[topic].partitions)}
+            return base in bases and newest(base, feeds, known) == name
+    return None
+
+
 def topic_ends(project: Project, settings: KafkaSettings) -> dict[tuple[str, str], int]:
     """The offset behind the last record of every partition, by the name of its source and of its sequence."""
     sources, topics = sources_of(project), Topics(settings)
@@ -172,17 +190,15 @@ class KafkaFeed:
         name = f"{feed_name(self.topic, self.partition.partition)}+{first}"
         return self._group.replace(self, KafkaFeed(self._group, self.partition, self.topic, self._source, name))
 
-    def take(self, records: Sequence[Any]) -> None:
-        """Hold what the consumer has fetched (`ConsumerRecord`s). No value, a tombstone, is an empty one."""
-        offsets = [r.offset for r in records]
-        values = [r.value or b"" for r in records]
-        times = [r.timestamp * 1000 for r in records]
-        if self._offsets:
-            self._offsets += offsets
-            self._values += values
-            self._times += times
-        else:
-            self._offsets, self._values, self._times = offsets, values, times
+    def take(self, fetched: Iterable[Records]) -> None:
+        """Hold what the consumer has fetched; it is this feed's from now on."""
+        for records in fetched:
+            if self._offsets:
+                self._offsets += records.offsets
+                self._values += records.values
+                self._times += records.times
+            else:
+                self._offsets, self._values, self._times = records.offsets, records.values, records.times
 
     def _clear(self) -> None:
         self._offsets, self._values, self._times, self._at = [], [], [], 0
@@ -214,7 +230,7 @@ class KafkaGroup:
         self._feeds: dict[TopicPartition, KafkaFeed] = {}
         self._found: dict[str, Topic] = {}
         self._missed: set[str] = set()
-        self._unproven: dict[TopicPartition, list[Any]] = {}
+        self._unproven: dict[TopicPartition, list[Records]] = {}
         self._leaving: Leaving | None = None
         self._due: dict[TopicPartition, OffsetAndMetadata] = {}
         self._polled = self._checked = -1e9
@@ -251,15 +267,11 @@ class KafkaGroup:
 
     def brings(self, source: str, name: str) -> bool:
         """Whether a partition goes by that name now, be it this worker's or another's of the group."""
-        for topic, feeds in self._sources.items():
-            of, _, branch = feeds.partition(".")
-            start = f"{branch}/{topic}@" if branch else f"{topic}@"
-            if of == source and name.startswith(start) and topic in self._found:
-                found, name = self._found[topic], name.removeprefix(f"{branch}/")
-                base = name.partition("+")[0]
-                bases = {feed_name(found, number) for number in range(found.partitions)}
-                return base in bases and newest(base, feeds, self._known) == name
-        return False
+        return goes_by(name, source, self._sources, self._found, self._known) is True
+
+    def is_gone(self, source: str, name: str) -> bool:
+        """Whether its topic is there, and none of its partitions goes by that name any more."""
+        return goes_by(name, source, self._sources, self._found, self._known) is False
 
     def close(self) -> None:
         """Leave the group, in good order."""

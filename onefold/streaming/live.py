@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onefold.features import keys as names
-from onefold.features.errors import MismatchError, OnefoldError, UnbuiltError
+from onefold.features.errors import MismatchError, OnefoldError, StoreError, UnbuiltError
 from onefold.features.layout import Layout
 from onefold.features.protocols import OnlineStore
 
@@ -79,33 +79,50 @@ def trouble(live: LiveState | None, layout: Layout, flushed: Mapping[int, int]) 
 
 
 def join(
-    store: OnlineStore, flushed: Mapping[int, int], layouts: Sequence[Layout], *, brought: Iterable[int]
+    store: OnlineStore,
+    flushed: Mapping[int, int],
+    layouts: Sequence[Layout],
+    *,
+    brought: Iterable[int],
+    gone: Iterable[int] = (),
+    session: int | None = None,
 ) -> list[LiveState]:
     """The live states of one source's layouts, for a writer that goes on with some of its sequences.
 
     flushed: the highest archived offset of each sequence. brought: the sequences that a feed, of this writer or of
-    another, goes on with, and will replay from what the state holds. A state is begun where the archive holds nothing
-    yet. One that lacks what the archive has is marked so, and is not served as whole until it has it. What no feed will
-    bring must be there: MismatchError where it has another layout, UnbuiltError where it lacks events.
+    another, goes on with, and will replay from what the state holds. gone: those that nobody will bring again. session:
+    of the store. A state is begun where the archive holds nothing yet. One that lacks what the archive has, or holds
+    what it will never have, is marked so, and is not served as whole until it is right. What no feed will bring must be
+    there: MismatchError where it has another layout, UnbuiltError where it lacks events.
     """
-    coming = set(brought)
-    joined = []
+    coming, left = set(brought), set(gone)
     found = read_live(store, layouts)
-    store.mark([debt for live in found if live is not None for debt in _debts(live, flushed)])
+    debts = [debt for live in found if live is not None for debt in _debts(live, flushed, left)]
+    new = [x for x, live in zip(layouts, found, strict=True) if live is None and trouble(None, x, flushed) is None]
+    if debts or new:
+        store.mark(debts, session=session)
+        _begin(store, new, session)
+        found = read_live(store, layouts)
     for layout, live in zip(layouts, found, strict=True):
         must = {s: offset for s, offset in flushed.items() if live is None or s not in coming}
         problem = trouble(live, layout, must)
         if problem is not None:
             raise problem
-        joined.append(live or _begin(store, layout))
+    joined = [live for live in found if live is not None]
+    if len(joined) < len(layouts):
+        raise StoreError("the store may have lost a state that was begun just now; join again")
     return joined
 
 
-def _debts(live: LiveState, flushed: Mapping[int, int]) -> list[tuple[bytes, int, int]]:
-    return [(live.group, names.debt(s), offset) for s, offset in flushed.items() if live.marker(s) < offset]
+def _debts(live: LiveState, flushed: Mapping[int, int], gone: Container[int]) -> list[tuple[bytes, int, int]]:
+    """What a state must come to hold, and does not know yet: of what is gone, the archive's is all; above, none is."""
+    owed = [(s, offset) for s, offset in flushed.items() if live.marker(s) < offset]
+    owed += [(s, live.marker(s) + 1) for s, offset in flushed.items() if s in gone and live.marker(s) > offset]
+    return [(live.group, names.debt(s), offset) for s, offset in owed if live.owed(s) < offset]
 
 
-def _begin(store: OnlineStore, layout: Layout) -> LiveState:
-    pointer = names.encode_pointer(FIRST_EPOCH, layout.fingerprint)
-    store.put([(names.pointer_name(layout.source.name, layout.entity.name), pointer)])
-    return _pointed(layout, pointer)
+def _begin(store: OnlineStore, layouts: Sequence[Layout], session: int | None) -> None:
+    """By an append: a pointer that has come to be there meanwhile stays what it is."""
+    pointers = [names.encode_pointer(FIRST_EPOCH, layout.fingerprint) for layout in layouts]
+    if layouts:
+        store.append(list(zip(pointer_names(layouts), pointers, strict=True)), session=session)

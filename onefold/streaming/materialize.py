@@ -129,9 +129,9 @@ class _Build:
 
     def _writer(self, layout: Layout, old: LiveState | None) -> StateWriter:
         """A writer under the next epoch. What builds that died left, and workers that had not noticed, is deleted."""
-        live = FIRST_EPOCH if old is None else old.epoch
-        for epoch in (live - 1, live + 1) if old is not None else (live, live + 1):
-            _delete(self._store, layout, epoch)
+        live = _epoch(old)
+        for epoch in (live - 1, live + 1):
+            self._delete(layout, epoch)
         return StateWriter(self._store, layout, live + 1, slack=self._reach)
 
     def _heads(self, writer: StateWriter, now: int | None) -> BuiltState:
@@ -139,7 +139,7 @@ class _Build:
         heads = self._head_source.heads(
             layout, epoch=writer.epoch, floor=writer.floor(now), before=writer.before(now), snapshot=pinned
         )
-        self._store.put(heads.pairs, keep=writer.keep)
+        self._store.put(heads.pairs, session=self._session, keep=writer.keep)
         self._mark([writer], pinned)
         return BuiltState(
             layout.source.name, layout.entity.name, writer.epoch, layout.fingerprint,
@@ -173,14 +173,18 @@ class _Build:
             flipped.append((names.pointer_name(layout.source.name, layout.entity.name), pointer))
         if self._store.session != self._session:
             raise SessionError("the store may have lost what was built; run onefold materialize again")
-        self._store.put(flipped)
+        self._store.put(flipped, session=self._session)
         for layout, old in zip(self._layouts, self._old, strict=True):
-            if old is not None:
-                _delete(self._store, layout, old.epoch)
+            self._delete(layout, _epoch(old))
+
+    def _delete(self, layout: Layout, epoch: int) -> None:
+        """Delete all strings and markers of an epoch, whatever their layout: never beyond a loss of the store, by which
+        the old pointer may be back."""
+        source, entity = layout.source.name, layout.entity.name
+        for prefix in (names.state_prefix(source, entity, epoch, "")[:-1], names.marks_name(source, entity, epoch, "")):
+            self._store.clear(prefix, session=self._session)
 
 
-def _delete(store: OnlineStore, layout: Layout, epoch: int) -> None:
-    """Delete all strings and markers of an epoch, whatever their layout."""
-    source, entity = layout.source.name, layout.entity.name
-    store.clear(names.state_prefix(source, entity, epoch, "")[:-1])
-    store.clear(names.marks_name(source, entity, epoch, ""))
+def _epoch(live: LiveState | None) -> int:
+    """The epoch that is live, or that a worker may begin while a build goes on."""
+    return FIRST_EPOCH if live is None else live.epoch

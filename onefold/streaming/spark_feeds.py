@@ -13,7 +13,7 @@ from onefold.features.errors import ConfigError, DefinitionError, StoreError
 from onefold.features.project import Project
 from onefold.features.protocols import EventFeed, Reader, Records
 from onefold.streaming.kafka_client import KafkaSettings, Topic, Topics, connected, unreachable
-from onefold.streaming.kafka_feeds import feed_name, newest, sources_of
+from onefold.streaming.kafka_feeds import feed_name, goes_by, newest, sources_of
 
 _NO_JAVA = frozenset((
     "api_version", "bootstrap_timeout_ms", "client_id", "max_poll_records", "metrics_num_samples", "sock_chunk_bytes",
@@ -110,6 +110,10 @@ class TopicGroup:
     def brings(self, source: str, name: str) -> bool:
         """Whether a partition goes by that name now."""
         return any(f.source.partition(".")[0] == source and _registered(f) == name for f in self._feeds.values())
+
+    def is_gone(self, source: str, name: str) -> bool:
+        """Whether its topic is there, and none of its partitions goes by that name any more."""
+        return goes_by(name, source, self._sources, self._found, self._known) is False
 
     def close(self) -> None:
         self._consumer.close()

@@ -108,7 +108,8 @@ class SimFeed:
         if chaos.chance(0.1):
             chaos.counts["records handed over again"] += 1
             start = max(first, start - chaos.rng.randrange(5))
-        found = self.partition.after(start, limit if chaos.chance(0.6) else chaos.rng.randrange(1, limit + 1))
+        few = not chaos.calm and chaos.rng.random() >= 0.6
+        found = self.partition.after(start, chaos.rng.randrange(1, limit + 1) if few else limit)
         if found:
             self._at = max(self._at, found.offsets[-1] + 1)
         return found
@@ -157,6 +158,9 @@ class SimGroup:
     def brings(self, source: str, name: str) -> bool:
         base = name.partition("+")[0]
         return base in self.topic.partitions and self._newest(base) == name
+
+    def is_gone(self, source: str, name: str) -> bool:
+        return not self.brings(source, name)
 
     def _newest(self, base: str) -> str:
         """The name by which a partition goes on: the last one by which it was restarted, if it ever was."""

@@ -14,9 +14,12 @@ from typing import Any
 from unittest import mock
 
 from onefold.features import layout as layouts
+from onefold.features import oracle
 from onefold.features.compile_columns import compile_columns
+from onefold.features.compile_python import compile_expr
 from onefold.features.definitions import EventSource
 from onefold.features.layout import Layout
+from onefold.features.state import StateCodec
 from onefold.streaming import archive_buffer, joined, state_writer
 from onefold.streaming.bulk_json import BulkJson
 from onefold.streaming.decode import Decoder
@@ -68,7 +71,7 @@ class Total:
         )
 
 
-_SCHEMA, _COMPILE = archive_buffer.held_schema, compile_columns
+_SCHEMA, _COMPILE, _EXPR = archive_buffer.held_schema, compile_columns, compile_expr
 _PREPARER, _FIELDS = Layout.preparer, EventSource.fields.fget  # type: ignore[attr-defined]
 _made: dict[tuple[int, str], Any] = {}
 """By the id of a layout, a source or an expression, all of which live as long as the process."""
@@ -81,14 +84,17 @@ def _once(made: Any, of: str, make: Callable[[Any], Any]) -> Any:
     return found
 
 
+_NO_BULK: Any = lambda *_: None  # noqa: E731
 _QUICKER: list[tuple[Any, str, Any]] = [
-    (BulkJson, "of", lambda *_: None),
+    (BulkJson, "of", _NO_BULK),
     (joined, "Decoder", lambda source, **_: _once(source, "decoder", Decoder)),
     (archive_buffer, "held_schema", lambda source: _once(source, "schema", _SCHEMA)),
     (archive_buffer, "held_table", lambda source, held, schema: held),
     (Layout, "preparer", lambda self, errors=None: _once(self, "preparer", _PREPARER)),
     (EventSource, "fields", property(lambda self: _once(self, "fields", _FIELDS))),
     (layouts, "compile_columns", lambda expr, at, errors=None: _once(expr, "columns", lambda e: _COMPILE(e, at))),
+    (oracle, "compile_expr", lambda expr, at: _once(expr, "expression", lambda e: _EXPR(e, at))),
+    (state_writer, "StateCodec", lambda layout: _once(layout, "codec", StateCodec)),
 ]
 """What is compiled anew for each join of a worker is compiled once, and events stay Python's where Arrow and numpy take
 their time for a few: they are read one by one, and reach the archive as they were held."""
@@ -96,14 +102,15 @@ their time for a few: they are read one by one, and reach the archive as they we
 
 @contextmanager
 def small() -> Iterator[None]:
-    """Tails of few records are compacted; generations are counted, not drawn from the system."""
+    """Tails of few records are compacted; generations are counted, not drawn from the system. May be entered again."""
     numbers = itertools.count(1)
     counted = [(state_writer, "TAIL", TAIL), (state_writer, "fresh_generation", lambda: b"%08d" % next(numbers))]
+    quicker = [] if BulkJson.of is _NO_BULK else _QUICKER
     with ExitStack() as stack:
         stack.callback(logging.disable, logging.root.manager.disable)
         logging.disable(logging.CRITICAL)
-        for where, name, quicker in (*_QUICKER, *counted):
-            stack.enter_context(mock.patch.object(where, name, quicker))
+        for where, name, made in (*quicker, *counted):
+            stack.enter_context(mock.patch.object(where, name, made))
         yield
 
 
@@ -122,9 +129,10 @@ def simulate(seed: int, *, told: bool = False) -> Told:
 
 def simulate_many(seeds: range) -> Total:
     total = Total()
-    for seed in seeds:
-        told = simulate(seed)
-        total.add(Total(1, told.steps, told.counts, [(seed, told.problems[0])] if told.problems else []))
+    with small():
+        for seed in seeds:
+            told = simulate(seed)
+            total.add(Total(1, told.steps, told.counts, [(seed, told.problems[0])] if told.problems else []))
     return total
 
 

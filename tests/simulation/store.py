@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,6 +110,17 @@ class SimStore:
         self._gate("append", "after")
         return lengths
 
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Append now, or only when somebody waits for it, and whatever happens meanwhile happens first."""
+        self._gate("begin_append", "before")
+        self._check(session)
+        if self._chaos.rng.random() < 0.5:
+            lengths = self.append(items, session=session, keep=keep)
+            return lambda: lengths
+        return lambda: self.append(items, session=session, keep=keep)
+
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         if not items:
             return
@@ -124,10 +135,13 @@ class SimStore:
             self._gate("mark", "within")
         self._gate("mark", "after")
 
-    def put(self, items: Iterable[tuple[bytes, bytes | None]], *, keep: int | None = None) -> None:
-        """A list at one moment; what streams through one at a time, and it reconnects by itself."""
+    def put(
+        self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
+    ) -> None:
+        """A list at one moment; what streams through one at a time, and without a session it reconnects by itself."""
         self._gate("put", "before")
         for name, value in items:
+            self._check(session)
             self.kept.write(self.kept.values, name, value)
             if name.startswith(b"p/"):
                 self.pointers[name] = value
@@ -150,11 +164,13 @@ class SimStore:
     def names(self, prefix: bytes) -> Iterator[bytes]:
         return (name for name, _ in self.scan(prefix))
 
-    def clear(self, prefix: bytes) -> None:
+    def clear(self, prefix: bytes, *, session: int | None = None) -> None:
         self._gate("clear", "before")
         for name in [n for n in self.kept.values if n.startswith(prefix)]:
+            self._check(session)
             self.kept.write(self.kept.values, name, None)
             self._gate("clear", "within")
+        self._check(session)
         for mark in [m for m in self.kept.marks if m[0].startswith(prefix)]:
             self.kept.write(self.kept.marks, mark, None)
         self._gate("clear", "after")

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from onefold.features.errors import EventError, MismatchError, OnefoldError, UnbuiltError
@@ -24,6 +25,8 @@ from tests.simulation.store import Kept, SimStore
 SLOTS = ("w1", "w2", "w3")
 DEEPEST = 2
 """How many things may be under way inside one another."""
+ALL = 100
+"""Records of a batch when all is well: more than there ever are."""
 ROUNDS = 60
 """Steps after which a healthy world must have drained."""
 
@@ -96,7 +99,7 @@ class World:
         self._decoder = Decoder(self.project.sources[SOURCE])
         self._builds = self._readers = 0
         self.slots = [Slot(name) for name in SLOTS[: rng.randrange(2, 4)]]
-        self._reader = self.new_reader()
+        self._reader: Lookup | None = self.new_reader()
         self.chaos.between = self._between
         for number in range(rng.randrange(2, 4)):
             self.topic.make(f"p{number}")
@@ -121,8 +124,7 @@ class World:
 
     def _something(self) -> None:
         self.steps += 1
-        names, weights = zip(*_ACTIONS, strict=True)
-        (action,) = self.chaos.rng.choices(names, weights)
+        (action,) = self.chaos.rng.choices(_NAMES, cum_weights=_WEIGHTS)
         action(self)
 
     def _between(self) -> None:
@@ -216,11 +218,14 @@ class World:
             self.building = False
 
     def read(self) -> None:
+        """By the reader that is at hand: a reader does one thing at a time."""
+        reader, self._reader = self._reader or self.new_reader(), None
         try:
-            self.checks.reading(self._reader)
+            self.checks.reading(reader)
         except (OnefoldError, Crash) as error:
             self.chaos.note(f"reader: {error}")
-            self._reader = self.new_reader()
+        else:
+            self._reader = reader
 
     def look(self) -> None:
         self.checks.marks()
@@ -280,7 +285,7 @@ class World:
                 if chaos.rng.random() < 0.5:
                     self._leave(slot)
                 else:
-                    slot.group.stale = 0
+                    slot.group.stale, slot.worker._batch = 0, ALL
         if all(slot.worker is None for slot in self.slots):
             self._start(self.slots[0])
         self._share_out()
@@ -315,13 +320,15 @@ class World:
         )
         self._share_out(new=who)
         batch, archive_every, background = rng.choice((1, 3, 8)), rng.choice((1, 5, 1000)), rng.random() < 0.5
+        piece = rng.choice((1, 2, 8))
+        batch = ALL if chaos.calm else batch
 
         def make(_: object) -> None:
             slot.worker = Worker(
                 self.project, store=store, archive=SimArchive(self.table, chaos, who), feeds=group,
                 dead_letters=SimLetters(self.letters, chaos, who), clock=lambda: self.now,
-                monotonic=lambda: self.seconds, accept_loss=self.accept, batch=batch, archive_every=archive_every,
-                archive_seconds=5.0,
+                monotonic=lambda: self.seconds, accept_loss=self.accept, batch=batch, piece=piece,
+                archive_every=archive_every, archive_seconds=5.0,
             )  # fmt: skip
             if background:
                 slot.worker._flusher._pool = slot.background  # type: ignore[assignment] # it has what is asked of it
@@ -422,3 +429,5 @@ _ACTIONS: list[tuple[Callable[[World], None], float]] = [
     (World.kill, 1), (World.linger, 1.5), (World.rebalance, 3), (World.build, 4), (World.read, 4), (World.look, 1),
     (World.lose, 0.7), (World.reconnect, 0.7), (World.cut, 1), (World.anew, 1), (World.wait, 4),
 ]  # fmt: skip
+_NAMES = [action for action, _ in _ACTIONS]
+_WEIGHTS = list(accumulate(weight for _, weight in _ACTIONS))
