@@ -5,6 +5,7 @@
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.onefold-ready
+KERNEL := setup.py $(wildcard onefold/features/kernel/*)
 SPARK := $(VENV)/.onefold-spark
 SERVICES := $(VENV)/.onefold-services
 SERVICES_DIR ?= .services
@@ -23,7 +24,7 @@ help: ## this list
 
 setup: $(READY) ## install into .venv (with uv, or with Python >= 3.11 and pip)
 
-$(READY): pyproject.toml uv.lock requirements.txt scripts/setup
+$(READY): pyproject.toml uv.lock requirements.txt scripts/setup $(KERNEL)
 	@scripts/setup $(VENV)
 	@touch $@
 

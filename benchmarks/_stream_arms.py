@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from _sender import Sender
 from _stream_project import events, project
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 
 from onefold.features.protocols import Records
 from onefold.offline.archive import DeltaArchive
@@ -26,10 +27,13 @@ from onefold.online.redis_store import RedisStore
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.kafka_client import KafkaSettings
 from onefold.streaming.kafka_feeds import KafkaGroup
+from onefold.streaming.running import tuned
 from onefold.streaming.worker import Worker
 
 BATCH = 10_000
 ARCHIVE_EVERY = 200_000
+FILLED, SLICE = 600, 0.005
+"""Events of a batch that fills a topic, and seconds of events that are a batch at a rate."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,31 +99,28 @@ def fresh(place: Place) -> dict[str, float]:
         made.step(0.2)
     print("ready", flush=True)
     gc.collect()
-    gc.freeze()
     taken = 0
-    while taken < place.count:
-        taken += made.step(0.2).records
+    with tuned():
+        while taken < place.count:
+            taken += made.step(0.2).records
     made.close()
     waited = sorted(waited[len(waited) // 10 :])
     return {f"p{share}": waited[int(len(waited) * share / 100)] for share in (50, 90, 99)}
 
 
 def produce(place: Place) -> dict[str, float]:
-    """Events at `rate` a second (0: as fast as they go), stamped when they are sent."""
-    lines = events(min(place.count, 200_000))
-    producer = KafkaProducer(
-        bootstrap_servers=place.kafka, acks=1, linger_ms=0 if place.rate else 50, batch_size=1 << 17
-    )
-    start, slice_ = time.perf_counter(), 0.005
-    for number in range(place.count):
-        if place.rate and number % max(1, int(place.rate * slice_)) == 0:
-            ahead = number / place.rate - (time.perf_counter() - start)
+    """Events at `rate` a second, in batches of so many as there are in a slice of time; 0: as fast as they go."""
+    lines, sender = events(min(place.count, 200_000)), Sender(place.kafka, place.topic)
+    size = max(1, int(place.rate * SLICE)) if place.rate else FILLED
+    start = time.perf_counter()
+    for sent in range(0, place.count, size):
+        if place.rate:
+            ahead = sent / place.rate - (time.perf_counter() - start)
             if ahead > 0:
                 time.sleep(ahead)
-        producer.send(place.topic, lines[number % len(lines)], partition=0)
-    producer.flush()
+        sender.send([lines[n % len(lines)] for n in range(sent, min(sent + size, place.count))])
     seconds = time.perf_counter() - start
-    producer.close()
+    sender.close()
     return {"seconds": seconds}
 
 
@@ -135,17 +136,17 @@ def _worker(place: Place, **options: Any) -> Worker:
 
 
 def _timed(step: Callable[[], int], count: int, *, then: Callable[[], object] = lambda: None) -> dict[str, float]:
-    """Seconds, and seconds of processor time, from the first step that had events."""
+    """Seconds, and seconds of processor time, from the first step that had events; both arms in a tuned process."""
     gc.collect()
-    gc.freeze()
     taken = 0
-    while not taken:
-        start, cpu = time.perf_counter(), time.process_time()
-        taken = step()
-    while taken < count:
-        taken = step()
-    then()
-    return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "events": taken}
+    with tuned():
+        while not taken:
+            start, cpu = time.perf_counter(), time.process_time()
+            taken = step()
+        while taken < count:
+            taken = step()
+        then()
+        return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "events": taken}
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def measure(report: Report, options: Options) -> None:
             tell(f"{events:,} events, {shape}")
             size = Size(events, events // 10, events // per_key if per_key else 500, 30)
             folder = make(options.scratch / f"{per_key}-{events}", size)
-            found[events] = _run(folder)
+            ran = found[events] = _run(folder)
+            grown = f", {ran.cpu / before.cpu:.1f} times the tenth's" if (before := found.get(events // 10)) else ""
+            tell(f"  {ran.seconds:.1f} s, {ran.cpu:.1f} s of processor time{grown}, {ran.peak:.0f} MB")
             for file in folder.iterdir():
                 file.unlink()
         _tell(report, shape, found)

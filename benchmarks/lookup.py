@@ -24,8 +24,10 @@ from onefold.features.layout import PreparedEvent
 from onefold.features.plans import ServicePlan
 from onefold.features.protocols import OnlineStore
 from onefold.features.state import StateCodec
+from onefold.online.group_reader import GroupReader
 from onefold.online.lmdb_store import LmdbStore
 from onefold.online.lookup import Lookup
+from onefold.online.lookup_plan import LookupPlan
 from onefold.wiring import Workspace
 
 Rows = Sequence[Mapping[str, Any]]
@@ -34,9 +36,9 @@ Folded = tuple[StateFold, bytes | None, int]
 PLACES = (
     (LmdbStore, "read", "store: one read of LMDB"),
     (StateFold, "__call__", "fold: decode, cut, aggregate"),
-    (Lookup, "_finish", "on-demand features, statuses"),
-    (Lookup, "_fetch", "names of strings, markers"),
-    (Lookup, "_read_group", "finish of each group, provenance"),
+    (LookupPlan, "_finish", "on-demand features, statuses"),
+    (LookupPlan, "ask", "names of strings"),
+    (GroupReader, "_read", "finish of each group, provenance"),
     (Lookup, "read", "the rest"),
 )
 NAMES = {"onefold": "Lookup.read", "store": "LmdbStore.read", "bare": "bare LMDB get", "fold": "the folds alone"}

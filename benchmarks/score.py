@@ -5,7 +5,7 @@ make bench NAME=score
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
@@ -18,9 +18,11 @@ from _http import ECHO, Connection, Server, closed_loop, connected, onefold_serv
 from _project import live_until, train_model, with_past
 
 from onefold.examples.flights.model import SERVICE
+from onefold.online.lookup import Lookup
 from onefold.online.opening import open_store
 from onefold.serving.answers import Answers
 from onefold.serving.catalog import Catalog
+from onefold.serving.messages import Answer, Request
 from onefold.serving.metrics import Metrics
 from onefold.serving.run import ServeSettings, load_catalog, now_micros
 from onefold.wiring import Workspace
@@ -199,15 +201,27 @@ def _inner_arms(catalog: Catalog, bodies: Sequence[bytes]) -> dict[str, Callable
     found = catalog.model(SERVICE)
     answers = Answers(catalog, log=None, metrics=Metrics())
     parsed = [found.service.rows.read([orjson.loads(b)["row"]], now_micros, limit=1) for b in bodies]
-    values = [found.service.lookup.read(*p)[0].values for p in parsed]
+    lookup = Lookup(catalog.store, found.service.plan)
+    values = [lookup.read(*p)[0].values for p in parsed]
     vectors = [np.array([[np.nan if v is None else v for v in row]], dtype=np.float32) for row in values]
     session = found.model.session
+    requests = [Request(PATH, body) for body in bodies]
     return {
         "bare ONNX Runtime": lambda i: session.run(["score"], {"features": vectors[i % len(vectors)]}),
         "Model.score: values to score": lambda i: found.model.score([values[i % len(values)]]),
-        "Lookup.read": lambda i: found.service.lookup.read(*parsed[i % len(parsed)]),
-        "Answers.score: body to body": lambda i: answers.score(SERVICE, bodies[i % len(bodies)]),
+        "Lookup.read": lambda i: lookup.read(*parsed[i % len(parsed)]),
+        "Answers.score: body to body": lambda i: _finished(answers.score(requests[i % len(requests)])),
     }
+
+
+def _finished(answer: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer of a handler that has nothing to wait for, as of the embedded store."""
+    try:
+        answer.send(None)
+    except StopIteration as end:
+        found: Answer = end.value
+        return found
+    raise RuntimeError("the handler waits for something")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from onefold.features.authoring import col, fn, lit, when
@@ -36,6 +37,7 @@ from onefold.features.errors import OnefoldError
 from onefold.features.formats import Avro, Json, Protobuf
 
 if TYPE_CHECKING:
+    from onefold.client import OnlineClient, OnlineFeatures
     from onefold.computing import compute
     from onefold.explaining import explain
 
@@ -51,6 +53,8 @@ __all__ = [
     "Json",
     "OnDemandView",
     "OnefoldError",
+    "OnlineClient",
+    "OnlineFeatures",
     "Protobuf",
     "__version__",
     "approx_count_distinct",
@@ -86,14 +90,16 @@ __all__ = [
 ]
 
 
+_LATER = {
+    "OnlineClient": "client",
+    "OnlineFeatures": "client",
+    "compute": "computing",
+    "explain": "explaining",
+}
+"""Names that need a store, Arrow, DuckDB or the compilers, and the modules that have them: loaded when asked for."""
+
+
 def __getattr__(name: str) -> Any:
-    """`compute` needs DuckDB and Arrow, `explain` the compilers; they are loaded when first asked for."""
-    if name == "compute":
-        from onefold.computing import compute
-
-        return compute
-    if name == "explain":
-        from onefold.explaining import explain
-
-        return explain
+    if name in _LATER:
+        return getattr(import_module(f"onefold.{_LATER[name]}"), name)
     raise AttributeError(f"module 'onefold' has no attribute {name!r}")

@@ -16,9 +16,25 @@
     map_size = "256 MiB"       # of the embedded store to begin with; it doubles when it is full
     reach = "0 seconds"        # how far before stream time a lookup may ask, beyond the longest window
 
-    [serve]
+    [serve]                    # docs/api.md
     host = "127.0.0.1"
     port = 8750
+    workers = 1                # processes that share the port
+    require_keys = false       # API keys are asked for on another host than this machine's own; true: here too
+    tls_cert = ""              # files in PEM, below the project unless absolute; also tls_key
+    max_body = "4 MiB"         # of a request
+    max_rows = 5000            # rows or keys of a request
+    max_features = 1000        # features that a request may list
+    time_limit = "10 seconds"  # for a request, store and all; then 504
+    wait_limit = "1 second"    # for its turn; then 503
+    at_once = 256              # requests that one worker answers at once; then 503
+    connections = 2000         # of one worker
+    rate = 1000.0              # requests a second and API key; then 429. 0: any number
+    burst = 2.0                # seconds' worth of them that may come at once
+    watch = "1 second"         # between two looks at definitions, models and keys that have changed
+    drain = "0 seconds"        # at the end, while /ready already says no
+    access_log = false         # a line of JSON a request on standard output
+    traces = false             # OpenTelemetry, as its own variables say (OTEL_EXPORTER_OTLP_ENDPOINT, ..)
 
     [stream]
     batch = 10000              # events of a feed in a micro-batch, at most
@@ -62,6 +78,7 @@ from onefold.features.errors import ConfigError, DefinitionError, nearest
 
 if TYPE_CHECKING:
     from onefold.online.redis_options import RedisOptions
+    from onefold.serving.run import ServeSettings as ServerSettings
 
 FILE = "onefold.toml"
 PREFIX = "ONEFOLD_"
@@ -133,6 +150,23 @@ class OnlineSettings(_Section):
 class ServeSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8750, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1, le=256)
+    require_keys: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    max_body: Size = 4 * 1024**2
+    max_rows: int = Field(default=5_000, ge=1)
+    max_features: int = Field(default=1_000, ge=1)
+    time_limit: Length = "10 seconds"
+    wait_limit: Length = "1 second"
+    at_once: int = Field(default=256, ge=1)
+    connections: int = Field(default=2_000, ge=1)
+    rate: float = Field(default=1_000.0, ge=0)
+    burst: float = Field(default=2.0, gt=0)
+    watch: Length = "1 second"
+    drain: Length = "0 seconds"
+    access_log: bool = False
+    traces: bool = False
 
 
 class StreamSettings(_Section):
@@ -253,6 +287,34 @@ class Settings(BaseSettings):
             check_hostname=given.tls_check_hostname, timeout=duration(given.timeout) / 1e6,
             retry_for=duration(given.retry_for) / 1e6, **files,
         )  # fmt: skip
+
+    @property
+    def server(self) -> ServerSettings:
+        """What the server takes, from [serve] and the folders."""
+        from onefold.serving.limits import Limits
+        from onefold.serving.run import ServeSettings as ServerSettings
+
+        given = self.serve
+        limits = Limits(
+            body=given.max_body, rows=given.max_rows, features=given.max_features, seconds=_seconds(given.time_limit),
+            waiting=_seconds(given.wait_limit), at_once=given.at_once, connections=given.connections,
+            rate=given.rate, burst=given.burst,
+        )  # fmt: skip
+        return ServerSettings(
+            definitions=self.features, online=self.online_store, models=self.models, served=self.served,
+            keys=self.keys, host=given.host, port=given.port, workers=given.workers,
+            require_keys=given.require_keys, tls_cert=self._file(given.tls_cert), tls_key=self._file(given.tls_key),
+            limits=limits, watch=_seconds(given.watch), drain=_seconds(given.drain),
+            access_log=given.access_log, traces=given.traces,
+        )  # fmt: skip
+
+    def _file(self, path: str) -> Path | None:
+        return self._root / path if path else None
+
+    @property
+    def keys(self) -> Path:
+        """The file of API keys."""
+        return self.state / "keys.json"
 
     @property
     def archive_within(self) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from onefold.config import Settings
 from onefold.features.errors import StoreError
 
 if TYPE_CHECKING:
+    from onefold.features.definitions import EventSource
     from onefold.features.project import Project
     from onefold.features.protocols import DeadLetterSink, Reader
     from onefold.offline.archive import DeltaArchive
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from onefold.online.opening import OpenStore
     from onefold.registry import Registry
     from onefold.streaming.kafka_client import KafkaSettings
+    from onefold.streaming.kafka_dead_letters import SentLetter
     from onefold.streaming.kafka_feeds import KafkaGroup
     from onefold.streaming.schema_registry import SchemaRegistry
 
@@ -74,6 +76,24 @@ class Workspace:
             opened.callback(topics.close)
             yield SharedDeadLetters(self.dead_letters, topics, sources=list(self.project.sources))
 
+    def letters_in_topics(self, source: EventSource) -> Iterator[SentLetter]:
+        """The dead letters in the topics beside those of a source; none where [kafka] has them in files."""
+        topics = {t for t in (source.topic, *(b.topic for b in source.branches)) if t}
+        if not topics or self.settings.kafka.dead_letters != "topic":
+            return
+        from onefold.streaming.kafka_dead_letters import read_letters
+
+        for topic in sorted(topics):
+            yield from read_letters(self.kafka, topic)
+
+    def refused(self, source: str) -> Iterator[tuple[int, int]]:
+        """(sequence, offset) of the dead letters of a source, wherever they lie: what `verify` need not wait for."""
+        for letter in self.dead_letters.read(source):
+            yield letter.sequence, letter.offset
+        if source in self.project.sources:
+            for sent in self.letters_in_topics(self.project.sources[source]):
+                yield int(sent.headers["sequence"]), int(sent.headers["offset"])
+
     @cached_property
     def kafka(self) -> KafkaSettings:
         """[kafka], as the clients take it."""
@@ -113,13 +133,16 @@ class Workspace:
             token=given.schema_registry_token, patience=self.settings.kafka_patience,
         )  # fmt: skip
 
-    def topic_ends(self) -> dict[tuple[str, str], int]:
-        """Where each partition of the sources' topics ends, by source and feed; none where no source has a topic."""
+    def topic_ends(self, *, patience: float) -> dict[tuple[str, str], int]:
+        """Where each partition of the sources' topics ends, by source and feed; none where no source has a topic.
+
+        StoreError where no broker answers for as many seconds as the patience, or as [kafka] has.
+        """
         if not self.has_topics:
             return {}
         from onefold.streaming.kafka_feeds import topic_ends
 
-        return topic_ends(self.project, self.kafka)
+        return topic_ends(self.project, replace(self.kafka, patience=min(patience, self.kafka.patience)))
 
     @cached_property
     def served_log(self) -> ServedLog:

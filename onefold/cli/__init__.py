@@ -14,6 +14,7 @@ from onefold.cli.demo import demo
 from onefold.cli.events import materialize
 from onefold.cli.explain import explain
 from onefold.cli.inspect import describe, list_
+from onefold.cli.keys import keys_app
 from onefold.cli.letters import dead_letters
 from onefold.cli.models import serve, train, training_set
 from onefold.cli.project import apply, init, plan
@@ -39,7 +40,9 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"onefold {version('onefold')}")
+        from onefold.features import native
+
+        print(f"onefold {version('onefold')} ({native.in_use()} kernel)")
         raise typer.Exit
 
 
@@ -70,6 +73,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for _name, _function in _COMMANDS.items():
     app.command(_name)(_function)
 app.add_typer(stream_app, name="stream")
+app.add_typer(keys_app, name="keys")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,13 +24,14 @@ def materialize(
     json: JsonOption = False,
 ) -> None:
     """Import the sources' files and build the online state."""
+    from onefold.importing import import_sources
     from onefold.progress import counted, on_stderr
     from onefold.streaming.materialize import materialize as build
     from onefold.wiring import Workspace
 
     workspace = Workspace.find(project)
     spark = workspace.engine(engine)
-    rows = {source.name: _import(workspace, source) for source in workspace.project.sources.values()}
+    rows = import_sources(workspace, workspace.project, partial(counted, on_stderr()))
     with workspace.store() as store, counted(on_stderr(), "build state") as report:
         built = build(
             workspace.project, store=store, archive=workspace.archive, full=full, reach=workspace.settings.reach,
@@ -44,37 +45,6 @@ def materialize(
     _say_refused(workspace, refused)
     _say_built(rows, built)
     _say_example(workspace)
-
-
-def _import(workspace: Workspace, source: EventSource) -> int:
-    """Import what is new of a source's files; how many rows."""
-    from onefold.progress import counted, on_stderr
-
-    rows = 0
-    for branch in source.branches or (None,):
-        path = source.path if branch is None else branch.path
-        if path is not None:
-            name = source.name if branch is None else f"{source.name}.{branch.name}"
-            with counted(on_stderr(), f"import {name}") as report:
-                files = _files(workspace, name, path)
-                rows += workspace.archive.import_files(source, files, branch=branch, progress=report)
-    return rows
-
-
-def _files(workspace: Workspace, source: str, path: str) -> list[Path]:
-    """The Parquet files of a path: a file, a folder of them, or a pattern as `data/orders-*.parquet`."""
-    from onefold.features.errors import InputError
-
-    root = workspace.settings.root
-    if any(c in path for c in "*?["):
-        found = sorted(Path(root.anchor).glob(str((root / path).relative_to(root.anchor))))
-    elif (root / path).is_dir():
-        found = sorted((root / path).glob("*.parquet"))
-    else:
-        return [root / path]
-    if not found:
-        raise InputError(f"source {source!r}: no Parquet file at {root / path}; give its path relative to {root}")
-    return found
 
 
 def _built_json(built: BuiltState) -> dict[str, Any]:

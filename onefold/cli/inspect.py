@@ -11,8 +11,8 @@ import typer
 from onefold.cli.console import JsonOption, ProjectOption, note, out, say_json, say_next, say_table
 
 if TYPE_CHECKING:
+    from onefold.features.definition_records import Record, Records
     from onefold.features.project import Project
-    from onefold.registry.records import Record, Records
 
 _PLURALS = {
     "entities": "entity",

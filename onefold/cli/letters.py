@@ -69,15 +69,9 @@ def _of_files(workspace: Workspace, source: EventSource) -> Iterator[_Shown]:
 
 
 def _of_topics(workspace: Workspace, source: EventSource) -> Iterator[_Shown]:
-    topics = sorted({t for t in (source.topic, *(b.topic for b in source.branches)) if t})
-    if not topics or workspace.settings.kafka.dead_letters != "topic":
-        return
-    from onefold.streaming.kafka_dead_letters import read_letters
-
-    for topic in topics:
-        for letter in read_letters(workspace.kafka, topic):
-            place, _, offset = letter.key.rpartition(":")
-            yield _Shown(source.name, place, int(offset), letter.headers["reason"], _text(letter.original))
+    for letter in workspace.letters_in_topics(source):
+        place, _, offset = letter.key.rpartition(":")
+        yield _Shown(source.name, place, int(offset), letter.headers["reason"], _text(letter.original))
 
 
 def _text(original: bytes) -> str:

@@ -100,9 +100,16 @@ def train(
 def serve(
     host: Annotated[str | None, typer.Option(help="Default: [serve] host of onefold.toml.")] = None,
     port: Annotated[int | None, typer.Option(help="Default: [serve] port of onefold.toml.", min=0, max=65535)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port. Default: [serve].", min=1)] = None,
     log: Annotated[bool, typer.Option(help="Write down what is served, for `onefold verify`.")] = True,
-    open_to_network: Annotated[
-        bool, typer.Option("--open-to-network", help="Listen on another address than this machine's own.")
+    require_keys: Annotated[
+        bool, typer.Option("--require-keys", help="Ask for API keys on this machine's own address too.")
+    ] = False,
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="Ask for no API keys, whatever the address.")
+    ] = False,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="A line of JSON a request on standard output.")
     ] = False,
     allow_refused: Annotated[
         bool, typer.Option("--allow-refused", help="Serve although a model does not fit; it then answers 503.")
@@ -110,20 +117,22 @@ def serve(
     project: ProjectOption = None,
 ) -> None:
     """Serve features and models over HTTP."""
+    from dataclasses import replace
+
     from onefold.config import Settings
-    from onefold.serving.run import ServeSettings
     from onefold.serving.run import serve as run
 
-    settings = Settings.load(project)
+    given = Settings.load(project).server
     run(
-        ServeSettings(
-            definitions=settings.features,
-            online=settings.online_store,
-            models=settings.models,
-            served=settings.served if log else None,
-            host=host or settings.serve.host,
-            port=settings.serve.port if port is None else port,
-            open_to_network=open_to_network,
+        replace(
+            given,
+            served=given.served if log else None,
+            host=host or given.host,
+            port=given.port if port is None else port,
+            workers=workers or given.workers,
+            require_keys=require_keys or given.require_keys,
+            allow_anonymous=allow_anonymous,
+            access_log=access_log or given.access_log,
             allow_refused=allow_refused,
         )
     )

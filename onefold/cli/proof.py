@@ -36,7 +36,7 @@ def verify(
     with stages(on_stderr(), "verify") as advance:
         report = run(
             workspace.project, workspace.archive, workspace.served_log,
-            models=workspace.settings.models, dead_letters=workspace.dead_letters, service=service, advance=advance,
+            models=workspace.settings.models, refused=workspace.refused, service=service, advance=advance,
         )  # fmt: skip
     if json:
         say_json(report.to_dict())

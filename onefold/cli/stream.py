@@ -37,6 +37,10 @@ FeedOption = Annotated[
 ]  # fmt: skip
 
 
+_ASKED_FOR = 10.0
+"""Seconds for which `stream status` waits for a broker."""
+
+
 @stream_app.callback(invoke_without_command=True)
 def stream(
     context: typer.Context,
@@ -77,24 +81,35 @@ def stream(
 
 @stream_app.command("status")
 def status(project: ProjectOption = None, json: JsonOption = False) -> None:
-    """How far each feed is in the archive and in the state, and what still waits in its topic."""
-    from onefold.cli.console import say_table
+    """How far each feed is in the archive and in the state, and what still waits in its topic.
+
+    Exits with 1 where no broker answers within ten seconds: what waits is unknown then, all else is shown.
+    """
+    from onefold.cli.console import FAILED, say_table
+    from onefold.features.errors import StoreError
     from onefold.streaming.status import feed_statuses
     from onefold.wiring import Workspace
 
-    workspace = Workspace.find(project)
+    workspace, silent = Workspace.find(project), None
+    try:
+        ends = workspace.topic_ends(patience=_ASKED_FOR)
+    except StoreError as error:
+        ends, silent = {}, error
     with workspace.store(readonly=True) as store:
-        found = feed_statuses(workspace.project, store=store, archive=workspace.archive, ends=workspace.topic_ends())
+        found = feed_statuses(workspace.project, store=store, archive=workspace.archive, ends=ends)
     if json:
         say_json([asdict(f) for f in found])
-        return
-    say_table(
-        ("feed", "sequence", "archived", "in state", "end", "waiting", "state"),
-        [
-            (f"{f.source}: {f.feed}", *map(_shown, (f.sequence, f.archived, f.held, f.end, f.waiting)), f.condition)
-            for f in found
-        ],
-    )  # fmt: skip
+    else:
+        say_table(
+            ("feed", "sequence", "archived", "in state", "end", "waiting", "state"),
+            [
+                (f"{f.source}: {f.feed}", *map(_shown, (f.sequence, f.archived, f.held, f.end, f.waiting)), f.condition)
+                for f in found
+            ],
+        )  # fmt: skip
+    if silent is not None:
+        note(str(silent))
+        raise typer.Exit(FAILED)
 
 
 def _shown(number: int | None) -> str:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from onefold.features.types import DataType
     from onefold.online.lookup import ServedRow
 
-_STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim", "partial": "yellow", "error": "red"}
+_STYLES = {"fresh": "green", "stale": "yellow", "expired": "dim", "missing": "dim", "partial": "yellow", "error": "red"}
 _MEANING = {
     "missing": "no event of this key has come: a count is 0, all else is NULL",
+    "expired": "this key has had events, and no window reaches back to them: a count is 0, all else is NULL",
     "partial": "a window reaches back beyond what the state keeps, so there is no value; [online] reach keeps more",
     "stale": "the newest event is older than the view's freshness; the value stands all the same",
 }

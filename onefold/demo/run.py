@@ -182,7 +182,7 @@ class _Demo:
         with self._step("verify"), stages(self._progress, "verify") as report:
             return verify(
                 self._space.project, self._space.archive, self._space.served_log,
-                models=self._space.settings.models, dead_letters=self._space.dead_letters, advance=report,
+                models=self._space.settings.models, refused=self._space.refused, advance=report,
             )  # fmt: skip
 
     def _draw(self, training_set: TrainingSet, result: DemoResult) -> list[Path]:

@@ -35,7 +35,8 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a group's lanes ask for: lanes with a difference (totals), others (frames), ends of windows (points).
+    """What a group's lanes ask for: lanes with a difference (totals), others (frames), ends of windows (points; frames
+    of rows have none).
 
     newest: all slots are the newest event's values, so that one ASOF join carries them.
     """
@@ -66,7 +67,7 @@ def costs(shape: Shape, needs: Needs) -> Mapping[str, float]:
     rows, events = shape.rows, shape.events
     joined = _SCAN * (events + 3 * rows) + rows * shape.pairs * (_PAIR + _PAIR_LANE * lanes)
     prefix = _SCAN * events
-    if needs.totals:
+    if needs.points:
         sorted_ = events + rows * needs.points
         prefix += sorted_ * (_SORT + _TOTAL * needs.totals) + rows * needs.points * _POINT
     if needs.frames:
@@ -81,6 +82,6 @@ def room(shape: Shape, needs: Needs, plan: str, *, width: int) -> int:
     if plan == JOINED:
         return events * (width + 64) + rows * (3 * 64 + 2 * lanes)
     held = (events + rows) * (width + 48) if needs.newest or needs.frames else 0
-    if needs.totals:
+    if needs.points:
         held += (events + rows * needs.points) * (width + 40) + rows * lanes * needs.points
     return held + (events + rows) * 32 * needs.frames

@@ -1,7 +1,8 @@
 """DuckDB compiler, plans: the SQL that gives a group's features for each row of a spine. All are equal in value.
 
-- `prefix_plan`: running totals; what a window holds is the difference of two (`duckdb_prefix`). The newest event's
-  values come by ASOF joins (`duckdb_newest`), and what has no difference (min, max, first) over frames, as in
+- `prefix_plan`: running totals; what a window holds is the difference of two (`duckdb_prefix`). What has none (min,
+  max, first) runs over frames whose ends are such totals (`duckdb_frames`), and over frames of rows as in
+  `sorted_plan`. The newest event's values come by ASOF joins (`duckdb_newest`).
 - `sorted_plan`: events and spine in one table, each lane over its frame.
 - `joined_plan`: rows meet their events in a join bucketed by time. For few events a row, and for rows that each know
   of other events, as served vectors do.
@@ -18,10 +19,11 @@ from collections.abc import Mapping, Sequence
 from onefold.features import edges, ir
 from onefold.features.copies import copy_ranks, first
 from onefold.features.duckdb_choice import Needs
+from onefold.features.duckdb_frames import frame_lanes
 from onefold.features.duckdb_group import GroupSql
-from onefold.features.duckdb_lanes import Lane
+from onefold.features.duckdb_lanes import Lane, Lanes
 from onefold.features.duckdb_newest import newest_slots, newest_values
-from onefold.features.duckdb_prefix import Points, prefix_lanes
+from onefold.features.duckdb_prefix import Numbered, Points, prefix_lanes, running_totals, totals_by_row
 from onefold.features.duckdb_scalar import quote, scalar
 from onefold.features.facts import UNKNOWN, Facts
 from onefold.features.ir import Window
@@ -110,25 +112,48 @@ def prefix_plan(group: Group, *, events: str, spine: str, facts: Facts = UNKNOWN
     events, frames for the others."""
     newest = newest_slots(group)
     sql = GroupSql(group, events, facts=facts, newest=newest)
-    lanes = list(enumerate(sql.lanes.all))
-    totals = [(i, lane) for i, lane in lanes if has_difference(lane)]
-    others = [(i, lane) for i, lane in lanes if not has_difference(lane)]
-    parts = [prefix_lanes(sql, totals, spine)] if totals else []
-    parts += [_sorted_lanes(sql, others, spine)] if others else []
-    parts += [newest_values(sql, newest, spine)] if newest else []
-    query = sql.finish(_by_row(parts))
-    kept = "MATERIALIZED " if query.count(" FROM events") + query.count(" JOIN events") > 1 else ""
-    return f"WITH events AS {kept}({_ranked_events(sql)})\n{query}"
+    totals, frames, of_rows = _by_kind(sql.lanes)
+    points = Points(totals, frames)
+    running = running_totals(sql, points, frames, spine) if points.backs else ""
+    made = {}
+    if frames:
+        made = {"running": running, "ends": totals_by_row(points, "running WHERE _point IS NOT NULL")}
+    parts = []
+    if totals:
+        parts.append(prefix_lanes(points, totals, "ends" if made else f"({totals_by_row(points, f'({running})')})"))
+    if frames:
+        parts.append(frame_lanes(sql, points, frames))
+    if of_rows:
+        parts.append(_sorted_lanes(sql, of_rows, spine))
+    if newest:
+        parts.append(newest_values(sql, newest, spine))
+    return _with_events(_ranked_events(sql), made, sql.finish(_by_row(parts)))
+
+
+def _with_events(events: str, made: Mapping[str, str], query: str) -> str:
+    """The query over `events`, which are kept where it reads them twice, and over what is made of them, which is."""
+    read = "".join([*made.values(), query])
+    twice = read.count(" FROM events") + read.count(" JOIN events") > 1
+    named = [f"events AS {'MATERIALIZED ' if twice else ''}({events})"]
+    named += [f"{name} AS MATERIALIZED ({sql})" for name, sql in made.items()]
+    return f"WITH {', '.join(named)}\n{query}"
+
+
+def _by_kind(lanes: Lanes) -> tuple[list[Numbered], list[Numbered], list[Numbered]]:
+    """Lanes with their numbers: those with a difference, those over a range of time, and those over rows."""
+    numbered = list(enumerate(lanes.all))
+    totals = [(i, lane) for i, lane in numbered if has_difference(lane)]
+    frames = [(i, lane) for i, lane in numbered if lane.window.rows is None and not has_difference(lane)]
+    return totals, frames, [(i, lane) for i, lane in numbered if lane.window.rows is not None]
 
 
 def needs_of(group: Group) -> Needs:
     """What the lanes of a group ask of a plan."""
     newest = newest_slots(group)
-    lanes = GroupSql(group, "events", newest=newest).lanes.all
-    totals = [lane for lane in lanes if has_difference(lane)]
-    points = Points(list(enumerate(totals)))
+    totals, frames, of_rows = _by_kind(GroupSql(group, "events", newest=newest).lanes)
+    points = Points(totals, frames)
     only_newest = len(newest) == len(group.slots)
-    return Needs(len(points.totals), len(lanes) - len(totals), len(points.backs), newest=only_newest)
+    return Needs(len(points.totals), len(frames) + len(of_rows), len(points.backs), newest=only_newest)
 
 
 def _by_row(parts: Sequence[str]) -> str:

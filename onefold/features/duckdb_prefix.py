@@ -6,6 +6,8 @@ difference of two points of one key. Totals are integers, so the difference is e
 
 The totals have no PARTITION BY and no ORDER BY of their own, which DuckDB runs as a stream over what the sort gives.
 With a partition for each key it would build a tree for each.
+
+One of the totals may be the number of events so far, which `duckdb_frames` goes by for what has no difference.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from collections.abc import Sequence
 
 from onefold.features import edges
 from onefold.features.duckdb_group import GroupSql
-from onefold.features.duckdb_lanes import Lane, Running
+from onefold.features.duckdb_lanes import Lane
 from onefold.features.types import TIMESTAMP_MIN
 
+PLACE = "n"
+"""The number of events so far: of an event, its place in the sort."""
 _BEFORE_ALL = 2 * TIMESTAMP_MIN - 1
 
-
+Numbered = tuple[int, Lane]
 Point = tuple[int | None, int | None]
 """(back, size): the time `t - back`, or, where size is given, the last one before the bucket that holds it.
 
@@ -27,21 +31,29 @@ Without `back` it is before all events."""
 
 
 class Points:
-    """The times before t at which running totals are read, each once; the first of them is `t - back`."""
+    """The times before t at which running totals are read, each once; the first of them is `t - back`.
 
-    def __init__(self, lanes: Sequence[tuple[int, Lane]]) -> None:
+    lanes: have a difference. frames: go by the number of events so far, `n`.
+    """
+
+    def __init__(self, lanes: Sequence[Numbered], frames: Sequence[Numbered] = ()) -> None:
         self.totals = {r: f"p{i}" for i, r in enumerate(dict.fromkeys(lane.running for _, lane in lanes))}
-        ends = dict.fromkeys(_end(lane) for _, lane in lanes)
+        self.names = [*self.totals.values(), *([PLACE] if frames else [])]
+        every = [lane for _, lane in (*lanes, *frames)]
+        ends = dict.fromkeys(map(_end, every))
         exact: list[Point] = [point for point in ends if point[1] is None] or [(0, None)]
-        points = [*exact, *ends, *(_start(lane) for _, lane in lanes)] if lanes else []
+        points = [*exact, *ends, *map(_start, every)] if every else []
         self.backs: tuple[Point, ...] = tuple(dict.fromkeys(points))
 
-    def at(self, point: Point, running: Running) -> str:
-        return f"{self.totals[running]}_{self.backs.index(point)}"
+    def ends(self, name: str, lane: Lane) -> tuple[str, str]:
+        """The columns of a running total before a lane's window, and at its end."""
+        before, end = (self.backs.index(point) for point in (_start(lane), _end(lane)))
+        return f"{name}_{before}", f"{name}_{end}"
 
     def lane(self, lane: Lane) -> str:
         """The lane over its window: the running value at its end, less that before its start."""
-        return f"{self.at(_end(lane), lane.running)} - {self.at(_start(lane), lane.running)}"
+        before, end = self.ends(self.totals[lane.running], lane)
+        return f"{end} - {before}"
 
     @property
     def table(self) -> str:
@@ -78,28 +90,41 @@ def _start(lane: Lane) -> Point:
     return window.lower + 1, None
 
 
-def prefix_lanes(sql: GroupSql, lanes: Sequence[tuple[int, Lane]], spine: str) -> str:
-    """`_row`, `_t` and lanes `a*` of all rows, from a relation `events`; each lane has a difference."""
-    points = Points(lanes)
+def prefix_lanes(points: Points, lanes: Sequence[Numbered], ends: str) -> str:
+    """`_row`, `_t` and lanes `a*` of all rows, from a relation as `totals_by_row` gives; each lane has a difference."""
+    return f"SELECT _row, _t, {', '.join(f'{points.lane(lane)} AS a{i}' for i, lane in lanes)} FROM {ends}"
+
+
+def running_totals(sql: GroupSql, points: Points, frames: Sequence[Numbered], spine: str) -> str:
+    """`_point`, `_at` and the totals of all points, from a relation `events`. Where there are frames, `n` is one of
+    them, and events come too, with the columns that frames are over; their `_point` is NULL."""
     keys, size = sql.keys, len(points.backs)
+    framed = sql.carried(dict.fromkeys(lane.running for _, lane in frames))
+    columns = dict.fromkeys([*sql.carried(points.totals), *framed])
     at = f"coalesce(2 * {points.time} + 1, {_BEFORE_ALL}) AS _at"
     point = f"_row * {size} + _place AS _point"
     both = (
-        f"SELECT {', '.join([*keys, '2 * ts AS _at', 'NULL::BIGINT AS _point', *sql.carried(points.totals)])} "
+        f"SELECT {', '.join([*keys, '2 * ts AS _at', 'NULL::BIGINT AS _point', *columns])} "
         f"FROM events UNION ALL BY NAME SELECT {', '.join([*keys, at, point])} "
         f"FROM {spine} CROSS JOIN {points.table}"
     )
     totals = [f"coalesce({sql.aggregate(r)} OVER so_far, 0) AS {name}" for r, name in points.totals.items()]
-    running = (
+    if frames:
+        totals += [f"count(ev) OVER so_far AS {PLACE}", *framed]
+    return (
         f"SELECT _point, _at, {', '.join(totals)} FROM "
         f"(SELECT *, CASE WHEN _point IS NULL THEN 1 END AS ev FROM ({both}) ORDER BY {', '.join([*keys, '_at'])}) "
-        "WINDOW so_far AS (ROWS UNBOUNDED PRECEDING) QUALIFY _point IS NOT NULL"
+        f"WINDOW so_far AS (ROWS UNBOUNDED PRECEDING){'' if frames else ' QUALIFY _point IS NOT NULL'}"
     )
+
+
+def totals_by_row(points: Points, running: str) -> str:
+    """`_row`, `_t` and each total at each of the row's points, as `p0_1` at the second, from the points."""
+    size = len(points.backs)
     picked = [
         f"max(CASE WHEN _point % {size} = {i} THEN {name} END) AS {name}_{i}"
         for i in range(size)
-        for name in points.totals.values()
+        for name in points.names
     ]
     now = f"max(CASE WHEN _point % {size} = 0 THEN (_at - 1) // 2 + {points.backs[0][0]} END) AS _t"
-    spread = f"SELECT _point // {size} AS _row, {now}, {', '.join(picked)} FROM ({running}) GROUP BY ALL"
-    return f"SELECT _row, _t, {', '.join(f'{points.lane(lane)} AS a{i}' for i, lane in lanes)} FROM ({spread})"
+    return f"SELECT _point // {size} AS _row, {now}, {', '.join(picked)} FROM {running} GROUP BY ALL"

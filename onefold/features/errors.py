@@ -9,6 +9,7 @@
     ├── MismatchError          two fingerprints (or contracts) that must agree differ
     ├── ModelError             a model file cannot be used
     ├── NotFoundError          a name that nothing bears
+    ├── UntoleratedError       a value whose status the request does not put up with
     ├── StoreError             a store or archive cannot do what was asked
     │   ├── SessionError       the store may have lost writes since it was read: read it again, then go on
     │   └── UnbuiltError       a state must be built from the archive before anything is appended
@@ -107,6 +108,10 @@ class ModelError(OnefoldError):
 
 class NotFoundError(OnefoldError):
     code = "not-found"
+
+
+class UntoleratedError(OnefoldError):
+    code = "not-tolerated"
 
 
 class StoreError(OnefoldError):

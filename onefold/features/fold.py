@@ -1,6 +1,6 @@
-"""Reading a state: decode, cut at t, fold, finish. This is the plain reference; a native kernel may take its place.
+"""Reading a state: decode, cut at t, fold, finish. This is the plain reference; the native kernel may take its place.
 
-The seam is `StateFold`: it is built once for a group of slots and called with a state and a time.
+The seam is `StateFold`: it is built once for a group of slots and called with states and times.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 from onefold.features import exact, ir
 from onefold.features.aggregates import AGGREGATES, Fold
@@ -17,15 +17,17 @@ from onefold.features.bucket_reading import BucketSlot, cuts, inside
 from onefold.features.buckets import BucketCodec, Buckets
 from onefold.features.codec import Head, generation_of, read_head
 from onefold.features.compile_python import ValueErrors
+from onefold.features.errors import StateError
 from onefold.features.layout import TIME, Layout, PreparedEvent, Slot
+from onefold.features.native import kernel
+from onefold.features.native_fold import NativeFold, supports
 from onefold.features.parts import Candidate
 from onefold.features.records import Events, RecordCodec, Tail
 from onefold.features.state import merge_tail
 from onefold.features.types import DOUBLE, DataType
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a state says at t: a value per slot (None where `partial`), and what it was read from.
 
     offsets: the highest offset that the state holds of each sequence; newest: the time of its newest event at t.
@@ -220,9 +222,14 @@ class HeadCache:
 
 
 class StateFold:
-    """Folds the states of one layout into the values of some slots. Raises StateError on corrupt bytes."""
+    """Folds the states of one layout into the values of some slots. Raises StateError on corrupt bytes.
 
-    def __init__(self, layout: Layout, slots: Sequence[Slot], *, errors: ValueErrors | None = None) -> None:
+    native: with the native kernel where it was built and `ONEFOLD_KERNEL` lets it; it gives the same bits.
+    """
+
+    def __init__(
+        self, layout: Layout, slots: Sequence[Slot], *, errors: ValueErrors | None = None, native: bool = True
+    ) -> None:
         self._slots = tuple(slots)
         self._records = RecordCodec(layout.types)
         self._has_ids, self._width = layout.has_ids, len(layout.columns)
@@ -235,12 +242,28 @@ class StateFold:
         self._empty = [f.over(()) for f in self._folds]
         self._errors = errors or ValueErrors()
         self._heads = HeadCache(layout.types)
+        self._native = self._with_kernel(layout) if native else None
+
+    def _with_kernel(self, layout: Layout) -> NativeFold | None:
+        module = kernel()
+        if module is None or not self._slots:
+            return None
+        lacking = [s for s in self._slots if not supports(s)]
+        rest = StateFold(layout, lacking, errors=self._errors, native=False) if lacking else None
+        return NativeFold.of(
+            module, layout, self._slots, empty=self._empty, reading=Reading, rest=rest, errors=self._errors
+        )
 
     def __call__(self, state: bytes | None, t: int, also: PreparedEvent | None = None) -> Reading:
         """The slots' values as of t (microseconds): events with ts <= t that the state holds.
 
         also: one more event at t behind all others, as a request's own row.
         """
+        if also is None and self._native is not None:
+            (found,) = self._native((state,), (t,))
+            if isinstance(found, StateError):
+                raise found
+            return found
         if not state:
             return Reading(self.of_events(Events.none(self._width), t, also), [False] * len(self._slots), {}, None, 0)
         head = self._heads.read(state)
@@ -255,6 +278,18 @@ class StateFold:
         if buckets is not None:
             newest = max((at for at in (newest, buckets.newest_at(t)) if at is not None), default=None)
         return Reading(values, partial, offsets, newest, head.n + len(tail.offsets))
+
+    def many(self, states: Sequence[bytes | None], times: Sequence[int]) -> list[Reading | StateError]:
+        """A Reading for each state at its time; the error in place of one that is corrupt. Not to be changed."""
+        if self._native is not None:
+            return self._native(states, times)
+        return [self._or_error(state, t) for state, t in zip(states, times, strict=True)]
+
+    def _or_error(self, state: bytes | None, t: int) -> Reading | StateError:
+        try:
+            return self(state, t)
+        except StateError as error:
+            return error
 
     def of_events(self, events: Events, t: int, also: PreparedEvent | None = None) -> list[Any]:
         """The slots' values over events in order of (ts, position), as of t: what a state of them would give."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,3 +66,13 @@ def format_json(how: Format) -> dict[str, Any]:
     """
     said = {name: value for name, value in asdict(how).items() if value not in (None, False)}
     return {"kind": type(how).__name__.lower(), **said}
+
+
+def format_of(said: Mapping[str, Any]) -> Format:
+    """The format that the registry keeps.
+
+    >>> format_of({"kind": "avro", "registry": True})
+    Avro(registry=True, schema=None)
+    """
+    kinds: dict[str, type[Format]] = {"json": Json, "avro": Avro, "protobuf": Protobuf}
+    return kinds[said["kind"]](**{name: value for name, value in said.items() if name != "kind"})

@@ -1,4 +1,4 @@
-"""From the Python values that typed formats (Avro, Protobuf) read to the values inside Onefold, by a column's type.
+"""Between Python's own values and those inside Onefold, by type: what typed formats (Avro, Protobuf) and callers have.
 
 | type      | native value                                                                      |
 |-----------|-----------------------------------------------------------------------------------|
@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal
 from functools import cache
 from uuid import UUID
 
-from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType
+from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, MAX_PRECISION, TIMESTAMP, VARCHAR, DataType
 from onefold.features.values import (
     Parser,
+    Writer,
     list_parser,
     parse_bigint,
     parse_boolean,
@@ -37,6 +38,7 @@ from onefold.features.values import (
     unscaled,
 )
 
+_DIGITS = Context(prec=MAX_PRECISION)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
@@ -117,3 +119,28 @@ def native_parser(kind: DataType) -> Parser:
     if kind.item is not None:
         return list_parser(kind, native_parser(kind.item))
     return _decimal_parser(kind) if kind.is_decimal else _PARSERS[kind]
+
+
+def _datetime(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _date(days: int) -> date:
+    return date.fromordinal(days + _EPOCH_ORDINAL)
+
+
+@cache
+def native_writer(kind: DataType) -> Writer | None:
+    """From an internal value that is not NULL to a Python value of its own; None where it is one already.
+
+    >>> native_writer(TIMESTAMP)(1_000_000)
+    datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc)
+    """
+    if kind.is_decimal:
+        return lambda value: Decimal(value).scaleb(-kind.scale, _DIGITS)
+    if kind.item is None:
+        return {TIMESTAMP: _datetime, DATE: _date}.get(kind)
+    write = native_writer(kind.item)
+    if write is None:
+        return list
+    return lambda values: [x if x is None else write(x) for x in values]

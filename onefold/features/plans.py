@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from onefold.features import ir
@@ -98,6 +99,10 @@ class Group:
     def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
         """A function from slot values and t to feature values. errors: counts value errors."""
         positions = {ir.NOW: len(self.slots), **{f"s{i}": i for i in range(len(self.slots))}}
+        plain = _plain([f.expr for f in self.features], positions)
+        if plain is not None:
+            take = plain
+            return lambda slots, t: list(take((*slots, t)))
         evaluate = [compile_expr(f.expr, positions, errors=errors) for f in self.features]
 
         def finish(slots: Sequence[Any], t: int) -> list[Any]:
@@ -154,6 +159,9 @@ class ServicePlan:
     def outputter(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
         """A function from a row of `columns` to the service's values in order. errors: counts value errors."""
         positions = {name: i for i, name in enumerate(self.columns)}
+        plain = _plain(self.outputs, positions)
+        if plain is not None:
+            return plain
         evaluate = [compile_expr(e, positions, errors=errors) for e in self.outputs]
         return lambda row: tuple([e(row) for e in evaluate])
 
@@ -162,6 +170,14 @@ class ServicePlan:
         """Per output, the refs of the view features that it is made of."""
         refs = {f.ref for g in self.groups for f in g.features}
         return tuple(tuple(c.name for c in ir.columns(e) if c.name in refs) for e in self.outputs)
+
+
+def _plain(exprs: Sequence[ir.Expr], positions: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple[Any, ...]] | None:
+    """One call for all of them, where they are two columns or more, and nothing else."""
+    names = [e.name for e in exprs if isinstance(e, ir.Column)]
+    if len(names) < max(len(exprs), 2):
+        return None
+    return itemgetter(*(positions[name] for name in names))
 
 
 def build_groups(

@@ -42,6 +42,14 @@ class OnlineStore(Protocol):
         Must not return before every append is acknowledged; must raise StoreError otherwise.
         """
 
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Begin what `append` does, and return while it may be under way; what comes back waits for its end.
+
+        That gives the lengths, or raises, as `append` does. Where it is never called, nothing is known of the appends.
+        """
+
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks, given as (group, field, offset), to at least this offset; none is ever lowered.
 
@@ -95,7 +103,17 @@ class Records:
         if not self.offsets or self.offsets[0] > offset:
             return self
         at = bisect_right(self.offsets, offset)
-        return Records(self.offsets[at:], self.values[at:], self.times[at:])
+        return self.cut(at, len(self))
+
+    def pieces(self, size: int) -> Iterator[Records]:
+        """All of them in order, so many at a time."""
+        if len(self) <= size:
+            return iter((self,) if self.offsets else ())
+        return (self.cut(at, at + size) for at in range(0, len(self), size))
+
+    def cut(self, start: int, end: int) -> Records:
+        """Those from place `start` to before `end`."""
+        return Records(self.offsets[start:end], self.values[start:end], self.times[start:end])
 
 
 Reader = Callable[[bytes], Mapping[str, object]]

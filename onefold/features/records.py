@@ -9,6 +9,7 @@ from itertools import islice, repeat
 from operator import add, le, lt
 from typing import Any
 
+from onefold.features import native
 from onefold.features.columns import pack_items, read_items
 from onefold.features.errors import StateError
 from onefold.features.types import BOOLEAN, DOUBLE, VARCHAR, DataType
@@ -18,6 +19,7 @@ _WIDE = "16s"
 _LONGEST_I64 = 18
 _U32 = struct.Struct("<I")
 _FIXED_FIELDS = 6
+_NATIVE = ("q", "d", "B")
 
 
 def _code(kind: DataType) -> str:
@@ -91,6 +93,9 @@ class RecordCodec:
         self._bools = [i for i, t in enumerate(types) if t == BOOLEAN]
         self._wide = [i for i, t in enumerate(types) if _code(t) == _WIDE]
         self._null_bytes = (len(types) + 7) // 8
+        self._codes = "".join("t" if t == VARCHAR else _code(t) for t in types).encode()
+        plain = all(t == VARCHAR or _code(t) in _NATIVE for t in types)
+        self._native = native.function("blocks") if plain else None
 
     def encode(self, sequence: int, offset: int, ts: int, id_hash: int, values: Sequence[Any]) -> bytes:
         """One record; `values` in the layout's order, None for NULL."""
@@ -121,6 +126,19 @@ class RecordCodec:
         for i in self.varying:
             fixed = map(add, fixed, self._varying_all(self.types[i].item, columns[i]))
         return list(fixed)
+
+    def blocks(
+        self, names: list[bytes], sequence: int, offsets: list[int], ts: list[int], ids: list[int],
+        columns: Sequence[list[Any]],
+    ) -> list[tuple[bytes, bytes]]:  # fmt: skip
+        """The records of many events, those of each name joined, in order of the names' first events."""
+        if self._native is not None:
+            found: list[tuple[bytes, bytes]] | None = self._native(
+                names, sequence, offsets, ts, ids, list(columns), self._codes
+            )
+            if found is not None:
+                return found
+        return _joined(names, self.encode_all(sequence, offsets, ts, ids, columns))
 
     def _nulls_of(self, columns: Sequence[list[Any]], count: int) -> Iterable[bytes]:
         width = self._null_bytes
@@ -189,6 +207,21 @@ class RecordCodec:
                 start += length
             rows.append(tuple(row))
         return rows
+
+
+def _joined(names: list[bytes], records: list[bytes]) -> list[tuple[bytes, bytes]]:
+    blocks: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] = {}
+    for name, record in zip(names, records, strict=True):
+        if name not in blocks:
+            blocks[name] = record
+        elif name in more:
+            more[name].append(record)
+        else:
+            more[name] = [record]
+    for name, behind in more.items():
+        blocks[name] = b"".join([blocks[name], *behind])
+    return list(blocks.items())
 
 
 def _put_nulls(columns: list[list[Any]], nulls: Sequence[bytes]) -> None:

@@ -22,6 +22,9 @@ FROM = 4
 EVENTS, MOST = 1_000_000, 128
 """How many events a part then has, and how many parts there are for that alone: smaller ones stay in the processor's
 caches."""
+HELD = 4_000_000
+"""How many events DuckDB may hold until it writes them, of all parts together; by itself it holds half a million of
+each part, and five times as many once they are packed."""
 _OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, PARTITION_BY (_part)"
 
 
@@ -39,7 +42,8 @@ def written_apart(
     if placed:
         columns += ["_sequence", "_offset"]
     passing = " AND ".join(conditions(group.layout)) or "TRUE"
-    db.execute(f"SET partitioned_write_max_open_files = {wanted}")
+    db.execute(f"SET partitioned_write_max_open_files = {wanted}; SET write_buffer_row_group_count = 1")
+    db.execute(f"SET partitioned_write_flush_threshold = {HELD // wanted}")
     try:
         _write(db, f"SELECT {', '.join(columns)}, {theirs} AS _part FROM {events} WHERE {passing}", folder / "events")
         _write(db, f"SELECT *, {ours} AS _part FROM {spine}", folder / "rows")

@@ -84,6 +84,13 @@ class LmdbStore:
         """Append to each string, all in one transaction; the lengths after. Nothing expires here."""
         return self._run(partial(_append, items=items), write=True, names=_names(items))
 
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Append at once: there is nobody to wait for."""
+        lengths = self.append(items, session=session, keep=keep)
+        return lambda: lengths
+
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks, all in one transaction."""
         if items:

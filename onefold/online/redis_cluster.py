@@ -6,14 +6,15 @@ marks than the others, and what it holds is then known to be behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from onefold.online import redis_commands as commands
+from onefold.online.async_reads import ThreadedReads
 from onefold.online.redis_buckets import BUCKETS, TAGGED, is_pointer, joined_marks, placed
 from onefold.online.redis_connection import Connection
 from onefold.online.redis_lock import held_lock
@@ -36,6 +37,11 @@ class RedisClusterStore:
         self.readonly = readonly
         self._nodes = Nodes(self.options, readonly=readonly)
         self.get([b"p/"])
+
+    @cached_property
+    def async_reads(self) -> ThreadedReads:
+        """The same for an event loop, each read in a thread; whoever asks for it closes it."""
+        return ThreadedReads(self)
 
     @property
     def session(self) -> int:
@@ -73,6 +79,13 @@ class RedisClusterStore:
             asked_more = [(b, c) for (b, _), c in zip(made, expiries, strict=True)]
             self._write(asked_more, "PEXPIRE", [name for _, name in made], session=session)
         return lengths
+
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Append, and wait for it: a redirection has to be met before anything else is sent."""
+        lengths = self.append(items, session=session, keep=keep)
+        return lambda: lengths
 
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks in every bucket."""

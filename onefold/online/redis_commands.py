@@ -7,6 +7,7 @@ from functools import partial
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
+from onefold.features import native
 from onefold.features.errors import StoreError
 from onefold.online.redis_errors import explained
 from onefold.online.redis_wire import ReplyError, command, many
@@ -49,6 +50,13 @@ def chunked(commands: Iterable[bytes]) -> Iterator[Request]:
 def appends(items: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
     start = b"*3\r\n$6\r\nAPPEND\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
     return [start % (len(name), name, len(more), more) for name, more in items]
+
+
+def append_requests(items: Sequence[tuple[bytes, bytes]]) -> Iterable[Request]:
+    """Those commands joined into requests of bounded length."""
+    kernel = native.function("appends")
+    found: list[Request] | None = kernel and kernel(list(items), CHUNK)
+    return chunked(appends(items)) if found is None else found
 
 
 def expiries(names: Iterable[bytes], keep: int) -> list[bytes]:
@@ -111,6 +119,8 @@ def glob(prefix: bytes) -> bytes:
 
 def checked(replies: Sequence[Any], where: object, *, what: str, names: Sequence[bytes] = ()) -> Sequence[Any]:
     """The replies; StoreError for the first that is an error, with the name that it is about."""
+    if set(map(type, replies)) == {int}:
+        return replies
     for i, reply in enumerate(replies):
         if isinstance(reply, ReplyError):
             about = f"{what} of {names[i]!r}" if i < len(names) else what

@@ -7,18 +7,19 @@ worker goes on from the marks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from onefold.online import redis_commands as commands
-from onefold.online.redis_connection import Connection
+from onefold.online.redis_connection import Connection, Replies
 from onefold.online.redis_lock import held_lock
 from onefold.online.redis_options import RedisOptions
 from onefold.online.redis_pool import RedisPool
+from onefold.online.redis_reads import RedisReads
 from onefold.online.redis_wire import mget
 
 _AT_ONCE, _GET_PAGE = 100, 4_096
@@ -35,7 +36,13 @@ class RedisStore:
         self.options = RedisOptions.of(options) if isinstance(options, str) else options
         self.readonly = readonly
         self._pool = RedisPool(self.options, readonly=readonly)
+        self._expiring: list[tuple[Replies, list[bytes]]] = []
         self._pool.read(lambda connection: connection.one(b"PING"))
+
+    @cached_property
+    def async_reads(self) -> RedisReads:
+        """The same for an event loop, on a connection of its own; whoever asks for it closes it."""
+        return RedisReads(self.options)
 
     @property
     def session(self) -> int:
@@ -57,19 +64,53 @@ class RedisStore:
         self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
     ) -> list[int]:
         """Append to each string; the lengths after. What is new gets its expiry behind it."""
+        lengths = self.begin_append(items, session=session, keep=keep)()
+        if self._expiring:
+            with self._pool.writing(session) as connection:
+                self._expired(connection)
+        return lengths
+
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Send the appends; what comes back takes the replies. Whatever else is written meanwhile goes behind them.
+
+        The expiry of what is new is then on its way, and is acknowledged at the next call that waits for one.
+        """
+        with self._pool.writing(session) as connection:
+            replies = connection.later(commands.append_requests(items))
+        return partial(self._appended, items, replies, session=session, keep=keep)
+
+    def _appended(
+        self, items: Sequence[tuple[bytes, bytes]], replies: Replies, *, session: int | None, keep: int | None
+    ) -> list[int]:
         names = [name for name, _ in items]
         with self._pool.writing(session) as connection:
-            lengths = self._ask(connection, commands.appends(items), what="APPEND", names=names)
+            lengths = replies.take()
+            commands.checked(lengths, connection.address, what="APPEND", names=names)
+            self._expired(connection)
             if keep is not None and self.options.expire:
                 made = [name for (name, more), length in zip(items, lengths, strict=True) if len(more) == length]
-                self._ask(connection, commands.expiries(made, keep), what="PEXPIRE", names=made)
+                if made:
+                    replies = connection.later(commands.chunked(commands.expiries(made, keep)))
+                    self._expiring.append((replies, made))
         return lengths
+
+    def _expired(self, connection: Connection) -> None:
+        """See that the expiries that were sent are set; StoreError for the first that is not."""
+        expiring, self._expiring = self._expiring, []
+        for replies, names in expiring:
+            if replies.connection is not connection:
+                continue  # lost with its connection; the sweep sets it anew
+            commands.checked(replies.take(), connection.address, what="PEXPIRE", names=names)
 
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         """Raise marks (ZADD GT); offsets above 2^53 are refused."""
         raised = [commands.mark(*item) for item in items]
         with self._pool.writing(session) as connection:
-            self._ask(connection, raised, what="ZADD", names=[group for group, _, _ in items])
+            replies = connection.later(commands.chunked(raised))
+            self._expired(connection)
+            commands.checked(replies.take(), connection.address, what="ZADD", names=[group for group, _, _ in items])
 
     def put(
         self, items: Iterable[tuple[bytes, bytes | None]], *, session: int | None = None, keep: int | None = None
@@ -139,15 +180,6 @@ class RedisStore:
         for request in requests:
             with self._pool.writing(session) as connection:
                 commands.checked(connection.ask(*request), connection.address, what="SET")
-
-    @staticmethod
-    def _ask(connection: Connection, asked: Sequence[bytes], *, what: str, names: Sequence[bytes]) -> list[Any]:
-        """Send all, then take every reply; StoreError for the first that is an error."""
-        for request in commands.chunked(asked):
-            connection.post(*request)
-        replies = connection.collect()
-        commands.checked(replies, connection.address, what=what, names=names)
-        return replies
 
     def _pages(self, prefix: bytes, *, strings: bool) -> Iterator[list[bytes]]:
         cursor = b"0"

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from onefold.features.definition_records import Record, Records, by_key
 from onefold.features.errors import OnefoldError, StoreError
 from onefold.registry.plan import Plan
-from onefold.registry.records import Record, Records, by_key
 from onefold.registry.wire import SHAPES, Shape, tags
 
 __all__ = ["Plan", "Record", "Records", "Registry"]

@@ -27,8 +27,8 @@ from feast.data_format import DeltaFormat
 from feast.infra.registry.sql import SqlRegistry, SqlRegistryConfig
 from feast.types import Array, Bool, FeastType, Float64, Int64, String, UnixTimestamp
 
+from onefold.features.definition_records import Key, Record, Records
 from onefold.features.types import DataType, parse_type
-from onefold.registry.records import Key, Record, Records
 
 TAG = "onefold"
 _SCALARS = {

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onefold.features import ir
+from onefold.features.definition_records import Record, Records, by_key
 from onefold.features.definitions import Branch, Entity, EventSource, FeatureService, View
 from onefold.features.formats import format_json
 from onefold.features.layout import Layout
@@ -15,7 +16,6 @@ from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.types import Field
 from onefold.features.views import TypedFeature, TypedOnDemand, TypedView
-from onefold.registry.records import Record, Records, by_key
 
 
 def records_of(project: Project) -> Records:
@@ -82,6 +82,8 @@ def _view(view: TypedView) -> Record:
     }
     if definition.resolution is not None:
         body["resolution"] = definition.resolution
+    if definition.request_row != "exclude":
+        body["request_row"] = definition.request_row
     return Record("view", view.name, body | _said(definition))
 
 

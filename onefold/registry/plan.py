@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onefold.registry.records import Key, Record, Records, by_key
+from onefold.features.definition_records import Key, Record, Records, by_key
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 _NO_LOGIC = ("description", "owner", "tags", "topic", "format")

@@ -1,183 +1,209 @@
 """Bodies in, bodies out: lookups and scores, without a word of HTTP but the errors.
 
-Every function here is synchronous and short: it parses, looks up, scores, hands records to the log, and
-writes the answer. What goes wrong is an ApiError.
+Every handler parses, looks up, scores, hands records to the log, and writes the answer. What goes wrong is an
+ApiError.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
 from onefold.features.errors import OnefoldError, StateError
+from onefold.features.timing import note
 from onefold.features.types import DOUBLE
-from onefold.features.values import timestamp_text, to_json, writer
-from onefold.offline.served_record import ServedRecord
+from onefold.features.values import parse_timestamp, shown, to_json
+from onefold.online.served_row import ERROR
+from onefold.online.tolerance import USUAL, Tolerated, check, tolerated
+from onefold.serving.accepting import ARROW, MSGPACK, form
+from onefold.serving.access import CURRENT, Reach
+from onefold.serving.batches import Batches
 from onefold.serving.catalog import Catalog, ServedModel, Service
-from onefold.serving.errors import invalid, translate
+from onefold.serving.documents import Rows, Served, texts_of
+from onefold.serving.errors import ApiError, invalid, translate
+from onefold.serving.messages import Answer, Request
 from onefold.serving.metrics import Metrics
+from onefold.serving.recording import Recorder, request_ids
 from onefold.serving.rows import parse_object
 
 if TYPE_CHECKING:
-    from onefold.online.lookup import ServedRow
+    from onefold.online.served_row import ServedRow
     from onefold.serving.log_writer import LogWriter
 
-Rows = Sequence[Mapping[str, object]]
-
-
-Failure = tuple[Mapping[str, object], int, "ServedRow | None", str]
-"""A row, its time, what the lookup gave for it (if anything), and why it failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """Rows that were looked up, with what they were asked for."""
-
-    service: Service
-    rows: Rows
-    times: Sequence[int]
-    answers: Sequence[ServedRow]
-    request_ids: tuple[str, ...]
+LOOKUP_FIELDS = ("service", "features", "rows", "at", "tolerate")
+SCORE_FIELDS = ("row", "rows", "tolerate")
+_Asked = TypeVar("_Asked")
+_Found = TypeVar("_Found")
 
 
 class Answers:
     """Answers requests from a catalog. `log`: where what was served goes, None for nowhere."""
 
-    def __init__(self, catalog: Catalog, *, log: LogWriter | None, metrics: Metrics, max_rows: int = 5_000) -> None:
-        self.catalog, self.metrics, self.max_rows = catalog, metrics, max_rows
-        self._log = log
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        log: LogWriter | None,
+        metrics: Metrics,
+        max_rows: int = 5_000,
+        max_features: int = 1_000,
+        batches: Batches | None = None,
+    ) -> None:
+        self._catalog, self.metrics, self.max_rows, self.max_features = catalog, metrics, max_rows, max_features
+        self.recorder = Recorder(log, catalog.clock)
+        self._batches = batches or Batches()
 
-    def lookup(self, body: bytes) -> bytes:
-        """`POST /v1/lookup`: {"service", "rows"} to columns of values and statuses in service order."""
-        data = parse_object(body, ("service", "rows"))
-        if "service" not in data:
-            raise invalid("`service` is absent", "name the feature service; /v1/services lists them")
-        served = self.read(self._service(data["service"]), data.get("rows"))
-        self.record(served)
-        return self._lookup_body(served)
+    @property
+    def catalog(self) -> Catalog | Reach:
+        """What the request at hand may reach; outside of a server, all there is."""
+        current = CURRENT.get(None)
+        return self._catalog if current is None else current.catalog
 
-    def score(self, name: str, body: bytes) -> bytes:
+    async def lookup(self, request: Request) -> Answer:
+        """`POST /v1/lookup`: {"service" or "features", "rows"} to columns of values and statuses in service order."""
+        kind = form(request.accept)
+        data = parse_object(request.body, LOOKUP_FIELDS)
+        service = self.chosen(data.get("service"), data.get("features"), names="`service`")
+        allowed = self._named(tolerated, data["tolerate"]) if "tolerate" in data else USUAL
+        served = await self.read(service, data.get("rows"), at=_moment(data.get("at")), allowed=allowed)
+        self.recorder.served(served)
+        if kind == MSGPACK:
+            return Answer(service.document.msgpack(served), content_type=MSGPACK)
+        if kind == ARROW:
+            return Answer(await asyncio.to_thread(_arrow, served), content_type=ARROW)
+        return Answer(service.document.json(served))
+
+    async def score(self, request: Request) -> Answer:
         """`POST /v1/score/{model}`: {"row"} or {"rows"} to a score or scores."""
-        found = self._model(name)
-        data = parse_object(body, ("row", "rows"))
+        found = self._named(self.catalog.model, request.path.rpartition("/")[2])
+        data = parse_object(request.body, SCORE_FIELDS)
+        allowed = self._named(tolerated, data.pop("tolerate")) if "tolerate" in data else USUAL
         if len(data) != 1:
             raise invalid("a body holds `row` or `rows`, one of the two", 'send {"row": {..}} or {"rows": [{..}]}')
         single = "row" in data
-        served = self.read(found.service, [data["row"]] if single else data["rows"], model=found)
-        scores = self._scores(found, served)
-        self.record(served, model=found, scores=scores)
-        return self._score_body(found, served, scores, single=single)
+        served, scores = await self.scored(found, [data["row"]] if single else data["rows"], allowed=allowed)
+        return Answer(_score_body(found, served, scores, single=single))
 
-    def read(self, service: Service, rows: object, *, model: ServedModel | None = None) -> Served:
-        """Parse rows and look them up; rows that fail are logged with their error, and fail the request."""
-        values, times = service.rows.read(rows, self.catalog.clock, limit=self.max_rows)
-        start, errors_before = perf_counter(), service.lookup.value_errors
+    def chosen(self, name: object, refs: object, *, names: str) -> Service:
+        """The service of that name, or the selection of those features: one of the two is given."""
+        if bool(name) == bool(refs):
+            raise invalid(f"a request names {names} or `features`, one of the two", "/v1/services lists what there is")
+        if name:
+            return self._named(self.catalog.service, name)
+        if not isinstance(refs, list) or not all(isinstance(r, str) for r in refs):
+            raise invalid(f"`features` is {shown(refs)}", 'send a list of texts, as ["view:feature"]')
+        if len(refs) > self.max_features:
+            raise ApiError(413, "too-large", f"{len(refs)} features were asked", f"ask for {self.max_features} at most")
+        return self._named(self.catalog.selection, refs)
+
+    async def read(
+        self,
+        service: Service,
+        rows: object,
+        *,
+        model: ServedModel | None = None,
+        at: int | None = None,
+        allowed: Tolerated = USUAL,
+    ) -> Served:
+        """Parse rows and look them up; rows that fail are logged with their error, and fail the request.
+
+        at: the time of rows that have none of their own, in microseconds; now where it is None.
+        """
+        clock = self._catalog.clock if at is None else lambda: at
+        values, times = service.rows.read(rows, clock, limit=self.max_rows)
+        start = perf_counter()
         try:
-            answers = service.lookup.read(values, times)
+            answers = await service.lookup.read(values, times)
         except OnefoldError as error:
-            self._record_failures(service, model, [(values[i], t, None, str(error)) for i, t in enumerate(times)])
+            self.recorder.failed(service, model, [(values[i], t, None, str(error)) for i, t in enumerate(times)])
             raise translate(error) from error
         self.metrics.lookup(
             service.name, [a.statuses for a in answers], perf_counter() - start,
-            value_errors=service.lookup.value_errors - errors_before,
+            value_errors=service.lookup.new_value_errors(),
         )  # fmt: skip
+        if ERROR not in allowed:
+            self._refuse_errors(service, model, values, times, answers)
+        if allowed is not USUAL:
+            self._named(partial(check, service.plan, answers), allowed)
+        return Served(service, values, times, answers, request_ids(len(times)))
+
+    def _refuse_errors(
+        self,
+        service: Service,
+        model: ServedModel | None,
+        rows: Rows,
+        times: Sequence[int],
+        answers: Sequence[ServedRow],
+    ) -> None:
         failed = [i for i, answer in enumerate(answers) if answer.errors]
-        if failed:
-            whys = ["; ".join(answers[i].errors) for i in failed]
-            self._record_failures(
-                service, model, [(values[i], times[i], answers[i], why) for i, why in zip(failed, whys, strict=True)]
-            )
-            raise translate(StateError(whys[0]), f"row {failed[0]}: ")
-        return Served(service, values, times, answers, tuple([os.urandom(16).hex() for _ in times]))
+        if not failed:
+            return
+        whys = ["; ".join(answers[i].errors) for i in failed]
+        told = [(rows[i], times[i], answers[i], why) for i, why in zip(failed, whys, strict=True)]
+        self.recorder.failed(service, model, told)
+        raise translate(StateError(whys[0]), f"row {failed[0]}: ")
 
-    def _service(self, name: object) -> Service:
-        try:
-            return self.catalog.service(name)
-        except OnefoldError as error:
-            raise translate(error) from error
-
-    def _model(self, name: str) -> ServedModel:
-        try:
-            return self.catalog.model(name)
-        except OnefoldError as error:
-            raise translate(error) from error
-
-    def _scores(self, found: ServedModel, served: Served) -> list[float]:
+    async def scored(
+        self, found: ServedModel, rows: object, *, allowed: Tolerated = USUAL
+    ) -> tuple[Served, list[float]]:
+        """Rows that were looked up, scored and written to the log."""
+        served = await self.read(found.service, rows, model=found, allowed=allowed)
         start = perf_counter()
-        scores = found.model.score([a.values for a in served.answers])
-        self.metrics.score(found.model.name, perf_counter() - start)
-        return scores
+        scores = await self._batches.score(found.model, [a.values for a in served.answers])
+        end = perf_counter()
+        self.metrics.score(found.model.name, end - start)
+        note("score", start, end)
+        self.recorder.served(served, model=found, scores=scores)
+        return served, scores
 
-    def record(self, served: Served, *, model: ServedModel | None = None, scores: Sequence[float] = ()) -> None:
-        if self._log is None or not served.service.logged:
-            return
-        now = self.catalog.clock()
-        name, version = (model.model.name, model.model.version) if model else (None, None)
-        records = [
-            ServedRecord(
-                request_id, now, time, row, answer.values, answer.statuses, answer.provenance,
-                name, version, scores[i] if model else None,
-            )
-            for i, (request_id, time, row, answer) in enumerate(
-                zip(served.request_ids, served.times, served.rows, served.answers, strict=True)
-            )
-        ]  # fmt: skip
-        self._log.offer(served.service.plan, records)
+    @staticmethod
+    def _named(find: Callable[[_Asked], _Found], name: _Asked) -> _Found:
+        try:
+            return find(name)
+        except OnefoldError as error:
+            raise translate(error) from error
 
-    def _record_failures(self, service: Service, model: ServedModel | None, failures: Sequence[Failure]) -> None:
-        if self._log is None or not service.logged:
-            return
-        now = self.catalog.clock()
-        name, version = (model.model.name, model.model.version) if model else (None, None)
-        self._log.offer(
-            service.plan,
-            [
-                ServedRecord(
-                    os.urandom(16).hex(), now, time, row, None,
-                    answer.statuses if answer else (), answer.provenance if answer else (),
-                    name, version, None, error,
-                )
-                for row, time, answer, error in failures
-            ],
-        )  # fmt: skip
 
-    def _lookup_body(self, served: Served) -> bytes:
-        plan = served.service.plan
-        write = row_writer(served.service)
-        return orjson.dumps(
-            {
-                "service": plan.name,
-                "fingerprint": plan.fingerprint,
-                "features": [f.name for f in plan.features],
-                "request_ids": served.request_ids,
-                "event_timestamps": [timestamp_text(t) for t in served.times],
-                "values": [write(a.values) for a in served.answers],
-                "statuses": [a.statuses for a in served.answers],
-            }
-        )
+def _moment(given: object) -> int | None:
+    try:
+        return parse_timestamp(given)
+    except ValueError as error:
+        message, _, hint = str(error).rpartition("; ")
+        raise invalid(f"`at`: {message or error}", hint or "write it as '2013-12-01T08:30:00Z'") from None
 
-    def _score_body(self, found: ServedModel, served: Served, scores: Sequence[float], *, single: bool) -> bytes:
-        plan = found.service.plan
-        head: dict[str, Any] = {
-            "model": found.model.name,
-            "version": found.model.version,
-            "service": plan.name,
-            "fingerprint": plan.fingerprint,
-        }
-        columns = {
-            "request_id": served.request_ids,
-            "event_timestamp": [timestamp_text(t) for t in served.times],
-            "score": [to_json(s, DOUBLE) for s in scores],
-            "statuses": [not_fresh(found.service, a.statuses) for a in served.answers],
-        }
-        if single:
-            return orjson.dumps(head | {name: values[0] for name, values in columns.items()})
-        return orjson.dumps(head | {PLURAL.get(name, name): values for name, values in columns.items()})
+
+def _arrow(served: Served) -> bytes:
+    # Here, because Arrow takes 0.3 s to import, and few ask for it.
+    from onefold.serving.no_pandas import keep_pandas_out
+
+    keep_pandas_out()
+    from onefold.serving.arrow_document import arrow_stream
+
+    return arrow_stream(served)
+
+
+def _score_body(found: ServedModel, served: Served, scores: Sequence[float], *, single: bool) -> bytes:
+    plan = found.service.plan
+    head: dict[str, Any] = {
+        "model": found.model.name,
+        "version": found.model.version,
+        "service": plan.name,
+        "fingerprint": plan.fingerprint,
+    }
+    columns = {
+        "request_id": served.request_ids,
+        "event_timestamp": texts_of(served.times),
+        "score": [to_json(s, DOUBLE) for s in scores],
+        "statuses": [not_fresh(found.service, a.statuses) for a in served.answers],
+    }
+    if single:
+        return orjson.dumps(head | {name: values[0] for name, values in columns.items()})
+    return orjson.dumps(head | {PLURAL.get(name, name): values for name, values in columns.items()})
 
 
 PLURAL = {"request_id": "request_ids", "event_timestamp": "event_timestamps", "score": "scores"}
@@ -189,18 +215,3 @@ def not_fresh(service: Service, statuses: Sequence[str]) -> dict[str, str]:
         return {}
     pairs = zip(service.plan.features, statuses, strict=True)
     return {feature.name: status for feature, status in pairs if status != "fresh"}
-
-
-def row_writer(service: Service) -> Callable[[Sequence[object]], list[object]]:
-    """A function from values in service order to what JSON can hold."""
-    found = [(i, writer(f.type)) for i, f in enumerate(service.plan.features)]
-    special = [(i, to_text) for i, to_text in found if to_text is not None]
-
-    def write(values: Sequence[object]) -> list[object]:
-        row = list(values)
-        for i, to_text in special:
-            if row[i] is not None:
-                row[i] = to_text(row[i])
-        return row
-
-    return write

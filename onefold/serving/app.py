@@ -1,4 +1,4 @@
-"""The ASGI application: plain functions for the paths that are in use, FastAPI behind them for the rest.
+"""The ASGI application: a table of handlers for the paths that are in use, FastAPI behind them for the rest.
 
 FastAPI's router and validation cost more than a whole lookup (0.23 of a Starlette echo, against 0.52), and
 importing it is a third of the start. So `Front` answers the known paths itself, and builds `face.build_face`
@@ -8,172 +8,122 @@ when something else is first asked for: the documentation, a wrong method, an un
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from onefold.serving.access import Doorman
+from onefold.serving.answering import Answering
 from onefold.serving.answers import Answers
-from onefold.serving.errors import ApiError, internal
+from onefold.serving.batches import Batches
+from onefold.serving.exchange import Exchange, send_answer
 from onefold.serving.feast_api import FeastAnswers
+from onefold.serving.inference import Inference
+from onefold.serving.limits import Gate, Limits
+from onefold.serving.live import Live
 from onefold.serving.metrics import Metrics
-from onefold.serving.pages import JSON, Page, pages
+from onefold.serving.pages import Pages
+from onefold.serving.routes import OPERATOR, Route, Router, Routes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
+    from onefold.serving.background import Background
     from onefold.serving.catalog import Catalog
+    from onefold.serving.exchange import Watcher
     from onefold.serving.log_writer import LogWriter
 
-logger = logging.getLogger("onefold.serving")
-Handler = Callable[[bytes], bytes]
-SCORE, LOOKUP, FEAST = "/v1/score/", "/v1/lookup", "/get-online-features"
-MAX_BODY = 4 * 1024 * 1024
+SCORE, LOOKUP, FEAST = "/v1/score/{model}", "/v1/lookup", "/get-online-features"
 
 
 def create_app(
-    catalog: Catalog,
+    catalog: Catalog | Live,
     *,
     log: LogWriter | None = None,
     metrics: Metrics | None = None,
-    max_body: int = MAX_BODY,
-    max_rows: int = 5_000,
+    limits: Limits | None = None,
+    doorman: Doorman | None = None,
+    watchers: Sequence[Watcher] = (),
+    background: Sequence[Background] = (),
 ) -> Front:
-    """The application for a catalog; it starts the log with its lifespan, and closes it behind the last answer.
+    """The application for a catalog; its lifespan is that of the log and of what goes on in the background.
 
-    max_body: bytes of a request; max_rows: rows of one.
+    doorman: asks for API keys; without one everybody may ask everything. watchers: told of every exchange.
     """
-    metrics = metrics or Metrics()
-    answers = Answers(catalog, log=log, metrics=metrics, max_rows=max_rows)
-    handlers: dict[str, Handler] = {
-        LOOKUP: answers.lookup,
-        FEAST: FeastAnswers(answers).get_online_features,
-    }
-    return Front(catalog, handlers, answers.score, metrics, log, max_body)
+    live = catalog if isinstance(catalog, Live) else Live(catalog)
+    metrics, limits = metrics or Metrics(), limits or Limits()
+    gate = Gate(limits.at_once)
+    batches = Batches(lambda: gate.inside)
+    answers = Answers(
+        live.catalog, log=log, metrics=metrics, max_rows=limits.rows, max_features=limits.features, batches=batches
+    )
+    answering = Answering(live, limits, gate, doorman or Doorman(), metrics, watchers)
+    return Front(live, answering, _routes(live, answers, metrics), [*background, *([log] if log else [])])
+
+
+def _routes(live: Live, answers: Answers, metrics: Metrics) -> Routes:
+    posts = [
+        Route(SCORE, answers.score),
+        Route(LOOKUP, answers.lookup),
+        Route(FEAST, FeastAnswers(answers).get_online_features),
+        *(inference := Inference(live, answers)).posts(),
+    ]
+    gets = [*Pages(live, metrics).routes(), *inference.gets()]
+    return {("POST", r.path): r for r in posts} | {("GET", r.path): r for r in gets}
 
 
 class Front:
-    """The application. `answer` and the pages are plain functions; `face` is FastAPI, made when first asked for."""
+    """The application. `face` is FastAPI, made when first asked for, and anew for another catalog."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        handlers: dict[str, Handler],
-        score: Callable[[str, bytes], bytes],
-        metrics: Metrics,
-        log: LogWriter | None,
-        max_body: int,
-    ) -> None:
-        self._catalog, self._handlers, self._score = catalog, handlers, score
-        self._metrics, self._log, self._max_body = metrics, log, max_body
-        self._pages: dict[str, Page] = pages(catalog, metrics)
-        self._face: FastAPI | None = None
+    def __init__(self, live: Live, answering: Answering, routes: Routes, background: Sequence[Background]) -> None:
+        self._live, self._answering, self._routes = live, answering, routes
+        self._find = Router(routes).find
+        self._background = background
+        self._face: tuple[int, FastAPI] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
         if scope["type"] == "http":
-            method, path = scope["method"], scope["path"]
-            if method == "POST" and (path in self._handlers or is_score(path)):
-                await self._post(path, scope, receive, send)
-                return
-            if method in ("GET", "HEAD") and path in self._pages:
-                await _send(send, *self._show(path))
-                return
-        if self._face is None:
-            await asyncio.to_thread(lambda: self.face)
-        await self.face(scope, receive, send)
+            if not await self._known(scope, receive, send):
+                await self._other(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _known(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer a path of the table; False where it is none."""
+        route = self._find(scope["method"], scope["path"])
+        if route is not None:
+            await self._answering.answer(route, Exchange(scope, receive, send))
+        return route is not None
 
     @property
     def face(self) -> FastAPI:
-        if self._face is None:
+        generation = self._live.generation
+        if self._face is None or self._face[0] != generation:
             # Here, because it takes half a second to import, and a service in use may never need it.
             from onefold.serving.face import build_face
 
-            self._face = build_face(self._catalog, self.answer, self._pages)
-        return self._face
+            self._face = generation, build_face(self._live.catalog, self._routes, self._known)
+        return self._face[1]
 
-    def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of a POST to one of the known paths; never raises."""
-        try:
-            handler = self._handlers.get(path)
-            return 200, handler(body) if handler else self._score(path[len(SCORE) :], body)
-        except ApiError as error:
-            return error.status, error.body()
-        except Exception:  # an answer never holds a traceback, whatever went wrong
-            return _unforeseen(path)
-
-    def _show(self, path: str) -> tuple[int, bytes, str]:
-        try:
-            return self._pages[path]()
-        except Exception:  # the same for a page
-            return *_unforeseen(path), JSON
-
-    async def _post(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        start = perf_counter()
-        try:
-            body = await read_body(scope, receive, self._max_body)
-        except ApiError as error:
-            status, content = error.status, error.body()
-        else:
-            if body is None:
-                return
-            status, content = self.answer(path, body)
-        await _send(send, status, content, JSON)
-        self._metrics.request("/v1/score/{model}" if is_score(path) else path, status, perf_counter() - start)
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The documented API, and what is no path: for operators, since its examples name what is served."""
+        refused = self._answering.refusal(OPERATOR, "the documentation", scope["headers"])
+        if refused is not None:
+            await send_answer(send, refused)
+            return
+        face = await asyncio.to_thread(lambda: self.face)
+        await face(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                if self._log is not None:
-                    self._log.start()
+                for part in self._background:
+                    part.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                if self._log is not None:
-                    await asyncio.to_thread(self._log.close)
+                for part in self._background:
+                    await asyncio.to_thread(part.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-
-def is_score(path: str) -> bool:
-    """Whether a path is `/v1/score/{model}`."""
-    return path.startswith(SCORE) and path.count("/") == 3
-
-
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """The whole body, or ApiError 413 as soon as it is too large; None where the client has gone."""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > limit:
-            raise _too_large(limit)
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
-        more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(413, "too-large", f"the body is larger than {limit} bytes", "send fewer rows a request")
-
-
-def _unforeseen(path: str) -> tuple[int, bytes]:
-    logger.exception("%s could not be answered", path)
-    answer = internal()
-    return answer.status, answer.body()
-
-
-async def _send(send: Send, status: int, content: bytes, kind: str) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})

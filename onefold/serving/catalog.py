@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ from onefold.features.errors import ModelError, NotFoundError, OnefoldError, nea
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.protocols import OnlineStore
-from onefold.online.lookup import Lookup
+from onefold.online.async_reads import async_reads
+from onefold.online.lookup import AsyncLookup
+from onefold.serving.documents import Document
 from onefold.serving.rows import RowReader
 
 if TYPE_CHECKING:
@@ -25,19 +27,29 @@ MAX_SELECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A feature service: its plan, the reader of its requests, and the lookup over the store.
+    """A feature service: its plan, the reader of its requests, the lookup over the store, the writer of its answers.
 
     logged: whether what it serves goes to the served log (named services do, free selections do not).
     """
 
     plan: ServicePlan
     rows: RowReader
-    lookup: Lookup
+    lookup: AsyncLookup
+    document: Document
     logged: bool = True
 
     @property
     def name(self) -> str:
         return self.plan.name
+
+    async def check(self) -> None:
+        """Raise unless the store holds, whole, the state that is needed."""
+        await self.lookup.check()
+
+    async def one(self, clock: Clock) -> Sequence[object]:
+        """The values of a made-up row."""
+        (answer,) = await self.lookup.read(*self.rows.read([self.rows.example()], clock, limit=1))
+        return answer.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +73,11 @@ class Catalog:
     _selections: OrderedDict[tuple[str, ...], Service] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
-        for name in self.project.services:
+        for name in self.project.services if not self.services else ():
             self.services[name] = self._service(self.project.service(name))
 
     def _service(self, plan: ServicePlan, *, logged: bool = True) -> Service:
-        return Service(plan, RowReader(plan), Lookup(self.store, plan), logged)
+        return Service(plan, RowReader(plan), AsyncLookup(async_reads(self.store), plan), Document(plan), logged)
 
     def service(self, name: object) -> Service:
         found = self.services.get(name) if isinstance(name, str) else None
@@ -95,34 +107,45 @@ class Catalog:
 
     def load_models(self, folder: Path) -> None:
         """Load the current version of each model in a folder; what does not fit is kept in `refused`."""
-        for pointer in sorted(folder.glob("*/current")):
+        for pointer in pointers(folder):
             name = pointer.parent.name
             try:
-                self.models[name] = self._load(pointer)
+                self.models[name] = self.load_model(pointer)
                 self.refused.pop(name, None)
             except OnefoldError as error:
                 self.refused[name] = error
 
-    def _load(self, pointer: Path) -> ServedModel:
+    def load_model(self, pointer: Path) -> ServedModel:
+        """The model whose current version a file names, scored on its golden rows; raises what does not fit."""
         # Here, because ONNX Runtime takes 0.2 s to import, and a server of features alone needs none of it.
         from onefold.serving.scorer import Model, read_contract
 
-        version = pointer.read_text().strip()
+        version = pointer.read_text(encoding="utf-8", errors="replace").strip()
         folder = pointer.parent / version
         if not version or Path(version).name != version or not folder.is_dir():
             raise ModelError(f"model {folder.parent.name!r}: {pointer} names version {version!r}, which is not there")
         service = self.service(read_contract(folder).service)
         return ServedModel(Model.load(folder, service.plan), service)
 
-    def checks(self) -> dict[str, str]:
+    def with_models(self, models: dict[str, ServedModel], refused: dict[str, OnefoldError]) -> Catalog:
+        """The same services, with other models."""
+        return replace(self, models=models, refused=refused, services=dict(self.services))
+
+    async def checks(self) -> dict[str, str]:
         """What readiness rests on, each with "ok" or what is wrong."""
-        found = {f"service {name}": self._check_service(service) for name, service in self.services.items()}
+        found = {f"service {name}": await _checked(service) for name, service in self.services.items()}
         found |= {f"model {name}": "ok" for name in self.models}
         return found | {f"model {name}": str(error) for name, error in self.refused.items()}
 
-    def _check_service(self, service: Service) -> str:
-        try:
-            service.lookup.check()
-        except OnefoldError as error:
-            return str(error)
-        return "ok"
+
+def pointers(folder: Path) -> list[Path]:
+    """The files that name the current version of each model in a folder."""
+    return sorted(folder.glob("*/current"))
+
+
+async def _checked(service: Service) -> str:
+    try:
+        await service.check()
+    except OnefoldError as error:
+        return str(error)
+    return "ok"

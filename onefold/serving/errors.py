@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 from onefold.features.errors import (
@@ -12,11 +14,14 @@ from onefold.features.errors import (
     OnefoldError,
     StateError,
     StoreError,
+    UntoleratedError,
 )
+from onefold.serving.messages import Answer
 
 STATUS: dict[type[OnefoldError], int] = {
     InputError: 422,
     NotFoundError: 404,
+    UntoleratedError: 412,
     StateError: 500,
     StoreError: 503,
     ModelError: 503,
@@ -34,12 +39,18 @@ _ADVICE = {
 class ApiError(Exception):
     """An answer that is an error: HTTP status, a short stable word, what is wrong, what to try."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, hint: str, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.hint = status, code, message, hint
+        self.headers = headers
 
     def body(self) -> bytes:
         return orjson.dumps({"error": {"code": self.code, "message": self.message, "try": self.hint}})
+
+    def answer(self) -> Answer:
+        return Answer(self.body(), self.status, headers=self.headers)
 
 
 def invalid(message: str, hint: str) -> ApiError:

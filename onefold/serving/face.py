@@ -6,21 +6,23 @@ Its routes answer with the functions that `app.Front` calls directly, so that th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+import fastapi
+from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from onefold.features.errors import NotFoundError
 from onefold.serving.catalog import Catalog
 from onefold.serving.errors import ApiError, internal
-from onefold.serving.pages import JSON, SUMMARIES, Page
+from onefold.serving.messages import JSON
+from onefold.serving.routes import Routes
 from onefold.serving.rows import example
 
 logger = logging.getLogger("onefold.serving")
-Answering = Callable[[str, bytes], tuple[int, bytes]]
-"""Path and body of a POST to status and body."""
+Application = Callable[[Scope, Receive, Send], Awaitable[object]]
 
 ERROR_EXAMPLE = {
     "error": {"code": "input", "message": "row 0: key 'origin' .. is absent", "try": "send 'origin' in every row"}
@@ -35,35 +37,40 @@ _ERRORS = {
 }
 
 
-def build_face(catalog: Catalog, answer: Answering, pages: Mapping[str, Page]) -> FastAPI:
-    """All paths as FastAPI routes: /docs, /redoc and /openapi.json beside them."""
+def build_face(catalog: Catalog, routes: Routes, application: Application) -> FastAPI:
+    """All paths as FastAPI routes: /docs, /redoc and /openapi.json beside them.
+
+    application: answers them, with all that it asks of a request.
+    """
     face = FastAPI(title="Onefold", summary="Feature lookup and scoring; what it serves, it can prove.")
     face.add_exception_handler(HTTPException, _http_error)
     face.add_exception_handler(Exception, _unforeseen)
-    for path, page in pages.items():
-        face.add_api_route(path, _showing(page), methods=["GET"], summary=SUMMARIES[path], response_class=Response)
-    for path, options in documented(catalog):
-        face.add_api_route(path, _passing_on(answer), methods=["POST"], **options)
+    options = dict(documented(catalog))
+    for (method, path), route in routes.items():
+        given = {"summary": route.summary} | options.get(path, {})
+        face.add_api_route(path, _passing_on(application), methods=[method], response_class=Response, **given)
     return face
 
 
-def _showing(page: Page) -> Callable[..., Any]:
-    async def show() -> Response:
-        status, content, kind = page()
-        return Response(content, status, headers={"content-type": kind})
+class _PassedOn(Response):
+    """A response that somebody else gives."""
 
-    return show
+    def __init__(self, application: Application) -> None:
+        super().__init__()
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application(scope, receive, send)
 
 
-def _passing_on(answer: Answering) -> Callable[..., Any]:
-    async def pass_on(request: Request) -> Response:
-        status, content = answer(request.url.path, await request.body())
-        return Response(content, status, media_type=JSON)
+def _passing_on(application: Application) -> Callable[..., Any]:
+    async def pass_on() -> Response:
+        return _PassedOn(application)
 
     return pass_on
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def _http_error(request: fastapi.Request, error: Exception) -> Response:
     """Wrong paths and methods, in the shape of all our errors."""
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path[:200]}: {error.detail}"
@@ -72,7 +79,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return Response(answer.body(), answer.status, headers=error.headers, media_type=JSON)
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
+async def _unforeseen(request: fastapi.Request, error: Exception) -> Response:
     logger.error("%s could not be answered", request.url.path, exc_info=error)
     answer = internal()
     return Response(answer.body(), answer.status, media_type=JSON)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import orjson
 
-from onefold.features.errors import OnefoldError
-from onefold.features.values import shown, timestamp_text, to_json
-from onefold.serving.answers import Answers, Served
-from onefold.serving.catalog import Service
-from onefold.serving.errors import invalid, translate
+from onefold.features.values import shown, to_json
+from onefold.serving.answers import Answers
+from onefold.serving.documents import Served, texts_of
+from onefold.serving.errors import invalid
+from onefold.serving.messages import Answer, Request
 from onefold.serving.rows import parse_object
 
 FIELDS = ("feature_service", "features", "entities", "full_feature_names", "include_feature_view_version_metadata")
@@ -37,28 +36,15 @@ class FeastAnswers:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
-    def get_online_features(self, body: bytes) -> bytes:
-        data = parse_object(body, FIELDS)
+    async def get_online_features(self, request: Request) -> Answer:
+        data = parse_object(request.body, FIELDS)
         full = data.get("full_feature_names", False)
         if not isinstance(full, bool):
             raise invalid(f"`full_feature_names` is {shown(full)}", "send true or false")
-        service = self._service(data)
-        served = self._answers.read(service, _rows(data.get("entities")))
-        self._answers.record(served)
-        return _body(served, full_names=full)
-
-    def _service(self, data: dict[str, Any]) -> Service:
-        name, refs = data.get("feature_service"), data.get("features")
-        if bool(name) == bool(refs):
-            raise invalid("a request names `feature_service` or `features`, one of the two", "leave the other out")
-        try:
-            if name:
-                return self._answers.catalog.service(name)
-            if not isinstance(refs, list) or not all(isinstance(r, str) for r in refs):
-                raise invalid(f"`features` is {shown(refs)}", 'send a list of texts, as ["view:feature"]')
-            return self._answers.catalog.selection(refs)
-        except OnefoldError as error:
-            raise translate(error) from error
+        service = self._answers.chosen(data.get("feature_service"), data.get("features"), names="`feature_service`")
+        served = await self._answers.read(service, _rows(data.get("entities")))
+        self._answers.recorder.served(served)
+        return Answer(_body(served, full_names=full))
 
 
 def _rows(entities: object) -> list[dict[str, object]]:
@@ -78,7 +64,7 @@ def _rows(entities: object) -> list[dict[str, object]]:
 
 def _body(served: Served, *, full_names: bool) -> bytes:
     plan = served.service.plan
-    times = [timestamp_text(t) for t in served.times]
+    times = texts_of(served.times)
     names: list[str] = [key.name for key in plan.keys]
     results = [
         _column([to_json(row[key.name], key.type) for row in served.rows], ["PRESENT"] * len(times), times)

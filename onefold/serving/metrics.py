@@ -1,13 +1,24 @@
-"""What the service counts and times, as Prometheus reads it at /metrics."""
+"""What the service counts and times, as Prometheus reads it at /metrics.
+
+Of several workers each answers for all of them: prometheus_client keeps their numbers in files of a folder that
+`PROMETHEUS_MULTIPROC_DIR` names, and adds them up.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-BUCKETS = (0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0)
+BUCKETS = (
+    0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+)  # fmt: skip
+"""Seconds: a lookup over LMDB is below the first few, a request limit is at the end."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
@@ -15,48 +26,56 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "onefold_requests", "Requests by path and HTTP status", ("path", "status"), registry=self.registry
+        self._queue: Callable[[], float] = lambda: 0
+        requests = self._counter("requests", "Requests by path and HTTP status", "path", "status")
+        rows = self._counter("rows", "Rows served, by service", "service")
+        statuses = self._counter("values", "Values served, by service and status", "service", "status")
+        self._value_errors = self._counter(
+            "value_errors", "Values that overflowed or were too large to sum, and are NULL, by service", "service"
         )
-        self._rows = Counter("onefold_rows", "Rows served, by service", ("service",), registry=self.registry)
-        self._statuses = Counter(
-            "onefold_values", "Values served, by service and status", ("service", "status"), registry=self.registry
+        request = self._histogram("request", "A request, from its first byte to its answer", "path")
+        lookup = self._histogram("lookup", "Looking up the rows of one request", "service")
+        score = self._histogram("score", "Scoring the rows of one request, with its wait for a batch", "model")
+        self._log_queue = self._gauge("served_log_queue", "Rows waiting for the served log", "livesum")
+        self._logged = self._counter("served_log_rows", "Rows written to the served log")
+        self._dropped = self._counter("served_log_dropped", "Rows that never reached the served log")
+        self._log_errors = self._counter("served_log_errors", "Flushes of the served log that failed")
+        self._reloads = self._counter("reloads", "Definitions, keys and models that were taken over", "what", "result")
+        self._untaken = self._gauge(
+            "untaken", "Definitions, keys and models that are there and could not be taken over", "livemax"
         )
-        self._value_errors = Counter(
-            "onefold_value_errors", "Values that overflowed or were too large to sum, and are NULL, by service",
-            ("service",), registry=self.registry,
-        )  # fmt: skip
-        self._request = self._histogram("request", "A request, from its first byte to its answer", "path")
-        self._lookup = self._histogram("lookup", "Looking up the rows of one request", "service")
-        self._score = self._histogram("score", "Scoring the rows of one request", "model")
-        self._log_queue = Gauge("onefold_served_log_queue", "Rows waiting for the served log", registry=self.registry)
-        self._logged = Counter("onefold_served_log_rows", "Rows written to the served log", registry=self.registry)
-        self._dropped = Counter(
-            "onefold_served_log_dropped", "Rows that never reached the served log", registry=self.registry
-        )
-        self._log_errors = Counter(
-            "onefold_served_log_errors", "Flushes of the served log that failed", registry=self.registry
-        )
+        # Finding a child by its labels takes longer than counting: they are few, and kept.
+        self._requests, self._rows, self._statuses = cache(requests.labels), cache(rows.labels), cache(statuses.labels)
+        self._request, self._lookup, self._score = cache(request.labels), cache(lookup.labels), cache(score.labels)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"onefold_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, mode: str) -> Gauge:
+        return Gauge(f"onefold_{name}", text, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]  # one of its words
 
     def _histogram(self, name: str, text: str, label: str) -> Histogram:
         return Histogram(f"onefold_{name}_seconds", text, (label,), buckets=BUCKETS, registry=self.registry)
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        self._requests.labels(path, str(status)).inc()
-        self._request.labels(path).observe(seconds)
+        self._requests(path, status).inc()
+        self._request(path).observe(seconds)
 
     def lookup(self, service: str, rows: Sequence[Sequence[str]], seconds: float, *, value_errors: int = 0) -> None:
         """`rows` are the statuses of each row's values; `value_errors` were met on the way."""
         if value_errors:
             self._value_errors.labels(service).inc(value_errors)
-        self._lookup.labels(service).observe(seconds)
-        self._rows.labels(service).inc(len(rows))
+        self._lookup(service).observe(seconds)
+        self._rows(service).inc(len(rows))
+        counts: dict[str, int] = {}
         for statuses in rows:
             for status in set(statuses):
-                self._statuses.labels(service, status).inc(statuses.count(status))
+                counts[status] = counts.get(status, 0) + statuses.count(status)
+        for status, count in counts.items():
+            self._statuses(service, status).inc(count)
 
     def score(self, model: str, seconds: float) -> None:
-        self._score.labels(model).observe(seconds)
+        self._score(model).observe(seconds)
 
     def logged(self, rows: int) -> None:
         self._logged.inc(rows)
@@ -67,9 +86,27 @@ class Metrics:
     def log_error(self) -> None:
         self._log_errors.inc()
 
+    def reload(self, what: str, *, taken: bool) -> None:
+        """Definitions, keys or a model came in another version: taken over, or not."""
+        self._reloads.labels(what, "taken" if taken else "refused").inc()
+
+    def untaken(self, count: int) -> None:
+        self._untaken.set(count)
+
     def watch_queue(self, rows: Callable[[], float]) -> None:
-        """Ask this function for the log's queue whenever the metrics are read."""
-        self._log_queue.set_function(rows)
+        """Ask this function for the log's queue at each `refresh`."""
+        self._queue = rows
+
+    def refresh(self) -> None:
+        """Bring up to date what is not counted as it happens; other workers read it from the file."""
+        self._log_queue.set(self._queue())
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        self.refresh()
+        if not os.environ.get(FOLDER):
+            return generate_latest(self.registry)
+        from prometheus_client import multiprocess
+
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # as the library has it
+        return generate_latest(together)

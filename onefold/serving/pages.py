@@ -2,49 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from onefold.features.types import Field
+from onefold.serving.access import CURRENT, Reach
 from onefold.serving.catalog import Catalog, Service
+from onefold.serving.live import Live
+from onefold.serving.messages import JSON, Answer, Request
 from onefold.serving.metrics import CONTENT_TYPE, Metrics
-
-Answer = tuple[int, bytes, str]
-"""HTTP status, body, content type."""
-Page = Callable[[], Answer]
-JSON = "application/json"
+from onefold.serving.routes import OPEN, OPERATOR, Route
 
 
-def pages(catalog: Catalog, metrics: Metrics) -> dict[str, Page]:
-    """The GET pages by path. They run where lookups run: a lookup is for one thread at a time."""
+class Pages:
+    """Answers the GET pages. They run where lookups run: a lookup is for one thread at a time."""
 
-    def ready() -> Answer:
-        checks = catalog.checks()
-        good = all(found == "ok" for found in checks.values())
-        return _json({"ready": good, "checks": checks}, 200 if good else 503)
+    def __init__(self, live: Live, metrics: Metrics) -> None:
+        self._live, self._metrics = live, metrics
 
-    return {
-        "/health": lambda: _json({"status": "ok"}),
-        "/ready": ready,
-        "/metrics": lambda: (200, metrics.text(), CONTENT_TYPE),
-        "/v1/services": lambda: _json({"services": [describe_service(s) for s in catalog.services.values()]}),
-        "/v1/models": lambda: _json({"models": describe_models(catalog)}),
-    }
+    def routes(self) -> list[Route]:
+        return [
+            Route("/health", self.health, OPEN, "Whether the process lives"),
+            Route("/ready", self.ready, OPEN, "Whether it can answer: store readable, state live, every model loaded"),
+            Route("/metrics", self.metrics, OPERATOR, "Prometheus metrics"),
+            Route("/v1/services", self.services, summary="Feature services: what they need and what they give"),
+            Route("/v1/models", self.models, summary="Models, loaded or refused, and why"),
+        ]
+
+    async def health(self, request: Request) -> Answer:
+        return answer({"status": "ok"})
+
+    async def ready(self, request: Request) -> Answer:
+        """The details are the operator's; who has no key is told only whether."""
+        good, checks = await self._live.readiness()
+        told: dict[str, Any] = {"ready": good}
+        if CURRENT.get().access.operator:
+            told["checks"] = checks
+            if self._live.untaken:
+                told["not_taken_over"] = self._live.untaken
+        return answer(told, 200 if good else 503)
+
+    async def metrics(self, request: Request) -> Answer:
+        return Answer(self._metrics.text(), content_type=CONTENT_TYPE)
+
+    async def services(self, request: Request) -> Answer:
+        return answer({"services": [describe_service(s) for s in CURRENT.get().catalog.services.values()]})
+
+    async def models(self, request: Request) -> Answer:
+        return answer({"models": describe_models(CURRENT.get().catalog)})
 
 
-SUMMARIES = {
-    "/health": "Whether the process lives",
-    "/ready": "Whether it can answer: store readable, state live, every model loaded",
-    "/metrics": "Prometheus metrics",
-    "/v1/services": "Feature services: what they need and what they give",
-    "/v1/models": "Models, loaded or refused, and why",
-}
-
-
-def _json(content: object, status: int = 200) -> Answer:
-    return status, orjson.dumps(content), JSON
+def answer(content: object, status: int = 200) -> Answer:
+    return Answer(orjson.dumps(content), status, JSON)
 
 
 def describe_service(service: Service) -> dict[str, Any]:
@@ -65,7 +75,7 @@ def _columns(fields: tuple[Field, ...]) -> list[dict[str, str]]:
     return [{"name": f.name, "type": f.type.name} for f in fields]
 
 
-def describe_models(catalog: Catalog) -> list[dict[str, Any]]:
+def describe_models(catalog: Catalog | Reach) -> list[dict[str, Any]]:
     loaded = [
         {
             "name": name,

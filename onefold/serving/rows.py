@@ -40,11 +40,18 @@ def _listed(names: Sequence[str]) -> str:
 class RowReader:
     """Reads rows for one service: all of its keys and request columns, and an optional `event_timestamp`."""
 
-    def __init__(self, plan: ServicePlan) -> None:
+    def __init__(
+        self,
+        plan: ServicePlan,
+        *,
+        parser_of: Callable[[DataType], Parser] = parser,
+        parse_time: Callable[[object], int | None] = parse_timestamp,
+    ) -> None:
         self.fields: tuple[Field, ...] = tuple({f.name: f for f in plan.keys + plan.request}.values())
         self._service = plan.name
         self._kinds = {f.name: "request column" for f in plan.request} | {f.name: "key" for f in plan.keys}
-        self._columns: list[tuple[str, Parser]] = [(f.name, parser(f.type)) for f in self.fields]
+        self._columns: list[tuple[str, Parser]] = [(f.name, parser_of(f.type)) for f in self.fields]
+        self._parse_time = parse_time
 
     def read(self, rows: object, now: Callable[[], int], *, limit: int) -> tuple[list[Mapping[str, object]], list[int]]:
         """Rows as internal values by name, and the time of each in microseconds; ApiError names row and column."""
@@ -65,7 +72,7 @@ class RowReader:
             for name, parse in self._columns:
                 values[name] = parse(row[name])
             name = TIME
-            time = parse_timestamp(row.get(TIME))
+            time = self._parse_time(row.get(TIME))
         except KeyError:
             raise self._absent(row, number, name) from None
         except ValueError as error:

@@ -1,43 +1,39 @@
-"""Running the service: one process that loads a project, serves it, and writes down what it served."""
+"""Running the service: its settings, what is checked before it listens, and one process or several."""
 
 from __future__ import annotations
 
-import gc
 import ipaddress
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Sized
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import time_ns
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from onefold.features.errors import ConfigError
 from onefold.features.loading import load_project
-from onefold.features.project import Project
-from onefold.features.protocols import OnlineStore
-from onefold.online.opening import open_store
-from onefold.online.redis_options import RedisOptions
-from onefold.serving.app import MAX_BODY, create_app
 from onefold.serving.catalog import Catalog
-from onefold.serving.log_writer import LogWriter, Sink
-from onefold.serving.metrics import Metrics
-from onefold.serving.no_pandas import keep_pandas_out
+from onefold.serving.key_file import KeyFile
+from onefold.serving.keys import KeyRing
+from onefold.serving.limits import Limits
 
-SWITCH_INTERVAL = 0.0005
-"""Seconds that the log's thread may hold the interpreter while a request waits (Python's default is 0.005)."""
+if TYPE_CHECKING:
+    from onefold.features.project import Project
+    from onefold.features.protocols import OnlineStore
+    from onefold.online.redis_options import RedisOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings:
     """What a server needs. Paths are folders; `online` may be a Redis; `served` None switches the served log off.
 
+    keys: the file of API keys. They are asked for where the host is not this machine's own, unless allow_anonymous,
+    and where require_keys says so. tls_cert, tls_key: files in PEM. workers: processes; more than one share the socket.
     log_capacity: rows that may wait for the log; log_batch: rows that are written at once; log_interval: seconds
-    that a row waits at most. grace: seconds that open requests get at shutdown. open_to_network: listen on an
-    address other than this machine's own (there are no API keys yet). allow_refused: serve although a model
+    that a row waits at most. grace: seconds that open requests get at shutdown; drain: seconds before it in which
+    only /ready says that it is coming. watch: seconds between two looks at definitions, models and keys.
+    access_log: a line a request on standard output; traces: OpenTelemetry. allow_refused: serve although a model
     does not fit; it then answers 503, and so does /ready.
     """
 
@@ -45,15 +41,23 @@ class ServeSettings:
     online: Path | RedisOptions
     models: Path
     served: Path | None = None
+    keys: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
+    workers: int = 1
+    require_keys: bool = False
+    allow_anonymous: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    limits: Limits = field(default_factory=Limits)
     log_capacity: int = 100_000
     log_batch: int = 5_000
     log_interval: float = 2.0
-    max_body: int = MAX_BODY
-    max_rows: int = 5_000
     grace: int = 10
-    open_to_network: bool = False
+    drain: float = 0.0
+    watch: float = 1.0
+    access_log: bool = False
+    traces: bool = False
     allow_refused: bool = False
 
     @classmethod
@@ -62,7 +66,7 @@ class ServeSettings:
         state = project / ".onefold"
         return cls(
             definitions=project / "features", online=state / "online", models=state / "models",
-            served=state / "served", host=host, port=port,
+            served=state / "served", keys=state / "keys.json", host=host, port=port,
         )  # fmt: skip
 
 
@@ -82,22 +86,22 @@ def serve(
     announce: called with one line, which ends with the URL, when requests are answered. Raises ConfigError,
     StoreError where there is no store to read, and ModelError or MismatchError where a model does not fit.
     """
-    _check_host(settings)
-    metrics = Metrics()
-    store = open_store(settings.online, readonly=True)
-    try:
-        catalog = load_catalog(settings, store, project)
-        log = _log(settings.served, settings, metrics)
-        app = create_app(catalog, log=log, metrics=metrics, max_body=settings.max_body, max_rows=settings.max_rows)
-        config = uvicorn.Config(
-            app, host=settings.host, port=settings.port, lifespan="on", log_config=None, access_log=False,
-            server_header=False, date_header=False, timeout_graceful_shutdown=settings.grace,
-        )  # fmt: skip
-        what = f"{_counted(catalog.services, 'service')} and {_counted(catalog.models, 'model')}"
-        with _listen(settings.host, settings.port) as listening:
-            _run(_Server(config, lambda url: announce(f"onefold serves {what} at {url}")), listening)
-    finally:
-        store.close()
+    asks = _asks_for_keys(settings)
+    _check_files(settings)
+    with listen(settings.host, settings.port) as listening:
+        url = _url(listening, tls=settings.tls_cert is not None)
+
+        def ready(what: str) -> None:
+            announce(f"onefold serves {what} at {url}")
+
+        if settings.workers > 1:
+            from onefold.serving.workers import run_workers
+
+            run_workers(settings, listening, asks=asks, project=project, ready=ready)
+        else:
+            from onefold.serving.server import run_server
+
+            run_server(settings, listening, asks=asks, project=project, ready=ready)
 
 
 def load_catalog(settings: ServeSettings, store: OnlineStore, project: Project | None = None) -> Catalog:
@@ -109,55 +113,37 @@ def load_catalog(settings: ServeSettings, store: OnlineStore, project: Project |
     return catalog
 
 
-def _log(folder: Path | None, settings: ServeSettings, metrics: Metrics) -> LogWriter | None:
-    if folder is None:
-        return None
-
-    def open_sink() -> Sink:
-        # Here, in the log's thread: Arrow and Delta take 0.4 s to import.
-        from onefold.offline.served import ServedLog
-
-        keep_pandas_out()
-        return ServedLog(folder)
-
-    return LogWriter(
-        open_sink, metrics=metrics,
-        capacity=settings.log_capacity, batch=settings.log_batch, interval=settings.log_interval,
-    )  # fmt: skip
-
-
-def _check_host(settings: ServeSettings) -> None:
-    if settings.open_to_network or settings.host == "localhost":
-        return
-    try:
-        local = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
+def _asks_for_keys(settings: ServeSettings) -> bool:
+    """Whether keys are asked for; ConfigError where they must be, and there are none."""
+    local = _is_local(settings.host)
+    if not settings.require_keys and (local or settings.allow_anonymous):
+        return False
+    ring = KeyRing(KeyFile(settings.keys).read() if settings.keys else ())
+    if not ring.usable(now_micros()):
+        where = "keys are required" if local else f"host {settings.host!r} is open to the network"
+        else_ = "" if local else ", use 127.0.0.1 behind a proxy, or say --allow-anonymous"
         raise ConfigError(
-            f"host {settings.host!r} is open to the network, and the service asks for no keys; "
-            "use 127.0.0.1 behind a proxy that does, or say open_to_network=True"
+            f"{where}, and no API key is active; make one with `onefold keys create NAME --service SERVICE`{else_}"
         )
+    return True
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, with a word when its socket listens."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.started:
-            return
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays: no later collection has to walk it
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        self._announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _check_files(settings: ServeSettings) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ConfigError("TLS needs a certificate and its key; set both [serve] tls_cert and tls_key, or neither")
+    for file in (settings.tls_cert, settings.tls_key):
+        if file is not None and not file.is_file():
+            raise ConfigError(f"TLS: there is no file {file}; see [serve] tls_cert and tls_key")
+
+
+def listen(host: str, port: int) -> socket.socket:
     """A bound socket; ConfigError where the address cannot be had, before uvicorn would end the process itself."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -168,20 +154,6 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _counted(things: Sized, word: str) -> str:
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
-
-
-def _run(server: _Server, listening: socket.socket) -> None:
-    """uvicorn raises the signal that stopped it once more at its end; here that has nothing left to do."""
-    main = threading.current_thread() is threading.main_thread()
-    kinds = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds} if main else {}
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    try:
-        server.run(sockets=[listening])
-    finally:
-        sys.setswitchinterval(interval)
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+def _url(listening: socket.socket, *, tls: bool) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -44,6 +44,7 @@ class ArchiveBuffer:
         self._schema = held_schema(source)
         self.time_column = self._schema.names.index(source.event_time)
         self._held = Held()
+        pa.array([None])  # Arrow imports pandas at its first list, where it is there: half a second no event is to wait
 
     def __len__(self) -> int:
         return len(self._held.offsets)

@@ -190,17 +190,15 @@ class KafkaFeed:
         name = f"{feed_name(self.topic, self.partition.partition)}+{first}"
         return self._group.replace(self, KafkaFeed(self._group, self.partition, self.topic, self._source, name))
 
-    def take(self, records: Sequence[Any]) -> None:
-        """Hold what the consumer has fetched (`ConsumerRecord`s). No value, a tombstone, is an empty one."""
-        offsets = [r.offset for r in records]
-        values = [r.value or b"" for r in records]
-        times = [r.timestamp * 1000 for r in records]
-        if self._offsets:
-            self._offsets += offsets
-            self._values += values
-            self._times += times
-        else:
-            self._offsets, self._values, self._times = offsets, values, times
+    def take(self, fetched: Iterable[Records]) -> None:
+        """Hold what the consumer has fetched; it is this feed's from now on."""
+        for records in fetched:
+            if self._offsets:
+                self._offsets += records.offsets
+                self._values += records.values
+                self._times += records.times
+            else:
+                self._offsets, self._values, self._times = records.offsets, records.values, records.times
 
     def _clear(self) -> None:
         self._offsets, self._values, self._times, self._at = [], [], [], 0
@@ -232,7 +230,7 @@ class KafkaGroup:
         self._feeds: dict[TopicPartition, KafkaFeed] = {}
         self._found: dict[str, Topic] = {}
         self._missed: set[str] = set()
-        self._unproven: dict[TopicPartition, list[Any]] = {}
+        self._unproven: dict[TopicPartition, list[Records]] = {}
         self._leaving: Leaving | None = None
         self._due: dict[TopicPartition, OffsetAndMetadata] = {}
         self._polled = self._checked = -1e9

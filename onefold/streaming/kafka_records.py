@@ -1,46 +1,83 @@
 """Records out of fetched batches, with what a worker takes of them and no more.
 
 kafka-python makes an object with headers and sizes of every record, which is most of what polling costs. A worker
-needs offset, time and value, so its consumer unpacks batches of format 2 (Kafka 0.11 and later) here, in one pass.
+needs offset, time and value, so its consumer unpacks batches of format 2 (Kafka 0.11 and later) here, in one pass and
+into columns: what kafka-python takes for one record is all that a batch holds.
 Whether a batch counts (transactions, control batches, checksums) is kafka-python's to say, and older formats are its
 to unpack.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.record.util import decode_varint
 
+from onefold.features import native
+from onefold.features.protocols import Records
+
 _FORMAT, _NONE = 2, 1
-_made = tuple.__new__
 
 
-class LeanRecord(NamedTuple):
-    """A record as `KafkaFeed.take` reads it. timestamp: milliseconds since 1970 UTC."""
+class Taken:
+    """Records as columns, in the place of a list of single ones: kafka-python goes through it, and asks its length."""
 
-    offset: int
-    timestamp: int
-    value: bytes | None
+    def __init__(self) -> None:
+        self._parts = list[Records]()
+
+    def add(self, records: Records) -> None:
+        self._parts.append(records)
+
+    def __iter__(self) -> Iterator[Records]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
 
 
 class LeanRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types
-    """What one fetch brought of one partition."""
+    """What one fetch brought of one partition: `Records`, one for each batch, in place of single records."""
 
-    def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Iterator[LeanRecord]:
+    _rest: Records | None = None
+    """What was not taken of the last batch."""
+
+    def take(self, n: int | None = None) -> Taken:
+        """At most `n` records."""
+        self._maybe_raise_next_inline_exception()
+        taken, left = Taken(), sys.maxsize if n is None else n
+        try:
+            while left > 0 and (records := self._rest or next(self.record_iterator, None)) is not None:
+                self._rest = records.cut(left, len(records)) if len(records) > left else None
+                if self._rest is not None:
+                    records = records.cut(0, left)
+                self.next_fetch_offset = records.offsets[-1] + 1
+                taken.add(records)
+                left -= len(records)
+        except Exception as error:
+            if not taken:
+                raise
+            self._next_inline_exception = error  # raised when more is taken
+        return taken
+
+    def _maybe_skip_record(self, records: Records) -> bool:
+        """What lies before the offset that was asked for is cut off below."""
+        return False
+
+    def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Iterator[Records]:
         batch = records.next_batch()
         while batch is not None:
             if self.check_crcs and not batch.validate_crc():
                 raise CorruptRecordError(f"a batch of {tp} at offset {batch.base_offset} fails its checksum")
             if batch.magic != _FORMAT or self._counts(batch):
-                found = unpacked(batch) if batch.magic == _FORMAT else map(_lean, batch)
-                for record in found:
-                    self.records_read += 1
-                    self.next_fetch_offset = record.offset + 1
-                    yield record
+                found = unpacked(batch) if batch.magic == _FORMAT else _of(list(batch))
+                found = found.after(self.fetch_offset - 1)
+                if found:
+                    self.records_read += len(found)
+                    yield found
                 self.bytes_read += batch.size_in_bytes
             if batch.magic == _FORMAT:
                 self.leader_epoch, self.next_fetch_offset = batch.leader_epoch, batch.next_offset
@@ -63,14 +100,29 @@ def use_lean_records(consumer: Any) -> None:
     consumer._fetcher.PartitionRecords = LeanRecords
 
 
-def _lean(record: Any) -> LeanRecord:
-    return LeanRecord(record.offset, record.timestamp, record.value)
+def _of(records: list[Any]) -> Records:
+    times = [r.timestamp * 1000 for r in records]
+    return Records([r.offset for r in records], [r.value or b"" for r in records], times)
 
 
-def unpacked(batch: Any) -> list[LeanRecord]:
-    """The records of a batch of format 2 whose checksum holds; CorruptRecordError where it is not one."""
+def unpacked(batch: Any) -> Records:
+    """The records of a batch of format 2 whose checksum holds; CorruptRecordError where it is not one.
+
+    No value, a tombstone, is an empty one.
+    """
     batch._maybe_uncompress()
-    buffer, found = bytes(batch._buffer), list[LeanRecord]()
+    kernel = native.function("kafka_records")
+    columns = kernel and kernel(
+        batch._buffer, batch._pos, batch.records_count, batch.base_offset, batch.first_timestamp
+    )
+    found = _unpacked(batch) if columns is None else Records(columns[0], columns[2], columns[1])
+    if batch.timestamp_type == batch.LOG_APPEND_TIME:
+        found.times = [batch.max_timestamp * 1000] * len(found)
+    return found
+
+
+def _unpacked(batch: Any) -> Records:
+    buffer, offsets, values, times = bytes(batch._buffer), list[int](), list[bytes](), list[int]()
     first_offset, first_time = batch.base_offset, batch.first_timestamp
     at = batch._pos
     try:
@@ -85,18 +137,17 @@ def unpacked(batch: Any) -> list[LeanRecord]:
                 key, at = _varint(buffer, at)
                 at += max(key, 0)
             size, at = _varint(buffer, at)
-            value = buffer[at : at + size] if size >= 0 else None
             if at + size > end or end > len(buffer) or length < 0:
                 raise CorruptRecordError(f"a record at offset {first_offset + offset} is longer than it says")
-            found.append(_made(LeanRecord, (first_offset + offset, first_time + delta, value)))
+            offsets.append(first_offset + offset)
+            values.append(buffer[at : at + max(size, 0)])
+            times.append((first_time + delta) * 1000)
             at = end
-    except IndexError:
-        raise CorruptRecordError(f"a batch at offset {first_offset} is cut off") from None
+    except (IndexError, ValueError):
+        raise CorruptRecordError(f"a batch at offset {first_offset} is cut off, or no batch") from None
     if at != len(buffer):
         raise CorruptRecordError(f"a batch at offset {first_offset} has {len(buffer) - at} bytes too many")
-    if batch.timestamp_type == batch.LOG_APPEND_TIME:
-        return [r._replace(timestamp=batch.max_timestamp) for r in found]
-    return found
+    return Records(offsets, values, times)
 
 
 def _varint(buffer: bytes, at: int) -> tuple[int, int]:

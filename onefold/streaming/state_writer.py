@@ -63,19 +63,7 @@ class StateWriter:
         if not offsets:
             return []
         events = self._prepare(columns, offsets)
-        records = self._codec.records.encode_all(sequence, events.offsets, events.ts, events.ids, events.columns)
-        blocks: dict[bytes, bytes] = {}
-        more: dict[bytes, list[bytes]] = {}
-        for name, record in zip(events.keys, records, strict=True):
-            if name not in blocks:
-                blocks[name] = record
-            elif name in more:
-                more[name].append(record)
-            else:
-                more[name] = [record]
-        for name, behind in more.items():
-            blocks[name] = b"".join([blocks[name], *behind])
-        return list(blocks.items())
+        return self._codec.records.blocks(events.keys, sequence, events.offsets, events.ts, events.ids, events.columns)
 
     @property
     def value_errors(self) -> int:

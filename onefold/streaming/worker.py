@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from onefold.features.errors import OnefoldError
 from onefold.features.project import Project
@@ -20,12 +22,26 @@ from onefold.streaming.flushing import Flusher
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.joining import Joiner
 from onefold.streaming.report import StepReport
+from onefold.streaming.state_writer import TAIL, Append, StateWriter
 from onefold.streaming.sweep import Sweeper, Swept
 
 ARCHIVE_EVERY = 5_000
 BATCH = 1_000
+PIECE = 2_000
+
+Packed = tuple[StateWriter, list[Append]]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A piece of a feed's records whose appends are not acknowledged yet: a layout's, and what waits for their end."""
+
+    records: Records
+    decoded: Decoded
+    now: int
+    sent: list[tuple[StateWriter, list[Append], Callable[[], list[int]]]]
 
 
 class Worker:
@@ -33,7 +49,8 @@ class Worker:
 
     clock: now, in microseconds since 1970 UTC: events further ahead of it than their source's skew move no
     floor. archive_every: events held back before they are committed; archive_seconds: how long they are held back, by
-    `monotonic`. batch: records polled of a feed in a step. reach: microseconds before stream time at which values can
+    `monotonic`. batch: records polled of a feed in a step; piece: how many of them are sent to the store in one go,
+    which holds the next up until all of it is acknowledged. reach: microseconds before stream time at which values can
     still be asked for. background: commit to the archive in a thread of its own. accept_loss: go on where a feed no
     longer has what is lacking, as a new sequence. on_acknowledged: called with a feed and its records once they are in
     the state. Raises StoreError, UnbuiltError or MismatchError where the state must be built from the archive first
@@ -53,6 +70,7 @@ class Worker:
         archive_every: int = ARCHIVE_EVERY,
         archive_seconds: float = 10.0,
         batch: int = BATCH,
+        piece: int = PIECE,
         reach: int = 0,
         background: bool = False,
         accept_loss: bool = False,
@@ -62,6 +80,7 @@ class Worker:
         self._store, self._group, self._dead_letters = store, feeds, dead_letters
         self._clock, self._monotonic = clock, monotonic
         self._archive_every, self._archive_seconds, self._batch = archive_every, archive_seconds, batch
+        self._piece = piece
         self._flusher = Flusher(dead_letters, background=background)
         self._flushed_at = monotonic()
         self._stream_time: dict[str, int] = {}
@@ -148,20 +167,28 @@ class Worker:
             _log.warning("feeds left before they were flushed, and will be replayed: %s", error)
 
     def _take(self, joined: JoinedFeed, report: StepReport) -> None:
-        records = joined.poll(self._batch)
-        if not records:
-            return
-        now = self._clock()
+        """Take a batch in pieces: while the store appends one, the next is decoded and packed; and only when all of
+        one is acknowledged, the next is sent."""
+        records, ahead = joined.poll(self._batch), None
+        now = self._clock() if records else 0
+        for piece in records.pieces(self._piece):
+            decoded = self._decode(joined, piece, report)
+            packed = self._pack(joined, decoded, report)
+            if ahead is not None:
+                self._settle(joined, ahead, report)
+            self._move_stream_time(joined, decoded, now, report)
+            ahead = self._send(joined, piece, decoded, packed, now)
+        if ahead is not None:
+            self._settle(joined, ahead, report)
+            self._mark(joined)
+
+    def _decode(self, joined: JoinedFeed, records: Records, report: StepReport) -> Decoded:
         decoded = joined.decoder.decode_all(records)
         report.records += len(records)
         report.events += len(decoded.offsets)
         report.refused += self._refuse(joined, decoded)
         report.value_errors += decoded.value_errors
-        self._move_stream_time(joined, decoded, now, report)
-        self._append(joined, decoded, report)
-        joined.buffer.add(decoded, ingested_at=now)
-        if self._on_acknowledged is not None:
-            self._on_acknowledged(joined, records)
+        return decoded
 
     def _refuse(self, joined: JoinedFeed, decoded: Decoded) -> int:
         return sum(
@@ -189,23 +216,43 @@ class Worker:
         if None not in floors and min(times) < (low := min(f for f in floors if f is not None)):
             report.too_old += sum(t < low for t in times)
 
-    def _append(self, joined: JoinedFeed, decoded: Decoded, report: StepReport) -> None:
-        """Append to every layout in one go; only when that is acknowledged, raise the marks."""
-        sequence, offsets, columns, last = joined.sequence, decoded.offsets, decoded.columns, joined.position
+    def _pack(self, joined: JoinedFeed, decoded: Decoded, report: StepReport) -> list[Packed]:
+        sequence, offsets, columns = joined.sequence, decoded.offsets, decoded.columns
         before = sum(writer.value_errors for writer, _ in joined.writers)
         packed = [(writer, writer.pack(sequence, offsets, columns, after=held)) for writer, held in joined.writers]
         report.value_errors += sum(writer.value_errors for writer, _ in joined.writers) - before
-        grown = [
-            (writer, self._store.append(items, session=joined.session, keep=writer.keep) if items else [], items)
-            for writer, items in packed
-        ]
-        ahead = [writer.marks for writer, held in joined.writers if last > held]
-        self._store.mark([(marks, sequence, last) for marks in ahead], session=joined.session)
-        joined.acknowledged |= dict.fromkeys(ahead, last)
-        for writer, lengths, items in grown:
+        return packed
+
+    def _send(self, joined: JoinedFeed, records: Records, decoded: Decoded, packed: list[Packed], now: int) -> UnderWay:
+        """Begin to append to every layout."""
+        begin = partial(self._store.begin_append, session=joined.session)
+        sent = [(writer, items, begin(items, keep=writer.keep)) for writer, items in packed if items]
+        return UnderWay(records, decoded, now, sent)
+
+    def _settle(self, joined: JoinedFeed, ahead: UnderWay, report: StepReport) -> None:
+        """Wait until the appends to every layout are acknowledged, and do what comes behind them."""
+        grown = [(writer, items, lengths()) for writer, items, lengths in ahead.sent]
+        self._compact(joined, grown, report)
+        joined.buffer.add(ahead.decoded, ingested_at=ahead.now)
+        if self._on_acknowledged is not None:
+            self._on_acknowledged(joined, ahead.records)
+
+    def _mark(self, joined: JoinedFeed) -> None:
+        """Raise the marks: all of the batch is acknowledged."""
+        last = joined.position
+        risen = [writer.marks for writer, held in joined.writers if last > held]
+        self._store.mark([(marks, joined.sequence, last) for marks in risen], session=joined.session)
+        joined.acknowledged |= dict.fromkeys(risen, last)
+
+    def _compact(
+        self, joined: JoinedFeed, grown: list[tuple[StateWriter, list[Append], list[int]]], report: StepReport
+    ) -> None:
+        for writer, items, lengths in grown:
+            report.appended += len(items)
+            if max(lengths) <= TAIL:
+                continue
             long = [(name, length) for (name, _), length in zip(items, lengths, strict=True)]
             done = writer.compact(long, stream_time=self._stream_time.get(joined.source))
-            report.appended += len(long)
             report.compacted += done.strings
             report.corrupt += done.corrupt
             report.hot += done.hot

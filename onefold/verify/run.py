@@ -9,13 +9,12 @@ from onefold.features.errors import NotFoundError
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.protocols import Archive
-from onefold.offline.dead_letters import DeadLetters
 from onefold.offline.served import ServedInputs, ServedLog
 from onefold.verify.diagnose import WORK, Work
 from onefold.verify.piece import Piece
 from onefold.verify.report import Report
 from onefold.verify.scores import Scores
-from onefold.verify.served import Flushed, ServedRows
+from onefold.verify.served import Flushed, Refused, ServedRows
 
 ROWS = 50_000
 """Rows that are verified at a time, so that a long log needs no more memory than a short one."""
@@ -30,23 +29,23 @@ def verify(
     log: ServedLog,
     *,
     models: Path | None = None,
-    dead_letters: DeadLetters | None = None,
+    refused: Refused | None = None,
     service: str | None = None,
     work: int = WORK,
     advance: Advance | None = None,
 ) -> Report:
     """Compare all that was served (of one service, or of all) with what the archive says it should have been.
 
-    models: the folder of models, to compare scores too. dead_letters: events that the archive will never have.
-    work: what the search for causes may cost; a million is about a second. advance: called with (stage, done, total).
-    Raises NotFoundError where nothing was served.
+    models: the folder of models, to compare scores too. refused: the dead letters of a source, by (sequence, offset),
+    which the archive will never have. work: what the search for causes may cost; a million is about a second.
+    advance: called with (stage, done, total). Raises NotFoundError where nothing was served.
     """
     tables = [t for t in log.tables() if service is None or t.service == service]
     if not tables:
         raise NotFoundError(
             f"nothing was served{f' by service {service!r}' if service else ''}; score something, then verify"
         )
-    report, flushed, search = Report(), Flushed(archive, dead_letters), Work(work)
+    report, flushed, search = Report(), Flushed(archive, refused), Work(work)
     for inputs in tables:
         step = _stepper(advance, f"{inputs.service} {inputs.fingerprint[:8]}")
         table = _Table(project, archive, inputs, Scores(models, inputs, report), report, search)

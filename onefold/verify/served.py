@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from onefold.features.protocols import Archive
-from onefold.offline.dead_letters import DeadLetters
 from onefold.offline.served import ServedInputs
 from onefold.verify.compare import Mask, as_mask, numpy_of
 
 State = tuple[str, str]
 """(source, entity)."""
+Refused = Callable[[str], Iterable[tuple[int, int]]]
+"""A source to its dead letters, by (sequence, offset)."""
 ERROR, PARTIAL = "error", "partial"
 _TOLD = pa.array([ERROR, PARTIAL])
 
@@ -117,29 +118,28 @@ class ServedRows:
 class Flushed:
     """How far each sequence is in the archive, asked once. Dead letters count as flushed: they never come."""
 
-    def __init__(self, archive: Archive, dead_letters: DeadLetters | None) -> None:
-        self._archive, self._letters = archive, dead_letters
+    def __init__(self, archive: Archive, refused: Refused | None) -> None:
+        self._archive, self._read_refused = archive, refused
         self._refused: dict[str, set[tuple[int, int]]] = {}
         self._upto: dict[tuple[str, int], int] = {}
 
     def covers(self, state: State, read: Mapping[str, Any]) -> bool:
         """Whether the archive has all that one string may have held."""
         source, _ = state
-        return all(o <= self._flushed(source, int(s)) for of in ("offsets", "markers") for s, o in read[of].items())
+        return all(self._has(source, int(s), o) for of in ("offsets", "markers") for s, o in read[of].items())
 
-    def _flushed(self, source: str, sequence: int) -> int:
+    def _has(self, source: str, sequence: int, offset: int) -> bool:
         place = source, sequence
         if place not in self._upto:
-            upto, refused = self._archive.flushed(source, sequence), self._letters_of(source)
-            while (sequence, upto + 1) in refused:
-                upto += 1
-            self._upto[place] = upto
-        return self._upto[place]
+            self._upto[place] = self._archive.flushed(source, sequence)
+        while self._upto[place] < offset and (sequence, self._upto[place] + 1) in self._refused_of(source):
+            self._upto[place] += 1
+        return offset <= self._upto[place]
 
-    def _letters_of(self, source: str) -> set[tuple[int, int]]:
+    def _refused_of(self, source: str) -> set[tuple[int, int]]:
+        """Read when the archive alone does not cover a row: letters may lie in topics."""
         if source not in self._refused:
-            letters = self._letters.read(source) if self._letters is not None else ()
-            self._refused[source] = {(letter.sequence, letter.offset) for letter in letters}
+            self._refused[source] = set() if self._read_refused is None else set(self._read_refused(source))
         return self._refused[source]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from onefold import Avro, Branch, Entity, EventSource, FeatureView, Protobuf
+from onefold.features.definition_records import by_key
 from onefold.features.errors import StoreError
 from onefold.features.project import Project
 from onefold.registry import Record, Records, Registry
 from onefold.registry.of_project import records_of
-from onefold.registry.records import by_key
 from onefold.registry.wire import SHAPES, tags
 
 

@@ -40,9 +40,8 @@ def event(order: str, amount: float = 10.0, at: str = "2025-12-31T23:59:59Z") ->
     return json.dumps({"order_id": order, "customer_id": 42, "amount": amount, "category": "toys", "ordered_at": at})
 
 
-def test_a_first_value_is_there_within_five_commands_and_a_minute(tmp_path: Path) -> None:
+def test_a_first_value_is_there_within_five_commands(tmp_path: Path) -> None:
     onefold = [sys.executable, "-m", "onefold"]
-    began = time.monotonic()
     shop = tmp_path / "shop"
     subprocess.run([*onefold, "init", "shop"], cwd=tmp_path, check=True)
     for command in (["apply"], ["materialize"]):
@@ -51,7 +50,6 @@ def test_a_first_value_is_there_within_five_commands_and_a_minute(tmp_path: Path
         [*onefold, "get", "customer_spend", "--key", "customer_id=42", "--json"],
         cwd=shop, check=True, stdout=subprocess.PIPE,
     )  # fmt: skip
-    assert time.monotonic() - began < 60
     features = {f["name"]: f for f in json.loads(got.stdout)["features"]}
     assert features["orders_30d"]["value"] > 0 and features["orders_30d"]["status"] == "fresh"
 

@@ -103,7 +103,7 @@ def _work(
         return call
 
     DeltaArchive.append = counted(DeltaArchive.append, FLUSH)  # type: ignore[method-assign]
-    RedisStore.append = counted(RedisStore.append, APPEND)  # type: ignore[method-assign]
+    RedisStore.begin_append = counted(RedisStore.begin_append, APPEND)  # type: ignore[method-assign]
     Workspace.topics = counted(Workspace.topics, READY)  # type: ignore[method-assign]
     if skew:
         _jump(skew)

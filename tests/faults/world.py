@@ -236,7 +236,7 @@ class World:
         return max((n for f, n in held.items() if f.partition("+")[0] == feed), default=-1)
 
     def ends(self) -> dict[str, int]:
-        return {feed: end for (_, feed), end in self.space.topic_ends().items()}
+        return {feed: end for (_, feed), end in self.space.topic_ends(patience=20.0).items()}
 
     def settle(self, seconds: float = 120) -> None:
         """Close the log with one good event a partition, and wait until all of it is in both sinks."""
@@ -349,7 +349,9 @@ class World:
         events = [(position, _values(value)) for position, value in good.items()]
         wanted = evaluate(plan, {"orders": events}, rows, at)
         for row, t, want, got in zip(rows, at, wanted, Lookup(store, plan).read(rows, at), strict=True):
-            assert set(got.statuses) <= {"fresh", "missing"}, f"seed {self.seed}: {row} at {t}: {got.statuses}"
+            assert set(got.statuses) <= {"fresh", "expired", "missing"}, (
+                f"seed {self.seed}: {row} at {t}: {got.statuses}"
+            )
             assert repr(got.values) == repr(want), f"seed {self.seed}: {row} at {t}: {got.values}, oracle {want}"
 
 

@@ -54,5 +54,7 @@ def test_needs_of_a_group_are_its_totals_frames_and_ends_of_windows() -> None:
 
     day, life = "(RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW)", "(RANGE UNBOUNDED PRECEDING)"
     assert needs(f"SELECT count(*) OVER {day} AS n, max(x) OVER {day} AS m FROM e") == Needs(1, 1, 2)
+    assert needs(f"SELECT max(x) OVER {day} AS m FROM e") == Needs(0, 1, 2)
+    assert needs("SELECT max(x) OVER (ROWS 5 PRECEDING) AS m FROM e") == Needs(0, 1, 0)
     assert needs(f"SELECT count(*) OVER {day} AS n, count(*) OVER {life} AS m FROM e") == Needs(1, 0, 3)
     assert needs(f"SELECT last_value(x) OVER {life} AS a FROM e") == Needs(0, 0, 0, newest=True)

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 
@@ -17,12 +18,15 @@ from onefold.features.plans import Group, ServicePlan
 from onefold.features.state import StateCodec
 from onefold.features.types import Field
 from onefold.features.views import EVENT_TIMESTAMP
+from onefold.offline import parts
 from onefold.offline.arrow import from_internal, to_internal
 from onefold.offline.engine import point_in_time, spine_fields
 from tests.parity.branches import by_files, by_lines
 from tests.spark import SPARK
 
 Row = tuple[Any, ...]
+PARTS = 6
+"""How many parts the work is cut into."""
 SHOWN = 200
 """How many events a case shows."""
 
@@ -94,6 +98,13 @@ def by_duckdb(case: Case, plan: str) -> list[Row]:
     found = point_in_time(case.plan, tables, case.spine(), using=plan)
     columns = [to_internal(found.column(f.name)) for f in case.plan.features]
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
+
+
+def in_parts(case: Case) -> list[Row]:
+    """By DuckDB's prefix plan (joined, where rows are events), in parts by time or written apart by a hash of the key:
+    memory is made out to be too small for any group."""
+    with mock.patch.object(parts, "SHARE", 1e-9), mock.patch.object(parts, "MOST_PARTS", PARTS):
+        return by_duckdb(case, "prefix")
 
 
 def by_spark(case: Case, plan: str) -> list[Row]:
@@ -177,6 +188,7 @@ ENGINES: Mapping[str, Engine] = {
     "duckdb-prefix": Engine(lambda case: by_duckdb(case, "prefix")),
     "duckdb-sorted": Engine(lambda case: by_duckdb(case, "sorted")),
     "duckdb-joined": Engine(lambda case: by_duckdb(case, "joined")),
+    "duckdb-parts": Engine(in_parts, share=2, usual=15),
     "state": Engine(by_state, usual=60),
     "spark": Engine(lambda case: by_spark(case, "framed"), share=4, usual=4),
     "spark-dense": Engine(lambda case: by_spark(case, "dense"), share=8, usual=2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types as types_
 from typing import Any
 
 from onefold.features import (
@@ -15,9 +16,10 @@ from onefold.features import (
     duckdb_scalar,
     duckdb_sums,
     edges,
+    plans,
     types,
 )
-from onefold.offline import importing
+from onefold.offline import apart, group_run, importing
 from tests.parity.planting import (
     buckets,
     crowded,
@@ -190,4 +192,58 @@ swap(
     "last",
     lambda window, t, suffix="": f"{t} - {window.upper}{suffix}",
     delayed_buckets,
+)
+
+
+_FRAMES, _RUNNING = duckdb_plans.frame_lanes, duckdb_plans.running_totals
+_PLACES, _BY_TIME = apart.places, group_run.by_time
+
+
+def _later_start(*asked: Any) -> str:
+    return _FRAMES(*asked).replace(" - 1, 0) PRECEDING", " - 2, 0) PRECEDING")
+
+
+def _earlier_start(*asked: Any) -> str:
+    return _FRAMES(*asked).replace(" - 1, 0) PRECEDING", ", 0) PRECEDING")
+
+
+def _events_behind_points(*asked: Any) -> str:
+    return _RUNNING(*asked).replace("2 * ts AS _at", "2 * ts + 2 AS _at")
+
+
+def _other_places(group: Any, wanted: int) -> tuple[str, str]:
+    theirs, ours = _PLACES(group, wanted)
+    return theirs, ours.replace(">> 24", ">> 23")
+
+
+def _short_reach(group: Any, wanted: int, **relations: str) -> Any:
+    return _BY_TIME(types_.SimpleNamespace(reach=0, layout=group.layout), wanted, **relations)
+
+
+def _within(case: Any) -> bool:
+    """Cases with a window of time over what has no difference."""
+    return any(
+        duckdb_plans.needs_of(g).frames and any(s.window.rows is None for s in g.slots) for g in case.plan.groups
+    )
+
+
+swap("duckdb-prefix", "a frame by place leaves out its first event", duckdb_plans, "frame_lanes", _later_start, _within)
+swap("duckdb-prefix", "a frame by place takes one event more", duckdb_plans, "frame_lanes", _earlier_start, _within)
+swap("duckdb-prefix", "events at t stand behind the row", duckdb_plans, "running_totals", _events_behind_points)
+swap("duckdb-parts", "events and rows are parted by other bits", apart, "places", _other_places)
+swap(
+    "duckdb-parts",
+    "a part by time has no events of before",
+    group_run,
+    "by_time",
+    _short_reach,
+    lambda case: any(g.reach and not g.layout.key_fields for g in case.plan.groups),
+)
+swap(
+    "duckdb-parts",
+    "parts have no positions",
+    plans.Group,
+    "in_order",
+    False,
+    lambda case: any(g.in_order for g in case.plan.groups),
 )

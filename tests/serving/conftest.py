@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -159,6 +162,28 @@ class World:
         return ModelContract(**(fields | changes))
 
 
+class Client:
+    """Asks an application over httpx's ASGI transport."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(go())
+
+    def get(self, path: str) -> httpx.Response:
+        return self.ask("GET", path)
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.ask("POST", path, content=content)
+
+
 @pytest.fixture
 def empty_world(tmp_path: Path) -> Iterator[World]:
     """A project that nothing has been written for yet."""
@@ -186,3 +211,8 @@ def make_trees() -> Callable[..., onnx.ModelProto]:
 @pytest.fixture
 def scores_of() -> Callable[..., list[float]]:
     return raw_scores
+
+
+@pytest.fixture
+def client_of() -> type[Client]:
+    return Client

@@ -13,8 +13,11 @@ import pytest
 
 from onefold.offline.served import ServedLog
 from onefold.serving.app import Front, create_app
+from onefold.serving.limits import Limits
 from onefold.serving.log_writer import LogWriter
 from onefold.serving.metrics import Metrics
+
+from .conftest import Client
 
 if TYPE_CHECKING:
     from .conftest import World
@@ -27,28 +30,6 @@ STATEFUL = {
     "/v1/lookup": {"service": "returns", "rows": [ROW]},
     "/get-online-features": {"feature_service": "returns", "entities": {name: [v] for name, v in ROW.items()}},
 }
-
-
-class Client:
-    """Asks an application over httpx's ASGI transport."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def go() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await client.request(method, path, **options)
-
-        return asyncio.run(go())
-
-    def get(self, path: str) -> httpx.Response:
-        return self.ask("GET", path)
-
-    def post(self, path: str, body: object) -> httpx.Response:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.ask("POST", path, content=content)
 
 
 def error_of(response: httpx.Response, status: int, code: str) -> dict[str, str]:
@@ -69,7 +50,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def client(world: World, metrics: Metrics) -> Client:
-    return Client(create_app(world.catalog(), metrics=metrics, max_body=10_000, max_rows=20))
+    return Client(create_app(world.catalog(), metrics=metrics, limits=Limits(body=10_000, rows=20)))
 
 
 @contextmanager
@@ -450,7 +431,8 @@ def test_the_lifespan_starts_the_log_and_writes_it_behind_the_last_answer(world:
     async def receive() -> dict[str, Any]:
         kind = next(messages)
         if kind == "lifespan.shutdown":
-            assert app.answer("/v1/score/late", json.dumps({"row": ROW}).encode())[0] == 200
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+                assert (await client.post("/v1/score/late", json={"row": ROW})).status_code == 200
         return {"type": kind}
 
     async def send(message: Any) -> None:

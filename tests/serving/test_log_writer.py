@@ -152,6 +152,7 @@ def test_a_sink_that_cannot_be_opened_is_tried_again(world: World, sink: Sink, m
 def test_the_queue_can_be_watched(world: World, sink: Sink, metrics: Metrics) -> None:
     log = LogWriter(lambda: sink, metrics=metrics)
     log.offer(world.plan, records("a", "b"))
+    metrics.refresh()
     assert value(metrics, "queue") == 2
     log.close()
 

@@ -42,29 +42,47 @@ def plant(name: str, where: Any, attribute: str, *, first: int = 0) -> Callable[
     return put
 
 
-_APPEND, _STEP, _START, _WRITE_TO = Worker._append, Worker.step, Flusher.start, JoinedFeed.write_to
+_SEND, _SETTLE, _TAKE, _STEP = Worker._send, Worker._settle, Worker._take, Worker.step
+_START, _WRITE_TO = Flusher.start, JoinedFeed.write_to
 _CONSIDER, _WRITER, _DELETE = StateWriter._consider, _Build._writer, _Build._delete
 
 
-@plant("marks are raised before the appends", Worker, "_append")
-def _marks_first(self: Any, joined: Any, decoded: Any, report: Any) -> None:
-    ahead = [writer.marks for writer, held in joined.writers if joined.position > held]
-    self._store.mark([(marks, joined.sequence, joined.position) for marks in ahead], session=joined.session)
-    _APPEND(self, joined, decoded, report)
+@plant("marks are raised before the appends", Worker, "_settle")
+def _marks_first(self: Any, joined: Any, ahead: Any, report: Any) -> None:
+    last = ahead.records.offsets[-1]
+    marks = [(writer.marks, joined.sequence, last) for writer, held in joined.writers if last > held]
+    self._store.mark(marks, session=joined.session)
+    _SETTLE(self, joined, ahead, report)
 
 
-@plant("marks are one above what was appended", Worker, "_append")
-def _marks_above(self: Any, joined: Any, decoded: Any, report: Any) -> None:
-    _APPEND(self, joined, decoded, report)
+@plant("marks are one above what was appended", Worker, "_mark")
+def _marks_above(self: Any, joined: Any) -> None:
     marks = [(writer.marks, joined.sequence, joined.position + 1) for writer, _ in joined.writers]
     self._store.mark(marks, session=joined.session)
 
 
-@plant("appends go to whatever session there is", Worker, "_append")
-def _any_session(self: Any, joined: Any, decoded: Any, report: Any) -> None:
+@plant("marks of a piece say that the whole batch is in", Worker, "_settle")
+def _marks_of_the_batch(self: Any, joined: Any, ahead: Any, report: Any) -> None:
+    _SETTLE(self, joined, ahead, report)
+    marks = [(writer.marks, joined.sequence, joined.position) for writer, _ in joined.writers]
+    self._store.mark(marks, session=joined.session)
+
+
+@plant("a piece is sent before the last is acknowledged", Worker, "_take")
+def _send_ahead(self: Any, joined: Any, report: Any) -> None:
+    """All pieces are sent, and then the last is waited for first."""
+    sent = list[Any]()
+    with mock.patch.object(self, "_settle", lambda joined, ahead, report: sent.append(ahead), create=True):
+        _TAKE(self, joined, report)
+    for ahead in reversed(sent):
+        _SETTLE(self, joined, ahead, report)
+
+
+@plant("appends go to whatever session there is", Worker, "_take")
+def _any_session(self: Any, joined: Any, report: Any) -> None:
     session, joined.session = joined.session, None
     try:
-        _APPEND(self, joined, decoded, report)
+        _TAKE(self, joined, report)
     finally:
         joined.session = session
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,6 +110,17 @@ class SimStore:
         self._gate("append", "after")
         return lengths
 
+    def begin_append(
+        self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
+    ) -> Callable[[], list[int]]:
+        """Append now, or only when somebody waits for it, and whatever happens meanwhile happens first."""
+        self._gate("begin_append", "before")
+        self._check(session)
+        if self._chaos.rng.random() < 0.5:
+            lengths = self.append(items, session=session, keep=keep)
+            return lambda: lengths
+        return lambda: self.append(items, session=session, keep=keep)
+
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         if not items:
             return
@@ -144,6 +155,7 @@ class SimStore:
         if old is None or len(old) != length or generation_of(old) != generation:
             return False
         self.kept.write(self.kept.values, name, value or None)
+        self._chaos.counts["compaction"] += 1
         self._gate("swap", "after")
         return True
 

@@ -320,14 +320,15 @@ class World:
         )
         self._share_out(new=who)
         batch, archive_every, background = rng.choice((1, 3, 8)), rng.choice((1, 5, 1000)), rng.random() < 0.5
+        piece = rng.choice((1, 2, 8))
         batch = ALL if chaos.calm else batch
 
         def make(_: object) -> None:
             slot.worker = Worker(
                 self.project, store=store, archive=SimArchive(self.table, chaos, who), feeds=group,
                 dead_letters=SimLetters(self.letters, chaos, who), clock=lambda: self.now,
-                monotonic=lambda: self.seconds, accept_loss=self.accept, batch=batch, archive_every=archive_every,
-                archive_seconds=5.0,
+                monotonic=lambda: self.seconds, accept_loss=self.accept, batch=batch, piece=piece,
+                archive_every=archive_every, archive_seconds=5.0,
             )  # fmt: skip
             if background:
                 slot.worker._flusher._pool = slot.background  # type: ignore[assignment] # it has what is asked of it

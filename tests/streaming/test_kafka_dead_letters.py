@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from onefold.config import Settings
 from onefold.features.errors import StoreError
 from onefold.offline.dead_letters import DeadLetters
 from onefold.streaming.dead_letters import SharedDeadLetters, place_of
 from onefold.streaming.kafka_client import KafkaSettings, Topics
 from onefold.streaming.kafka_dead_letters import LARGEST, KafkaDeadLetters, read_letters
+from onefold.wiring import Workspace
 from tests.services.kafka import KafkaBroker
 
 ID = "A" * 22
@@ -116,3 +118,22 @@ def test_letters_go_to_files_or_to_a_topic_by_source_and_feed(
     assert [found.offset for found in files.read("orders")] == [2]
     assert [found.offset for found in files.read("clicks")] == [3]
     assert both.count("orders") == 2
+
+
+def test_letters_in_files_and_in_topics_are_what_the_proof_need_not_wait_for(
+    broker: KafkaBroker, sink: KafkaDeadLetters, tmp_path: Path
+) -> None:
+    (tmp_path / "onefold.toml").write_text(f'[project]\nname = "p"\n[kafka]\nbootstrap = "{broker.address}"\n')
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "definitions.py").write_text(
+        "from onefold import EventSource\n"
+        "orders = EventSource(name='orders', schema={'user': 'VARCHAR', 'ts': 'TIMESTAMP'}, event_time='ts',\n"
+        "                     topic='proof')\n"
+    )
+    space = Workspace(Settings.load(tmp_path))
+    letter(sink, 3, topic="proof", sequence=4)
+    sink.flush()
+    letter(space.dead_letters, 9, topic="proof", sequence=2)
+    with closing(space.dead_letters):
+        assert set(space.refused("orders")) == {(4, 3), (2, 9)}
+    assert not list(space.refused("no longer defined"))

@@ -30,10 +30,12 @@ class Faulty:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._part, name)
-        if name not in ("append", "put", "swap", "get", "mark", "read"):
+        if name not in ("append", "begin_append", "put", "swap", "get", "mark", "read"):
             return method
 
         def call(*args: Any, **options: Any) -> Any:
+            if name == "begin_append" and self._rng.random() < 0.5:
+                return lambda: self.append(*args, **options)
             if self._rng.random() < self._rate:
                 raise StoreError(f"{name} did not reach the store")
             answer = method(*args, **options)
@@ -152,7 +154,7 @@ class FailsOnce:
 
 
 @pytest.mark.parametrize("done", [False, True])
-@pytest.mark.parametrize("method", ["append", "mark"])
+@pytest.mark.parametrize("method", ["begin_append", "mark"])
 def test_step_after_a_failed_store_goes_back_to_what_is_surely_in(place: Place, method: str, done: bool) -> None:
     lines = orders(place, 30)
     worker = place.worker(place.queue(lines), batch=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from onefold.online.lmdb_store import LmdbStore
 from onefold.serving.answers import Answers
 from onefold.serving.catalog import Catalog
 from onefold.serving.log_writer import LogWriter
+from onefold.serving.messages import Answer, Handler, Request
 from onefold.serving.metrics import Metrics
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.materialize import materialize
@@ -189,13 +191,24 @@ class Shop:
 
     def score(self, minutes: float, customer: int | None = 1, shop: str | None = "a", total: float = 20.0) -> float:
         row = {"customer": customer, "shop": shop, "total": total, "event_timestamp": iso(minutes)}
-        return float(json.loads(self.answers.score("late", json.dumps({"row": row}).encode()))["score"])
+        return float(self._answer(self.answers.score, "/v1/score/late", {"row": row})["score"])
 
     def look_up(self, minutes: float, customer: int = 1, service: str = "small", **columns: Any) -> Any:
         """The answer's values by feature."""
         row = {"customer": customer, "total": 20.0, "event_timestamp": iso(minutes), **columns}
-        answer = json.loads(self.answers.lookup(json.dumps({"service": service, "rows": [row]}).encode()))
+        answer = self.ask({"service": service, "rows": [row]})
         return dict(zip(answer["features"], answer["values"][0], strict=True))
+
+    def ask(self, body: Any) -> Any:
+        """What a lookup answers."""
+        return self._answer(self.answers.lookup, "/v1/lookup", body)
+
+    @staticmethod
+    def _answer(handler: Handler, path: str, body: Any) -> Any:
+        async def asked() -> Answer:
+            return await handler(Request(path, json.dumps(body).encode()))
+
+        return json.loads(asyncio.run(asked()).body)
 
     @property
     def answers(self) -> Answers:
@@ -270,7 +283,7 @@ class Shop:
         space = self.space
         return verify(
             space.project, space.archive, space.served_log,
-            models=space.settings.models, dead_letters=space.dead_letters, **options,
+            models=space.settings.models, refused=space.refused, **options,
         )  # fmt: skip
 
 

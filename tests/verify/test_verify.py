@@ -206,7 +206,7 @@ def test_a_service_that_gives_only_the_difference_of_two_groups_is_explained(sho
     shop.order(1, amount=50.0)
     shop.order(2, amount=4.0)
     body = {"service": "gap", "rows": [{"customer": 1, "shop": "a", "event_timestamp": "2026-01-01T00:03:00Z"}]}
-    shop.answers.lookup(json.dumps(body).encode())
+    shop.ask(body)
     report = shop.verify()
     assert causes(report) == {Cause.MISSING_EVENT: {"below_most"}}
     assert "in the state of 'shop'" in report.mismatches[0].detail
@@ -461,7 +461,7 @@ def test_a_service_of_request_columns_alone_is_verified(shop: Shop) -> None:
         'plain = FeatureService(name="plain", features=[basket[["twice"]]])\nsmall = FeatureService',
     )
     body = {"service": "plain", "rows": [{"total": 4.5, "event_timestamp": "2026-01-01T00:03:00Z"}]}
-    shop.answers.lookup(json.dumps(body).encode())
+    shop.ask(body)
     assert shop.verify().verdict() == "verify: 0 mismatches in 1 values (1 rows x 1 features)"
 
 

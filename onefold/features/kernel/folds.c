@@ -1,0 +1,265 @@
+/* Aggregates over ranges of events. Slots that differ in their window alone are one job: each event is met once, from the
+   newest window's events back to the oldest's. So a fold goes backward, and of equals the later met, earlier one wins. */
+#include "kernel.h"
+
+#include <math.h>
+
+typedef struct { const lane *x, *y, *filter; } lanes;
+
+static inline int is_null(const lane *l, uint32_t i) { return l->nulls && l->nulls[i - l->low]; }
+
+static inline int passes(const lane *filter, uint32_t i)
+{
+    return !filter || (!is_null(filter, i) && filter->x.b[i - filter->low]);
+}
+
+static inline int counts(const lanes *l, uint32_t i) { return passes(l->filter, i) && !is_null(l->x, i); }
+
+static int64_t compare_text(span a, span b)
+{
+    uint32_t size = a.size < b.size ? a.size : b.size;
+    int found = size ? memcmp(a.at, b.at, size) : 0;
+    return found ? found : (int64_t)a.size - b.size;
+}
+
+/* a < b, where NaN equals itself and is greater than all; text goes by code point, as its bytes do. */
+int is_less(const lane *a, uint32_t i, const lane *b, uint32_t j)
+{
+    i -= a->low;
+    j -= b->low;
+    switch (a->kind) {
+    case K_BOOL: return a->x.b[i] < b->x.b[j];
+    case K_DOUBLE: return a->x.d[i] < b->x.d[j] || (b->x.d[j] != b->x.d[j] && a->x.d[i] == a->x.d[i]);
+    case K_WIDE: return a->x.w[i] < b->x.w[j];
+    case K_TEXT: return compare_text(a->x.s[i], b->x.s[j]) < 0;
+    default: return a->x.i[i] < b->x.i[j];
+    }
+}
+
+static void count(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    if (!l->filter && (!l->x || !l->x->nulls)) {
+        a->n += high - low;
+        return;
+    }
+    for (uint32_t i = low; i < high; i++) a->n += passes(l->filter, i) && (!l->x || !is_null(l->x, i));
+}
+
+static void sum_ints(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    const int64_t *x = l->x->x.i;
+    uint32_t from = l->x->low;
+    if (!l->filter && !l->x->nulls) {
+        for (uint32_t i = low; i < high; i++) a->whole += x[i - from];
+        a->n += high - low;
+        return;
+    }
+    for (uint32_t i = low; i < high; i++)
+        if (counts(l, i)) {
+            a->whole += x[i - from];
+            a->n++;
+        }
+}
+
+/* Of 128 bits each: the low 64 bits apart from the others. */
+static void sum_wide(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    for (uint32_t i = low; i < high; i++)
+        if (counts(l, i)) {
+            i128 x = l->x->x.w[i - l->x->low];
+            a->whole += (uint64_t)x;
+            a->carry += x >> 64;
+            a->n++;
+        }
+}
+
+static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    const double *x = l->x->x.d;
+    int some = l->filter || l->x->nulls;
+    grid g = {.high = a->total.high, .low = a->total.low};
+    for (uint32_t i = low; i < high; i++) {
+        if (some && !counts(l, i)) continue;
+        double value = x[i - l->x->low];
+        a->n++;
+        if (LIKELY(fabs(value) < 0x1p53)) grid_add(&g, value);
+        else a->flags |= flag_of(value);
+    }
+    a->total.high = g.high;
+    a->total.low = g.low;
+}
+
+static void sum_squares(const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    for (uint32_t i = low; i < high; i++) {
+        if (!counts(l, i)) continue;
+        double value = l->x->x.d[i - l->x->low];
+        a->n++;
+        if (fabs(value) < 0x1p53) {
+            grid_add(&a->total, value);
+            big_add_square(&a->squares, value);
+        } else a->flags |= flag_of(value);
+    }
+}
+
+static void quantify(const lanes *l, acc *a, uint32_t low, uint32_t high, int all)
+{
+    for (uint32_t i = low; i < high; i++) {
+        if (!counts(l, i)) continue;
+        int value = l->x->x.b[i - l->x->low];
+        a->held = a->held < 0 ? value : all ? a->held && value : a->held || value;
+    }
+}
+
+/* The least or greatest of a lane: x itself, or y of which x is then taken. */
+static void extreme(const lanes *l, acc *a, uint32_t low, uint32_t high, int greatest)
+{
+    const lane *key = l->y ? l->y : l->x;
+    for (uint32_t i = high; i-- > low;) {
+        if (!passes(l->filter, i) || is_null(key, i)) continue;
+        if (a->best >= 0) {
+            uint32_t best = (uint32_t)a->best;
+            if (greatest ? is_less(key, i, key, best) : is_less(key, best, key, i)) continue;
+        }
+        a->best = i;
+    }
+}
+
+static void end_of(const lanes *l, acc *a, uint32_t low, uint32_t high, int last)
+{
+    if (last) {
+        for (uint32_t i = high; a->best < 0 && i-- > low;)
+            if (passes(l->filter, i)) a->best = i;
+        return;
+    }
+    for (uint32_t i = low; i < high; i++)
+        if (passes(l->filter, i)) {
+            a->best = i;
+            return;
+        }
+}
+
+static int distinct(reading *r, const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    if (!a->has_table) {
+        a->met = (table){.seed = r->plan->seed};
+        a->has_table = 1;
+    }
+    for (uint32_t i = low; i < high; i++) {
+        if (!counts(l, i)) continue;
+        int is_new = add_distinct(r->work, &a->met, l->x, i);
+        if (is_new < 0) return -1;
+        a->n += (uint64_t)is_new;
+    }
+    return 0;
+}
+
+/* Events that stand before all that were met. */
+static int update(reading *r, const slot *s, const lanes *l, acc *a, uint32_t low, uint32_t high)
+{
+    switch (s->function) {
+    case F_COUNT: count(l, a, low, high); break;
+    case F_SUM: case F_AVG:
+        if (s->type.kind == K_DOUBLE) sum_doubles(l, a, low, high);
+        else if (s->type.kind == K_WIDE) sum_wide(l, a, low, high);
+        else sum_ints(l, a, low, high);
+        break;
+    case F_VAR_POP: case F_VAR_SAMP: case F_STDDEV_POP: case F_STDDEV_SAMP: sum_squares(l, a, low, high); break;
+    case F_AND: quantify(l, a, low, high, 1); break;
+    case F_OR: quantify(l, a, low, high, 0); break;
+    case F_MIN: case F_MIN_BY: extreme(l, a, low, high, 0); break;
+    case F_MAX: case F_MAX_BY: extreme(l, a, low, high, 1); break;
+    case F_DISTINCT: return distinct(r, l, a, low, high);
+    case F_FIRST: end_of(l, a, low, high, 0); break;
+    case F_LAST: end_of(l, a, low, high, 1); break;
+    }
+    return 0;
+}
+
+/* Starts anew, where only events that were met in a shorter window were kept. */
+static void start(acc *a)
+{
+    memset(a, 0, sizeof *a);
+    a->best = a->entry = a->held = -1;
+}
+
+static const bounds *bounds_of(const reading *r, const slot *s)
+{
+    return &r->bounds[(size_t)s->view * r->plan->n_windows + (size_t)s->window];
+}
+
+/* Both ranges of a slot: its events, and its entries of buckets. */
+typedef struct { bounds events, entries; } ranges;
+
+static ranges ranges_of(const reading *r, const slot *s)
+{
+    return (ranges){*bounds_of(r, s), r->buckets ? r->inside[s->window] : (bounds){0, 0}};
+}
+
+static int is_before(const ranges *a, const ranges *b)
+{
+    if (a->events.high != b->events.high) return a->events.high < b->events.high;
+    if (a->entries.high != b->entries.high) return a->entries.high < b->entries.high;
+    return a->events.low != b->events.low ? a->events.low > b->events.low : a->entries.low > b->entries.low;
+}
+
+/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. */
+static int32_t *sorted(reading *r, int32_t first, uint32_t *count)
+{
+    uint32_t n = 0;
+    for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) n++;
+    int32_t *found = take(r->work, n, sizeof(int32_t));
+    if (!found) return NULL;
+    *count = 0;
+    for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) {
+        uint32_t at = (*count)++;
+        ranges own = ranges_of(r, &r->plan->slots[i]);
+        for (; at > 0; at--) {
+            ranges other = ranges_of(r, &r->plan->slots[found[at - 1]]);
+            if (!is_before(&own, &other)) break;
+            found[at] = found[at - 1];
+        }
+        found[at] = i;
+    }
+    return found;
+}
+
+static int set_value(reading *r, int32_t number, const acc *a)
+{
+    PyObject *value = finish_slot(r, &r->plan->slots[number], a);
+    if (!value) return -1;
+    PyList_SET_ITEM(r->values, number, value);
+    return 0;
+}
+
+/* Brings the fold from the ranges that were met to wider ones. */
+static int widen(reading *r, const slot *s, const lanes *l, acc *a, ranges *met, const ranges *wanted)
+{
+    if (wanted->events.low < met->events.low && update(r, s, l, a, wanted->events.low, met->events.low) < 0) return -1;
+    if (r->buckets && s->part >= 0 && wanted->entries.low < met->entries.low)
+        fold_entries(s, &r->plan->parts[s->part], &r->buckets->parts[s->part], a, wanted->entries.low, met->entries.low);
+    *met = *wanted;
+    return 0;
+}
+
+/* All slots of a job, by the first of them. */
+int fold_job(reading *r, int32_t first)
+{
+    const slot *s = &r->plan->slots[first];
+    lanes l = {s->arg < 0 ? NULL : &r->lanes[s->arg], s->other < 0 ? NULL : &r->lanes[s->other],
+               s->filter < 0 ? NULL : &r->lanes[s->filter]};
+    uint32_t n;
+    int32_t *order = sorted(r, first, &n);
+    if (!order) return -1;
+    acc a;
+    ranges met = {{0, 0}, {0, 0}};
+    for (uint32_t i = 0; i < n; i++) {
+        ranges wanted = ranges_of(r, &r->plan->slots[order[i]]);
+        if (i == 0 || wanted.events.high != met.events.high || wanted.entries.high != met.entries.high) {
+            start(&a);
+            met = (ranges){{wanted.events.high, wanted.events.high}, {wanted.entries.high, wanted.entries.high}};
+        }
+        if (widen(r, s, &l, &a, &met, &wanted) < 0 || set_value(r, order[i], &a) < 0) return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,177 @@
+/* One state at one time, from its bytes to a Reading. */
+#include "kernel.h"
+
+static bounds bounds_in(const view *v, const window *w, int64_t t)
+{
+    int64_t first = first_time(w, t);
+    uint32_t low = first == FOREVER ? 0 : index_of(v, first), high = index_of(v, last_time(w, t) + 1);
+    if (high < low) high = low;
+    if (w->skip >= 0) {
+        high = (int64_t)high > w->skip ? high - (uint32_t)w->skip : 0;
+        low = w->count < 0 || (int64_t)high <= w->count ? 0 : high - (uint32_t)w->count;
+    }
+    return (bounds){low, high};
+}
+
+/* The events of each WHERE, and what each window holds of them. */
+static int find_bounds(const plan *p, const state *s, reading *r, view *all)
+{
+    if (in_order(r->work, s, p->listed, all) < 0) return -1;
+    r->views = take(r->work, (size_t)p->n_views + 1, sizeof(view));
+    r->bounds = take(r->work, (size_t)p->n_views * p->n_windows + 1, sizeof(bounds));
+    if (!r->views || !r->bounds) return -1;
+    for (uint32_t i = 0; i < p->n_views; i++) {
+        view *v = &r->views[i];
+        *v = *all;
+        if (p->listed && passing(r->work, &p->layout, all, p->wheres[i], v) < 0) return -1;
+        for (uint32_t k = 0; k < p->n_windows; k++) r->bounds[(size_t)i * p->n_windows + k] = bounds_in(v, &p->windows[k], r->t);
+    }
+    return 0;
+}
+
+static void widen(lane *l, const bounds *b)
+{
+    if (l->low == l->high) {
+        l->low = b->low;
+        l->high = b->high;
+        return;
+    }
+    if (b->low < l->low) l->low = b->low;
+    if (b->high > l->high) l->high = b->high;
+}
+
+/* Each lane over all events that any of its slots needs. */
+static int fill_lanes(const plan *p, reading *r)
+{
+    r->lanes = take(r->work, (size_t)p->n_lanes + 1, sizeof(lane));
+    if (!r->lanes) return -1;
+    memset(r->lanes, 0, p->n_lanes * sizeof(lane));
+    for (uint32_t i = 0; i < p->n_slots; i++) {
+        const slot *s = &p->slots[i];
+        const bounds *b = &r->bounds[(size_t)s->view * p->n_windows + (size_t)s->window];
+        if (s->function == F_NONE || b->low == b->high) continue;
+        if (s->arg >= 0) widen(&r->lanes[s->arg], b);
+        if (s->other >= 0) widen(&r->lanes[s->other], b);
+        if (s->filter >= 0) widen(&r->lanes[s->filter], b);
+    }
+    for (uint32_t i = 0; i < p->n_lanes; i++) {
+        const source *from = &p->sources[i];
+        if (fill_lane(r->work, &p->layout, &r->views[from->view], from->column, &r->lanes[i]) < 0) return -1;
+    }
+    return 0;
+}
+
+/* The entries of each window, where there are buckets. */
+static int find_entries(const plan *p, const state *s, reading *r, buckets *b)
+{
+    if (!s->head.section.size) return 0;
+    if (read_buckets(r->work, p, s, b) < 0) return -1;
+    r->buckets = b;
+    r->inside = take(r->work, (size_t)p->n_windows + 1, sizeof(bounds));
+    if (!r->inside) return -1;
+    for (uint32_t k = 0; k < p->n_windows; k++) {
+        int64_t first = first_time(&p->windows[k], r->t);
+        uint32_t low = first == FOREVER ? 0 : bucket_of(b, first), high = bucket_of(b, last_time(&p->windows[k], r->t) + 1);
+        r->inside[k] = (bounds){low, high < low ? low : high};
+    }
+    return 0;
+}
+
+static int is_partial(const state *s, const buckets *b, const window *w, int64_t t)
+{
+    if (b && !(w->resolution && w->upper) && t < b->before - 1) return 1;
+    if (s->head.floor == INT64_MIN) return 0;
+    int64_t first = first_time(w, t);
+    return first == FOREVER || first < s->head.floor;
+}
+
+/* Which slots are partial; their values are then None. NULL with an error. */
+static PyObject *partial_of(const plan *p, const state *s, reading *r)
+{
+    uint32_t found = 0;
+    uint8_t *windows = take(r->work, (size_t)p->n_windows + 1, 1);
+    if (!windows) return NULL;
+    for (uint32_t k = 0; k < p->n_windows; k++) found += windows[k] = (uint8_t)is_partial(s, r->buckets, &p->windows[k], r->t);
+    if (!found) return Py_NewRef(p->whole);
+    PyObject *partial = PyList_New(p->n_slots);
+    if (!partial) return NULL;
+    for (uint32_t i = 0; i < p->n_slots; i++) {
+        int is = windows[p->slots[i].window];
+        PyList_SET_ITEM(partial, i, Py_NewRef(is ? Py_True : Py_False));
+        if (is) PyList_SetItem(r->values, i, Py_NewRef(Py_None));
+    }
+    return partial;
+}
+
+static PyObject *offsets_of(const state *s)
+{
+    PyObject *found = PyDict_New();
+    for (uint32_t i = 0; found && i < s->n_offsets; i++) {
+        PyObject *sequence = PyLong_FromUnsignedLong(s->offsets[i].sequence);
+        PyObject *highest = PyLong_FromLongLong(s->offsets[i].highest);
+        if (!sequence || !highest || PyDict_SetItem(found, sequence, highest) < 0) Py_CLEAR(found);
+        Py_XDECREF(sequence);
+        Py_XDECREF(highest);
+    }
+    return found;
+}
+
+static PyObject *newest_of(const view *all, const buckets *b, int64_t t)
+{
+    uint32_t at = index_of(all, t + 1);
+    int64_t newest = at ? time_of(all->s, event_at(all, at - 1)) : INT64_MIN, folded = b ? newest_in(b, t) : INT64_MIN;
+    if (folded > newest) newest = folded;
+    return newest == INT64_MIN ? Py_NewRef(Py_None) : PyLong_FromLongLong(newest);
+}
+
+static PyObject *made(const plan *p, PyObject *const items[5])
+{
+    PyTypeObject *kind = (PyTypeObject *)p->reading;
+    PyObject *found = kind->tp_alloc(kind, 5);
+    for (int i = 0; i < 5; i++) {
+        if (found && items[i]) PyTuple_SET_ITEM(found, i, items[i]);
+        else {
+            Py_CLEAR(found);
+            Py_XDECREF(items[i]);
+        }
+    }
+    return found;
+}
+
+static PyObject *fold(const plan *p, const state *s, reading *r)
+{
+    view all;
+    buckets entries;
+    if (find_entries(p, s, r, &entries) < 0) return NULL;
+    if (find_bounds(p, s, r, &all) < 0 || fill_lanes(p, r) < 0) return NULL;
+    for (uint32_t i = 0; i < p->n_jobs; i++)
+        if (fold_job(r, p->jobs[i]) < 0) return NULL;
+    for (uint32_t i = 0; i < p->n_slots; i++)
+        if (!PyList_GET_ITEM(r->values, i)) PyList_SET_ITEM(r->values, i, Py_NewRef(Py_None));
+    PyObject *partial = partial_of(p, s, r);
+    PyObject *items[5] = {Py_NewRef(r->values), partial, offsets_of(s), newest_of(&all, r->buckets, r->t),
+                          PyLong_FromUnsignedLongLong((uint64_t)s->head.n + s->count)};
+    return made(p, items);
+}
+
+static PyObject *failed(const plan *p, const work *w)
+{
+    return PyErr_Occurred() ? NULL : PyObject_CallFunction(p->error, "s", w->error);
+}
+
+/* A Reading, or a StateError for corrupt bytes; NULL with a Python error. */
+PyObject *read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, uint64_t *value_errors)
+{
+    state s = {0};
+    w->error[0] = 0;
+    reading r = {.plan = p, .work = w, .t = t};
+    clear_work(w);
+    if (read_head(w, &p->layout, bytes, length, &s) < 0) return failed(p, w);
+    if (read_tail(w, &p->layout, bytes, length, &s) < 0) return failed(p, w);
+    r.values = PyList_New(p->n_slots);
+    if (!r.values) return NULL;
+    PyObject *found = fold(p, &s, &r);
+    Py_DECREF(r.values);
+    *value_errors += r.value_errors;
+    return found ? found : failed(p, w);
+}

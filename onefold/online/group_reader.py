@@ -1,0 +1,138 @@
+"""Reading the state of one group of a plan: the names of its strings, and what they give once they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onefold.features import keys as names
+from onefold.features.compile_python import ValueErrors
+from onefold.features.errors import MismatchError, StateError, StoreError
+from onefold.features.fold import Reading, StateFold
+from onefold.features.layout import Slot
+from onefold.features.plans import Group, GroupFeature
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a pointer led to: the epoch, and the names that belong to it. `pointer` None: not looked at yet."""
+
+    pointer: bytes | None
+    epoch: int
+    prefix: bytes
+    marks: bytes
+
+
+@dataclass(slots=True)
+class GroupRow:
+    """What a group gives for one row: its features' values and statuses, and where they came from."""
+
+    values: Sequence[Any]
+    statuses: Sequence[str]
+    read: StringRead
+    error: str | None = None
+
+
+class GroupReader:
+    """A group with everything resolved. `live` is the epoch that the pointer last led to."""
+
+    def __init__(self, group: Group, errors: ValueErrors) -> None:
+        layout = group.layout
+        self.group, self.layout = group, layout
+        self.live = Live(None, -1, b"", b"")
+        self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
+        self._fold = StateFold(layout, group.slots, errors=errors)
+        self._finish = group.finisher(errors)
+        self._row_event = group.row_event() if group.request_row else None
+        self._features = [_Judged.of(f, group.slots) for f in group.features]
+        self._key_names = [f.name for f in layout.key_fields]
+        self._key_types = [f.type for f in layout.key_fields]
+
+    def follow(self, pointer: bytes | None) -> None:
+        """Take the live epoch from the pointer."""
+        source, entity = self.layout.source.name, self.layout.entity.name
+        what = f"the state of ({source}, {entity})"
+        if pointer is None:
+            raise StoreError(f"{what} is not built yet; run onefold materialize, or onefold stream")
+        epoch, layout = names.decode_pointer(pointer)
+        if layout != self.layout.fingerprint:
+            raise MismatchError(
+                f"{what} has layout {layout}, the definitions need {self.layout.fingerprint}; run onefold materialize"
+            )
+        self.live = Live(pointer, epoch, self.layout.prefix(epoch), names.marks_name(source, entity, epoch, layout))
+
+    def string_names(self, rows: Sequence[Row]) -> list[bytes | None]:
+        """The name of each row's string; None where a part of its key is NULL."""
+        prefix, types, key_names = self.live.prefix, self._key_types, self._key_names
+        keys = [names.encode_key(types, [row[n] for n in key_names]) for row in rows]
+        return [None if key is None else names.state_name(prefix, key) for key in keys]
+
+    def read(
+        self,
+        live: Live,
+        strings: Sequence[bytes | None],
+        marks: dict[int, int],
+        rows: Sequence[Row],
+        times: Sequence[int],
+    ) -> list[GroupRow]:
+        """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
+        markers = {s: offset for s, offset in marks.items() if s >= 0}
+        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        found = [self._read(live, *one, markers) for one in zip(strings, rows, times, strict=True)]
+        if behind:
+            for part in found:
+                part.statuses = [s if s == ERROR else PARTIAL for s in part.statuses]
+        return found
+
+    def _read(self, live: Live, string: bytes | None, row: Row, t: int, markers: dict[int, int]) -> GroupRow:
+        layout, features = self.layout, self._features
+        error = None
+        try:
+            reading = self._fold(string, t, None if self._row_event is None else self._row_event(row, t))
+        except StateError as problem:
+            error = f"state of ({layout.source.name}, {layout.entity.name}): {problem}"
+            reading = Reading([None] * len(self.group.slots), [], {}, None, 0)
+        read = StringRead(
+            layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, reading.offsets, markers
+        )
+        if error is not None:
+            return GroupRow([None] * len(features), [ERROR] * len(features), read, error)
+        return GroupRow(self._finish(reading.values, t), self._statuses(string, reading, t), read)
+
+    def _statuses(self, string: bytes | None, reading: Reading, t: int) -> list[str]:
+        if not string:
+            return [MISSING] * len(self._features)
+        if reading.newest is None:
+            # The string holds later events only, or those that it held were trimmed.
+            unseen = MISSING if reading.events else EXPIRED
+            return [PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features]
+        age = t - reading.newest
+        return [PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What decides over a feature's status: its slots, how far before t they reach, and the view's freshness."""
+
+    slots: tuple[int, ...]
+    reach: int | None
+    freshness: int | None
+
+    @classmethod
+    def of(cls, feature: GroupFeature, slots: Sequence[Slot]) -> _Judged:
+        reaches = [slots[i].window.reach for i in feature.slots]
+        reach = max((r for r in reaches if r is not None), default=None)
+        return cls(tuple(feature.slots), None if None in reaches else reach, feature.freshness)
+
+    def is_partial(self, partial: Sequence[bool]) -> bool:
+        return any(partial[i] for i in self.slots)
+
+    def status(self, age: int) -> str:
+        """By the age of the key's newest event, in microseconds."""
+        if self.reach is not None and age > self.reach:
+            return EXPIRED
+        return STALE if self.freshness is not None and age > self.freshness else FRESH

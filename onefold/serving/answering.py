@@ -1,0 +1,135 @@
+"""Between the wire and the handlers: who asks, may they, is there room; then the answer, within its time.
+
+Whatever goes wrong is an answer too, and never holds a traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from time import monotonic, perf_counter
+
+from onefold.features.timing import PARTS
+from onefold.serving.access import ANYONE, CURRENT, Access, Current, Doorman, Reach
+from onefold.serving.catalog import Catalog
+from onefold.serving.errors import ApiError, internal
+from onefold.serving.exchange import Exchange, Watcher
+from onefold.serving.head import Head
+from onefold.serving.limits import Gate, Limits, Rates, overloaded, too_deep, too_late
+from onefold.serving.live import Live
+from onefold.serving.messages import Answer, Request
+from onefold.serving.metrics import Metrics
+from onefold.serving.routes import Route, admit
+
+logger = logging.getLogger("onefold.serving")
+
+
+class Answering:
+    """Answers exchanges by their routes."""
+
+    def __init__(
+        self,
+        live: Live,
+        limits: Limits,
+        gate: Gate,
+        doorman: Doorman,
+        metrics: Metrics,
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
+        self._live, self._limits, self._doorman, self._metrics = live, limits, doorman, metrics
+        self._watchers, self._gate = watchers, gate
+        self._rates = Rates(rate=limits.rate, burst=limits.burst)
+        self._reaches: dict[Access, Reach] = {}
+        self._generation = live.generation
+
+    async def answer(self, route: Route, exchange: Exchange) -> None:
+        """Answer one exchange, and tell whoever watches."""
+        exchange.route = route.path
+        if self._watchers:
+            PARTS.set(exchange.parts)
+        answer = await self._answer(route, exchange)
+        if answer is not None:
+            await exchange.send(answer)
+        seconds = perf_counter() - exchange.start
+        self._metrics.request(route.path, exchange.status, seconds)
+        for watcher in self._watchers:
+            watcher.done(exchange, seconds)
+
+    def refusal(self, who: str, what: str, headers: Iterable[tuple[bytes, bytes]]) -> Answer | None:
+        """Why a request may not go on; None where it may."""
+        try:
+            self._admit(who, what, Head.of(headers))
+        except ApiError as error:
+            return error.answer()
+        return None
+
+    async def _answer(self, route: Route, exchange: Exchange) -> Answer | None:
+        """The answer; None where the client has gone."""
+        try:
+            self._check_wait(exchange)
+            exchange.access = self._admit(route.who, route.path, exchange.head)
+            self._gate.enter()
+            try:
+                async with asyncio.timeout(self._limits.seconds):
+                    return await self._within(route, exchange)
+            finally:
+                self._gate.leave()
+        except ApiError as error:
+            return error.answer()
+        except TimeoutError:
+            return too_late(self._limits.seconds).answer()
+        except RecursionError:
+            return too_deep().answer()
+        except Exception:
+            logger.exception("%s could not be answered", exchange.path[:200])
+            return internal().answer()
+
+    async def _within(self, route: Route, exchange: Exchange) -> Answer | None:
+        body = await exchange.body(self._limits.body)
+        if body is None:
+            return None
+        access, seen = exchange.access or ANYONE, self._live.generation
+        request = Request(
+            exchange.path, body, exchange.scope["headers"], monotonic() + self._limits.seconds, access.key
+        )
+        try:
+            return await self._handle(route, request, access)
+        except ApiError as error:
+            # Definitions that came with a state built for them: the watch may have them in hand already.
+            if error.code != "mismatch" or self._live.catch_up is None or not await self._live.catch_up(seen):
+                raise
+        return await self._handle(route, request, access)
+
+    async def _handle(self, route: Route, request: Request, access: Access) -> Answer:
+        CURRENT.set(Current(access, self._reach(access)))
+        return await route.handler(request)
+
+    def _check_wait(self, exchange: Exchange) -> None:
+        waited = perf_counter() - exchange.start
+        if waited > self._limits.waiting:
+            raise overloaded(f"the request waited {waited:.1f} s for its turn")
+
+    def _admit(self, who: str, what: str, head: Head) -> Access:
+        access = self._doorman.recognise(head.authorization, head.api_key, self._live.catalog.clock())
+        admit(access, who, what)
+        if access.key is not None:
+            self._rates.take(access.key, access.rate)
+        return access
+
+    def _reach(self, access: Access) -> Catalog | Reach:
+        """What of the catalog of this moment the access goes to."""
+        catalog = self._live.catalog
+        if access.services is None:
+            return catalog
+        if self._generation != self._live.generation or len(self._reaches) > _KEPT:
+            self._generation = self._live.generation
+            self._reaches.clear()
+        reach = self._reaches.get(access)
+        if reach is None:
+            reach = self._reaches[access] = Reach(catalog, access)
+        return reach
+
+
+_KEPT = 1_000
+"""Accesses whose reach is kept: keys that are replaced leave theirs behind."""

@@ -1,0 +1,38 @@
+"""What a request's headers say that the server itself acts on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_KNOWN = (b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"content-length")
+
+
+@dataclass(slots=True)
+class Head:
+    """The headers that matter; empty where there is none. length: bytes of the body, as far as it is said."""
+
+    authorization: bytes = b""
+    api_key: bytes = b""
+    request_id: bytes = b""
+    traceparent: bytes = b""
+    length: int = 0
+
+    @classmethod
+    def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> Head:
+        """The request id is the client's where it is a plain word, else its trace's, else a new one."""
+        found = {name: value for name, value in headers if name in _KNOWN}
+        length = found.get(b"content-length", b"")
+        trace = _TRACEPARENT.fullmatch(found.get(b"traceparent", b""))
+        given = found.get(b"x-request-id", b"")
+        return cls(
+            found.get(b"authorization", b""),
+            found.get(b"x-api-key", b""),
+            given if _REQUEST_ID.fullmatch(given) else trace[1] if trace else os.urandom(16).hex().encode(),
+            trace[0] if trace else b"",
+            int(length) if length.isdigit() and len(length) < 20 else 0,
+        )

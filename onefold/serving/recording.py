@@ -1,0 +1,61 @@
+"""From what was served to records of the served log: vector, statuses, versions and offsets, without a wait."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from onefold.offline.served_record import ServedRecord
+
+if TYPE_CHECKING:
+    from onefold.online.served_row import ServedRow
+    from onefold.serving.catalog import ServedModel, Service
+    from onefold.serving.documents import Served
+    from onefold.serving.log_writer import LogWriter
+
+Failure = tuple[Mapping[str, object], int, "ServedRow | None", str]
+"""A row, its time, what the lookup gave for it (if anything), and why it failed."""
+
+
+class Recorder:
+    """Hands records to the log of named services. `log` None: to nobody."""
+
+    def __init__(self, log: LogWriter | None, clock: Callable[[], int]) -> None:
+        self._log, self._clock = log, clock
+
+    def served(self, served: Served, *, model: ServedModel | None = None, scores: Sequence[float] = ()) -> None:
+        if self._log is None or not served.service.logged:
+            return
+        now = self._clock()
+        name, version = (model.model.name, model.model.version) if model else (None, None)
+        given = zip(served.request_ids, served.times, served.rows, served.answers, strict=True)
+        records = [
+            ServedRecord(
+                request_id, now, time, row, answer.values, answer.statuses, answer.provenance,
+                name, version, scores[i] if model else None,
+            )
+            for i, (request_id, time, row, answer) in enumerate(given)
+        ]  # fmt: skip
+        self._log.offer(served.service.plan, records)
+
+    def failed(self, service: Service, model: ServedModel | None, failures: Sequence[Failure]) -> None:
+        """Rows that were asked for and served nothing."""
+        if self._log is None or not service.logged:
+            return
+        now = self._clock()
+        name, version = (model.model.name, model.model.version) if model else (None, None)
+        records = [
+            ServedRecord(
+                id_, now, time, row, None,
+                answer.statuses if answer else (), answer.provenance if answer else (), name, version, None, error,
+            )
+            for id_, (row, time, answer, error) in zip(request_ids(len(failures)), failures, strict=True)
+        ]  # fmt: skip
+        self._log.offer(service.plan, records)
+
+
+def request_ids(count: int) -> list[str]:
+    """So many names of 128 random bits, in hexadecimal."""
+    text = os.urandom(16 * count).hex()
+    return [text[i : i + 32] for i in range(0, 32 * count, 32)]
