@@ -191,6 +191,7 @@ class SimStore:
         if old is None or len(old) != length or generation_of(old) != generation:
             return False
         self.kept.write(self.kept.values, name, value or None)
+        self._chaos.counts["compaction"] += 1
         self._gate("swap", "after")
         return True
 

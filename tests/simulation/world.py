@@ -293,7 +293,7 @@ class World:
                 if chaos.rng.random() < 0.5:
                     self._leave(slot)
                 else:
-                    slot.group.stale, slot.worker._batch = 0, ALL
+                    slot.group.stale, slot.worker._batch, slot.worker._piece = 0, ALL, ALL
         if all(slot.worker is None for slot in self.slots):
             self._start(self.slots[0])
         self._share_out()
@@ -329,7 +329,7 @@ class World:
         self._share_out(new=who)
         batch, archive_every, background = rng.choice((1, 3, 8)), rng.choice((1, 5, 1000)), rng.random() < 0.5
         piece = rng.choice((1, 2, 8))
-        batch = ALL if chaos.calm else batch
+        batch, piece = (ALL, ALL) if chaos.calm else (batch, piece)
 
         def make(_: object) -> None:
             slot.worker = Worker(
