@@ -57,13 +57,22 @@ def value(dice: random.Random, kind: DataType, style: int) -> Any:
     if kind.is_decimal:
         return dice.randint(1 - 10**kind.precision, 10**kind.precision - 1) if style > 1 else dice.randrange(-500, 500)
     if kind == DOUBLE:
-        some = (dice.randrange(-9999, 9999) / 100.0, dice.gauss(0, 1e3), dice.choice(_HOSTILE), dice.randrange(-9, 9) / 1)
+        some = (
+            dice.randrange(-9999, 9999) / 100.0,
+            dice.gauss(0, 1e3),
+            dice.choice(_HOSTILE),
+            dice.randrange(-9, 9) / 1,
+        )
         return some[style % 4]
     if kind == VARCHAR:
-        return dice.choice(("", "a", "b", "é", "日本", "a longer text than eight", "z" * dice.randrange(40), "\U0001f600"))
+        return dice.choice(
+            ("", "a", "b", "é", "日本", "a longer text than eight", "z" * dice.randrange(40), "\U0001f600")
+        )
     if kind == BOOLEAN:
         return dice.random() < 0.5
-    low, high = {TIMESTAMP: (TIMESTAMP_MIN, TIMESTAMP_MAX), DATE: (DATE_MIN, DATE_MAX)}.get(kind, (BIGINT_MIN, BIGINT_MAX))
+    low, high = {TIMESTAMP: (TIMESTAMP_MIN, TIMESTAMP_MAX), DATE: (DATE_MIN, DATE_MAX)}.get(
+        kind, (BIGINT_MIN, BIGINT_MAX)
+    )
     return dice.choice((dice.randint(low, high), low, high)) if style > 1 else dice.randrange(-20, 20)
 
 
@@ -138,9 +147,10 @@ def _takes(spec: Any, wanted: tuple[DataType, ...] | None, kind: DataType) -> bo
 def events_of(dice: random.Random, layout: Layout, count: int) -> list[tuple[int, int, PreparedEvent]]:
     """(sequence, offset, event) as they arrive: mostly in order of time, from one or several sequences."""
     styles = [dice.randrange(4) for _ in layout.types]
+    offsets: dict[int, int] = {}
     spread = dice.choice((0, 2, HOUR, 48 * HOUR))
     unit = dice.choice((1, 1_000, SECOND))
-    sequences, offsets, found = dice.choice((1, 1, 3, 30)), {}, []
+    sequences, found = dice.choice((1, 1, 3, 30)), []
     for i in range(count):
         ts = NOW - (count - i) * dice.choice((1, HOUR, 0)) - dice.randrange(spread + 1)
         sequence = dice.randrange(sequences)
