@@ -57,13 +57,22 @@ def value(dice: random.Random, kind: DataType, style: int) -> Any:
     if kind.is_decimal:
         return dice.randint(1 - 10**kind.precision, 10**kind.precision - 1) if style > 1 else dice.randrange(-500, 500)
     if kind == DOUBLE:
-        some = (dice.randrange(-9999, 9999) / 100.0, dice.gauss(0, 1e3), dice.choice(_HOSTILE), dice.randrange(-9, 9) / 1)
+        some = (
+            dice.randrange(-9999, 9999) / 100.0,
+            dice.gauss(0, 1e3),
+            dice.choice(_HOSTILE),
+            dice.randrange(-9, 9) / 1,
+        )
         return some[style % 4]
     if kind == VARCHAR:
-        return dice.choice(("", "a", "b", "é", "日本", "a longer text than eight", "z" * dice.randrange(40), "\U0001f600"))
+        return dice.choice(
+            ("", "a", "b", "é", "日本", "a longer text than eight", "z" * dice.randrange(40), "\U0001f600")
+        )
     if kind == BOOLEAN:
         return dice.random() < 0.5
-    low, high = {TIMESTAMP: (TIMESTAMP_MIN, TIMESTAMP_MAX), DATE: (DATE_MIN, DATE_MAX)}.get(kind, (BIGINT_MIN, BIGINT_MAX))
+    low, high = {TIMESTAMP: (TIMESTAMP_MIN, TIMESTAMP_MAX), DATE: (DATE_MIN, DATE_MAX)}.get(
+        kind, (BIGINT_MIN, BIGINT_MAX)
+    )
     return dice.choice((dice.randint(low, high), low, high)) if style > 1 else dice.randrange(-20, 20)
 
 
