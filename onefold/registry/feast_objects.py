@@ -223,7 +223,7 @@ def _function(name: str, sql: str) -> str:
     return f"def {name}(inputs):\n    {sql!r}\n    raise NotImplementedError({told!r})\n"
 
 
-def _unwritten(inputs: dict[str, Any]) -> dict[str, Any]:
+def _unwritten(inputs):  # type: ignore[no-untyped-def] # Feast takes no annotation but pandas' own
     raise NotImplementedError
 
 
