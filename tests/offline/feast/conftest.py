@@ -30,7 +30,8 @@ def opened(tmp_path: Path) -> Opened:
         config = RepoConfig(
             project="p", provider="local", registry=str(tmp_path / f"{store.rpartition('.')[2]}.registry.db"),
             offline_store={"type": store} | offline,
-            batch_engine=batch_engine, online_store={"type": "sqlite", "path": str(tmp_path / "online.db")}, entity_key_serialization_version=3,
+            batch_engine=batch_engine, entity_key_serialization_version=3,
+            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
         )  # fmt: skip
         config.repo_path = tmp_path
         return FeatureStore(config=config)

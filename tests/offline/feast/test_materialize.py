@@ -153,8 +153,8 @@ def test_a_function_of_a_batch_view_is_the_same_online_and_in_history(opened: An
         return rows.assign(x=rows.raw * 100).drop(columns="raw")
 
     batch = BatchFeatureView(
-        name="b", entities=ids, ttl=timedelta(days=36500), source=v.batch_source, online=True, mode="pandas", udf=hundred,
-        schema=[Field(name="x", dtype=Float64)],
+        name="b", entities=ids, ttl=timedelta(days=36500), source=v.batch_source, online=True, mode="pandas",
+        udf=hundred, schema=[Field(name="x", dtype=Float64)],
     )  # fmt: skip
     store = opened(batch_engine={"type": ENGINE})
     store.apply([*ids, batch])
