@@ -18,9 +18,8 @@ from _parts import Parts
 from _project import live_until, with_past
 
 from onefold.examples.flights.model import SERVICE
-from onefold.features.fold import Reading, StateFold
+from onefold.features.fold import StateFold
 from onefold.features.keys import state_prefix
-from onefold.features.layout import PreparedEvent
 from onefold.features.plans import ServicePlan
 from onefold.features.protocols import OnlineStore
 from onefold.features.state import StateCodec
@@ -31,14 +30,14 @@ from onefold.online.lookup_plan import LookupPlan
 from onefold.wiring import Workspace
 
 Rows = Sequence[Mapping[str, Any]]
-Folded = tuple[StateFold, bytes | None, int]
-"""A fold with the state and the time that it is called with."""
+Folded = tuple[StateFold, Sequence[bytes | None], Sequence[int]]
+"""A fold with the states and the times that it is called with."""
 PLACES = (
     (LmdbStore, "read", "store: one read of LMDB"),
-    (StateFold, "__call__", "fold: decode, cut, aggregate"),
-    (LookupPlan, "_finish", "on-demand features, statuses"),
+    (StateFold, "many", "fold: decode, cut, aggregate"),
+    (LookupPlan, "_finished", "on-demand features, statuses"),
     (LookupPlan, "ask", "names of strings"),
-    (GroupReader, "_read", "finish of each group, provenance"),
+    (GroupReader, "read", "finish of each group, provenance"),
     (Lookup, "read", "the rest"),
 )
 NAMES = {"onefold": "Lookup.read", "store": "LmdbStore.read", "bare": "bare LMDB get", "fold": "the folds alone"}
@@ -90,17 +89,17 @@ class _Arms:
         names: list[bytes] = []
         folds: list[Folded] = []
         own: dict[int, StateFold] = {}
-        read, fold = LmdbStore.read, StateFold.__call__
+        read, fold = LmdbStore.read, StateFold.many
 
         def hear_read(store: LmdbStore, asked: Sequence[bytes], groups: Sequence[bytes]) -> Any:
             names[:] = asked
             return read(store, asked, groups)
 
-        def hear_fold(its: StateFold, state: bytes | None, t: int, also: PreparedEvent | None) -> Reading:
-            folds.append((own.setdefault(id(its), self._folds[len(own) % len(self._folds)]), state, t))
-            return fold(its, state, t, also)
+        def hear_fold(its: StateFold, states: Sequence[bytes | None], times: Sequence[int]) -> Any:
+            folds.append((own.setdefault(id(its), self._folds[len(own) % len(self._folds)]), states, times))
+            return fold(its, states, times)
 
-        with patch.object(LmdbStore, "read", hear_read), patch.object(StateFold, "__call__", hear_fold):
+        with patch.object(LmdbStore, "read", hear_read), patch.object(StateFold, "many", hear_fold):
             self.lookup.read(rows, times)
         return names, folds
 
@@ -111,8 +110,8 @@ class _Arms:
 
     @staticmethod
     def _fold(work: Sequence[Folded]) -> None:
-        for fold, string, t in work:
-            fold(string, t)
+        for fold, states, times in work:
+            fold.many(states, times)
 
     def bytes_of(self, size: int, calls: int) -> float:
         """Bytes that a lookup reads, on average."""

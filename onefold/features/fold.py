@@ -242,6 +242,8 @@ class StateFold:
         self._empty = [f.over(()) for f in self._folds]
         self._errors = errors or ValueErrors()
         self._heads = HeadCache(layout.types)
+        self.whole = [False] * len(self._slots)
+        """The `partial` of every Reading that has no partial slot."""
         self._native = self._with_kernel(layout) if native else None
 
     def _with_kernel(self, layout: Layout) -> NativeFold | None:
@@ -251,7 +253,14 @@ class StateFold:
         lacking = [s for s in self._slots if not supports(s)]
         rest = StateFold(layout, lacking, errors=self._errors, native=False) if lacking else None
         return NativeFold.of(
-            module, layout, self._slots, empty=self._empty, reading=Reading, rest=rest, errors=self._errors
+            module,
+            layout,
+            self._slots,
+            empty=self._empty,
+            whole=self.whole,
+            reading=Reading,
+            rest=rest,
+            errors=self._errors,
         )
 
     def __call__(self, state: bytes | None, t: int, also: PreparedEvent | None = None) -> Reading:
@@ -265,7 +274,7 @@ class StateFold:
                 raise found
             return found
         if not state:
-            return Reading(self.of_events(Events.none(self._width), t, also), [False] * len(self._slots), {}, None, 0)
+            return Reading(self.of_events(Events.none(self._width), t, also), self.whole, {}, None, 0)
         head = self._heads.read(state)
         offsets = dict(head.offsets)
         tail = self._records.read(state, head.length, offsets).in_order()
@@ -274,6 +283,8 @@ class StateFold:
         partial = [self._is_partial(s.window, head.floor, t) or cuts(buckets, s.window, t) for s in self._slots]
         if any(partial):
             values = [None if p else v for v, p in zip(values, partial, strict=True)]
+        else:
+            partial = self.whole
         newest = timeline.newest(t)
         if buckets is not None:
             newest = max((at for at in (newest, buckets.newest_at(t)) if at is not None), default=None)
@@ -283,11 +294,12 @@ class StateFold:
         """A Reading for each state at its time; the error in place of one that is corrupt. Not to be changed."""
         if self._native is not None:
             return self._native(states, times)
-        return [self._or_error(state, t) for state, t in zip(states, times, strict=True)]
+        return [self.or_error(state, t) for state, t in zip(states, times, strict=True)]
 
-    def _or_error(self, state: bytes | None, t: int) -> Reading | StateError:
+    def or_error(self, state: bytes | None, t: int, also: PreparedEvent | None = None) -> Reading | StateError:
+        """A call whose error is its result."""
         try:
-            return self(state, t)
+            return self(state, t, also)
         except StateError as error:
             return error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from onefold.features.errors import StateError
@@ -37,6 +37,25 @@ def encode_key(types: Sequence[DataType], values: Sequence[Any]) -> bytes | None
         else:
             parts.append(_TAGS[kind] + _I64.pack(value))
     return b"".join(parts)
+
+
+def encoder(types: Sequence[DataType]) -> Callable[[Sequence[Any]], bytes | None]:
+    """`encode_key` of these types."""
+    if list(types) not in ([VARCHAR], [BIGINT]):
+        kinds = tuple(types)
+        return lambda values: encode_key(kinds, values)
+    pack_text, pack_number, is_text = _U16.pack, _I64.pack, types[0] == VARCHAR
+
+    def encode(values: Sequence[Any]) -> bytes | None:
+        (value,) = values
+        if value is None:
+            return None
+        if not is_text:
+            return b"i" + pack_number(value)
+        raw: bytes = value.encode()
+        return b"v" + pack_text(len(raw)) + raw if len(raw) <= 0xFFFF else b"V" + _U32.pack(len(raw)) + raw
+
+    return encode
 
 
 def stored_key(key: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Folding with the native kernel: a group of slots as the numbers that it takes, and Python for the slots that it lacks.
+"""Folding with the native kernel: a group of slots as the numbers that it takes; Python folds the slots that it lacks.
 
 The kernel reads everything but LISTs and sketches; for what it reads see `supports`.
 """
@@ -26,7 +26,16 @@ _FUNCTIONS = {
 }  # fmt: skip
 _ALIKE = {3: 2, 5: 4, 6: 4, 7: 4}
 """Functions that are another end of one fold."""
-_PARTS = {"count": 0, "squares": 3, "distinct": 4, "tally": 4, "min_by": 7, "max_by": 7, "first_value": 6, "last_value": 6}
+_PARTS = {
+    "count": 0,
+    "squares": 3,
+    "distinct": 4,
+    "tally": 4,
+    "min_by": 7,
+    "max_by": 7,
+    "first_value": 6,
+    "last_value": 6,
+}
 _SUM, _SUM_OF_DOUBLES, _PLAIN = 1, 2, 5
 _BOOL, _INT, _DOUBLE, _TEXT, _WIDE, _LIST = range(6)
 _LONGEST_I64 = 18
@@ -113,7 +122,7 @@ class _Specification:
 
 
 class NativeFold:
-    """Many states of a group at once. `rest`: a Python fold of the slots that the kernel lacks, None where it has all."""
+    """Many states of a group at once. rest: a Python fold of the slots that the kernel lacks, None where it has all."""
 
     def __init__(self, plan: Any, slots: Sequence[Slot], rest: StateFold | None, errors: ValueErrors) -> None:
         self._read, self._rest, self._errors = plan.read, rest, errors
@@ -121,16 +130,16 @@ class NativeFold:
 
     @classmethod
     def of(
-        cls, kernel: ModuleType, layout: Layout, slots: Sequence[Slot], *, empty: list[Any], reading: type[Reading],
-        rest: StateFold | None, errors: ValueErrors,
+        cls, kernel: ModuleType, layout: Layout, slots: Sequence[Slot], *, empty: list[Any], whole: list[bool],
+        reading: type[Reading], rest: StateFold | None, errors: ValueErrors,
     ) -> NativeFold:  # fmt: skip
-        """empty: the values of no events. reading: what the kernel makes of a state."""
+        """empty: the values of no events. whole: the `partial` of none. reading: what the kernel makes of a state."""
         told = _Specification(layout, slots)
         listed = layout.has_ids or any(s.where is not None for s in slots)
         plan = kernel.Plan((
             [_type(t) for t in layout.types], layout.has_ids, told.windows.all(), told.views.all(), told.lanes.all(),
-            [tuple(s) for s in told.slots], told.jobs, layout.resolution or 0, [_part(p) for p in layout.parts], listed, _SEED, empty,
-            [False] * len(slots), reading, StateError,
+            [tuple(s) for s in told.slots], told.jobs, layout.resolution or 0, [_part(p) for p in layout.parts], listed,
+            _SEED, empty, whole, reading, StateError,
         ))  # fmt: skip
         return cls(plan, slots, rest, errors)
 

@@ -46,7 +46,7 @@ def _group(group: Group, events: Sequence[Event], row: Mapping[str, Any], t: int
         given = {f.name for f in (*group.row_fields, *layout.key_fields)}
         mine.append(((0, 0), [t if i == time_at else row[n] if n in given else None for i, n in enumerate(names)]))
     slots = [_slot(layout, slot, names, mine, t) for slot in group.slots]
-    return group.finisher()(slots, t)
+    return list(group.finisher()(slots, t))
 
 
 def _same_key(layout: Layout, names: Sequence[str], event: Event, row: Mapping[str, Any]) -> bool:

@@ -96,13 +96,13 @@ class Group:
         """Whether the positions of events can change a value: of copies, of events of one time, in frames of rows."""
         return self.layout.has_ids or any(s.window.rows is not None or AGGREGATES[s.fn].ordered for s in self.slots)
 
-    def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], list[Any]]:
+    def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
         """A function from slot values and t to feature values. errors: counts value errors."""
         positions = {ir.NOW: len(self.slots), **{f"s{i}": i for i in range(len(self.slots))}}
         plain = _plain([f.expr for f in self.features], positions)
         if plain is not None:
             take = plain
-            return lambda slots, t: list(take((*slots, t)))
+            return lambda slots, t: take((*slots, t))
         evaluate = [compile_expr(f.expr, positions, errors=errors) for f in self.features]
 
         def finish(slots: Sequence[Any], t: int) -> list[Any]:

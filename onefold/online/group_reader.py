@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from onefold.features.errors import MismatchError, StateError, StoreError
 from onefold.features.fold import Reading, StateFold
 from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
-from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
 Row = Mapping[str, Any]
 
@@ -27,14 +28,14 @@ class Live:
     marks: bytes
 
 
-@dataclass(slots=True)
-class GroupRow:
-    """What a group gives for one row: its features' values and statuses, and where they came from."""
+@dataclass(frozen=True, slots=True)
+class GroupRows:
+    """What a group gives, by row: its features' values and statuses, where they came from, and what went wrong."""
 
-    values: Sequence[Any]
-    statuses: Sequence[str]
-    read: StringRead
-    error: str | None = None
+    values: list[Sequence[Any]]
+    statuses: list[tuple[str, ...]]
+    reads: list[tuple[Place, dict[int, int]]]
+    errors: list[str | None]
 
 
 class GroupReader:
@@ -49,8 +50,12 @@ class GroupReader:
         self._finish = group.finisher(errors)
         self._row_event = group.row_event() if group.request_row else None
         self._features = [_Judged.of(f, group.slots) for f in group.features]
+        self._missing, self._failed, self._behind = ((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))
+        self._bounds, self._aged = _by_age(self._features)
+        self.fresh = self._aged[0]
+        """The statuses of a row all of which is as fresh as can be, always the same tuple."""
         self._key_names = [f.name for f in layout.key_fields]
-        self._key_types = [f.type for f in layout.key_fields]
+        self._encode = names.encoder([f.type for f in layout.key_fields])
 
     def follow(self, pointer: bytes | None) -> None:
         """Take the live epoch from the pointer."""
@@ -67,8 +72,8 @@ class GroupReader:
 
     def string_names(self, rows: Sequence[Row]) -> list[bytes | None]:
         """The name of each row's string; None where a part of its key is NULL."""
-        prefix, types, key_names = self.live.prefix, self._key_types, self._key_names
-        keys = [names.encode_key(types, [row[n] for n in key_names]) for row in rows]
+        prefix, encode, key_names = self.live.prefix, self._encode, self._key_names
+        keys = [encode([row[n] for n in key_names]) for row in rows]
         return [None if key is None else names.state_name(prefix, key) for key in keys]
 
     def read(
@@ -78,40 +83,46 @@ class GroupReader:
         marks: dict[int, int],
         rows: Sequence[Row],
         times: Sequence[int],
-    ) -> list[GroupRow]:
+    ) -> GroupRows:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
         markers = {s: offset for s, offset in marks.items() if s >= 0}
         behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
-        found = [self._read(live, *one, markers) for one in zip(strings, rows, times, strict=True)]
-        if behind:
-            for part in found:
-                part.statuses = [s if s == ERROR else PARTIAL for s in part.statuses]
+        finish, layout = self._finish, self.layout
+        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
+        found = GroupRows([], [], [], [None] * len(rows))
+        for i, (string, t, reading) in enumerate(
+            zip(strings, times, self._readings(strings, rows, times), strict=True)
+        ):
+            if isinstance(reading, StateError):
+                found.errors[i] = f"state of ({place.source}, {place.entity}): {reading}"
+                found.values.append([None] * len(self._features))
+                found.statuses.append(self._failed)
+                found.reads.append((place, {}))
+                continue
+            found.values.append(finish(reading.values, t))
+            found.statuses.append(self._behind if behind else self._statuses(string, reading, t))
+            found.reads.append((place, reading.offsets))
         return found
 
-    def _read(self, live: Live, string: bytes | None, row: Row, t: int, markers: dict[int, int]) -> GroupRow:
-        layout, features = self.layout, self._features
-        error = None
-        try:
-            reading = self._fold(string, t, None if self._row_event is None else self._row_event(row, t))
-        except StateError as problem:
-            error = f"state of ({layout.source.name}, {layout.entity.name}): {problem}"
-            reading = Reading([None] * len(self.group.slots), [], {}, None, 0)
-        read = StringRead(
-            layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, reading.offsets, markers
-        )
-        if error is not None:
-            return GroupRow([None] * len(features), [ERROR] * len(features), read, error)
-        return GroupRow(self._finish(reading.values, t), self._statuses(string, reading, t), read)
+    def _readings(
+        self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]
+    ) -> list[Reading | StateError]:
+        event = self._row_event
+        if event is None:
+            return self._fold.many(strings, times)
+        return [self._fold.or_error(s, t, event(row, t)) for s, row, t in zip(strings, rows, times, strict=True)]
 
-    def _statuses(self, string: bytes | None, reading: Reading, t: int) -> list[str]:
+    def _statuses(self, string: bytes | None, reading: Reading, t: int) -> tuple[str, ...]:
         if not string:
-            return [MISSING] * len(self._features)
+            return self._missing
+        if reading.newest is not None and reading.partial is self._fold.whole:
+            return self._aged[bisect_left(self._bounds, t - reading.newest)]
         if reading.newest is None:
             # The string holds later events only, or those that it held were trimmed.
             unseen = MISSING if reading.events else EXPIRED
-            return [PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features]
+            return tuple([PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features])
         age = t - reading.newest
-        return [PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features]
+        return tuple([PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +147,11 @@ class _Judged:
         if self.reach is not None and age > self.reach:
             return EXPIRED
         return STALE if self.freshness is not None and age > self.freshness else FRESH
+
+
+def _by_age(features: Sequence[_Judged]) -> tuple[list[int], list[tuple[str, ...]]]:
+    """Ages behind which a status changes, rising, and the statuses up to each of them and behind the last."""
+    limits = {limit for f in features for limit in (f.reach, f.freshness) if limit is not None}
+    bounds = sorted(limits)
+    ages = [*bounds[:1], *(bound + 1 for bound in bounds)] or [0]
+    return bounds, [tuple([f.status(age) for f in features]) for age in ages]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import is_
 
 from onefold.features.compile_python import ValueErrors
 from onefold.features.plans import ServicePlan
-from onefold.online.group_reader import GroupReader, GroupRow, Live, Row
+from onefold.online.group_reader import GroupReader, GroupRows, Live, Row
 from onefold.online.served_row import ERROR, FRESH, PARTIAL, STATUSES, ServedRow
 
+_MOST_KNOWN = 1_000
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
 
 
@@ -42,6 +45,8 @@ class LookupPlan:
         refs = [f.ref for g in plan.groups for f in g.features]
         self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
         self._all_fresh = (FRESH,) * len(plan.features)
+        self._fresh = tuple(g.fresh for g in self._groups)
+        self._known: dict[tuple[tuple[str, ...], ...], tuple[str, ...]] = {}
         self.pointers = [g.pointer_name for g in self._groups]
         """What `follow` needs the values of."""
 
@@ -84,23 +89,34 @@ class LookupPlan:
             group.read(live, [None if s is None else next(found) for s in strings], told, rows, times)
             for group, live, strings, told in zip(self._groups, asked.lives, asked.strings, marks, strict=True)
         ]
-        return [
-            self._finish(row, t, [g[i] for g in per_group]) for i, (row, t) in enumerate(zip(rows, times, strict=True))
-        ]
+        return self._finished(per_group, rows, times)
 
-    def _finish(self, row: Row, t: int, parts: Sequence[GroupRow]) -> ServedRow:
-        values = [v for part in parts for v in part.values]
-        statuses = [s for part in parts for s in part.statuses]
-        values += [row[name] for name in self._request]
-        values.append(t)
-        worst = self._all_fresh
-        if statuses.count(FRESH) < len(statuses):
-            worst = tuple(
-                max((statuses[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH)
-                for needs in self._dependencies
+    def _finished(self, parts: Sequence[GroupRows], rows: Sequence[Row], times: Sequence[int]) -> list[ServedRow]:
+        output, request, served = self._output, self._request, []
+        values = zip(*(part.values for part in parts), strict=True) if parts else ((),) * len(rows)
+        reads = zip(*(part.reads for part in parts), strict=True) if parts else ((),) * len(rows)
+        statuses = zip(*(part.statuses for part in parts), strict=True) if parts else ((),) * len(rows)
+        for row, t, found, read, status in zip(rows, times, values, reads, statuses, strict=True):
+            given = [*chain.from_iterable(found), *[row[name] for name in request], t]
+            outputs, worst = output(given), self._all_fresh
+            if not all(map(is_, status, self._fresh)):
+                worst = self._worst(status)
+                if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it
+                    outputs = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(outputs, worst, strict=True))
+            served.append(ServedRow(outputs, worst, read, ()))
+        for i, errors in enumerate(zip(*(part.errors for part in parts), strict=True)):
+            if any(errors):
+                served[i] = served[i]._replace(errors=tuple(e for e in errors if e is not None))
+        return served
+
+    def _worst(self, statuses: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+        """For each output the worst status of the view features that it is made of."""
+        found = self._known.get(statuses)
+        if found is None:
+            every = list(chain.from_iterable(statuses))
+            found = tuple(
+                max((every[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
             )
-        errors = tuple(part.error for part in parts if part.error is not None)
-        outputs = self._output(values)
-        if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it
-            outputs = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(outputs, worst, strict=True))
-        return ServedRow(outputs, worst, tuple(part.read for part in parts), errors)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[statuses] = found
+        return found

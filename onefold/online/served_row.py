@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR = "fresh", "stale", "expired", "missing", "partial", "error"
 STATUSES = (FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR)
 """From the best to the worst."""
 
 
-@dataclass(frozen=True, slots=True)
-class StringRead:
+class Place(NamedTuple):
+    """Where all strings of a group were read from, and how far their layout had come.
+
+    markers: the progress marker of each sequence.
+    """
+
+    source: str
+    entity: str
+    epoch: int
+    layout: str
+    markers: dict[int, int]
+
+
+class StringRead(NamedTuple):
     """One state string that a row was read from: what it held, and how far its layout had come.
 
     offsets: the highest offset that the string holds of each sequence; markers: the progress marker of each.
@@ -25,11 +36,18 @@ class StringRead:
     markers: dict[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ServedRow:
-    """The values of a service for one row, in its order, each with a status; `errors` says what went wrong."""
+class ServedRow(NamedTuple):
+    """The values of a service for one row, in its order, each with a status; `errors` says what went wrong.
+
+    reads: for each string its place, and the highest offset that it holds of each sequence.
+    """
 
     values: tuple[Any, ...]
     statuses: tuple[str, ...]
-    provenance: tuple[StringRead, ...]
+    reads: tuple[tuple[Place, dict[int, int]], ...]
     errors: tuple[str, ...] = ()
+
+    @property
+    def provenance(self) -> tuple[StringRead, ...]:
+        """The strings that were read; made when it is asked for, which few rows are."""
+        return tuple(StringRead(p.source, p.entity, p.epoch, p.layout, o, p.markers) for p, o in self.reads)

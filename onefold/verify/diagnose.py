@@ -289,7 +289,7 @@ class _Case:
     assumed: bool = False
     unsearched: bool = False
     _held: dict[int, Held | None] = field(default_factory=dict)
-    _base: dict[int, list[Any]] = field(default_factory=dict)
+    _base: dict[int, Sequence[Any]] = field(default_factory=dict)
 
     def held(self, group: int) -> Held | None:
         """The events that the group's string should have held; None where they are not loaded."""
@@ -337,7 +337,7 @@ class _Case:
         columns += [self.row.values[f.name] for f in plan.request]
         return self.diagnosis.outputs([*columns, self.row.t])
 
-    def _values(self, group: int, faults: Faults) -> list[Any]:
+    def _values(self, group: int, faults: Faults) -> Sequence[Any]:
         found = faults.get(group, ())
         if not found and group in self._base:
             return self._base[group]

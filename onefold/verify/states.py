@@ -157,7 +157,7 @@ class GroupStates:
         """The event that a row is itself, where its views include it."""
         return None if self._row_event is None else self._row_event(row, t)
 
-    def values(self, held: Held, row: Mapping[str, Any], t: int, faults: Iterable[Fault] = ()) -> list[Any]:
+    def values(self, held: Held, row: Mapping[str, Any], t: int, faults: Iterable[Fault] = ()) -> Sequence[Any]:
         """The group's features for a row at t, from a string of these events with faults."""
         return self._finish(self._fold.of_events(held.with_faults(faults), t, self.own(row, t)), t)
 

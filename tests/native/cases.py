@@ -147,9 +147,10 @@ def _takes(spec: Any, wanted: tuple[DataType, ...] | None, kind: DataType) -> bo
 def events_of(dice: random.Random, layout: Layout, count: int) -> list[tuple[int, int, PreparedEvent]]:
     """(sequence, offset, event) as they arrive: mostly in order of time, from one or several sequences."""
     styles = [dice.randrange(4) for _ in layout.types]
+    offsets: dict[int, int] = {}
     spread = dice.choice((0, 2, HOUR, 48 * HOUR))
     unit = dice.choice((1, 1_000, SECOND))
-    sequences, offsets, found = dice.choice((1, 1, 3, 30)), {}, []
+    sequences, found = dice.choice((1, 1, 3, 30)), []
     for i in range(count):
         ts = NOW - (count - i) * dice.choice((1, HOUR, 0)) - dice.randrange(spread + 1)
         sequence = dice.randrange(sequences)

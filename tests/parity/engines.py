@@ -14,6 +14,7 @@ import pyarrow as pa
 from onefold.features import oracle
 from onefold.features.definitions import EventSource
 from onefold.features.fold import StateFold
+from onefold.features.native import built
 from onefold.features.plans import Group, ServicePlan
 from onefold.features.state import StateCodec
 from onefold.features.types import Field
@@ -117,11 +118,15 @@ def by_spark(case: Case, plan: str) -> list[Row]:
     return list(zip(*columns, strict=True)) if columns else [()] * len(case.rows)
 
 
-def by_state(case: Case) -> list[Row]:
-    """The stream's way: prepare, append, compact now and then; then read the state of each row's key."""
+def by_state(case: Case, *, native: bool) -> list[Row]:
+    """The stream's way: prepare, append, compact now and then; then read the state of each row's key.
+
+    native: with the native kernel, which must be there.
+    """
+    assert built() is not None or not native, "the native kernel is not built; try: python setup.py build_ext --inplace"
     output = case.plan.outputter()
     states = [_states(case, group) for group in case.plan.groups]
-    folds = [StateFold(g.layout, g.slots) for g in case.plan.groups]
+    folds = [StateFold(g.layout, g.slots, native=native) for g in case.plan.groups]
     finish = [g.finisher() for g in case.plan.groups]
     own = [g.row_event() if g.request_row else lambda row, t: None for g in case.plan.groups]
     found = []
@@ -189,7 +194,8 @@ ENGINES: Mapping[str, Engine] = {
     "duckdb-sorted": Engine(lambda case: by_duckdb(case, "sorted")),
     "duckdb-joined": Engine(lambda case: by_duckdb(case, "joined")),
     "duckdb-parts": Engine(in_parts, share=2, usual=15),
-    "state": Engine(by_state, usual=60),
+    "state": Engine(lambda case: by_state(case, native=False), usual=60),
+    "native": Engine(lambda case: by_state(case, native=True), usual=60),
     "spark": Engine(lambda case: by_spark(case, "framed"), share=4, usual=4),
     "spark-dense": Engine(lambda case: by_spark(case, "dense"), share=8, usual=2),
     "spark-joined": Engine(lambda case: by_spark(case, "joined"), share=12, usual=2),

@@ -216,8 +216,8 @@ def _other_places(group: Any, wanted: int) -> tuple[str, str]:
     return theirs, ours.replace(">> 24", ">> 23")
 
 
-def _short_reach(group: Any, wanted: int, **relations: str) -> Any:
-    return _BY_TIME(types_.SimpleNamespace(reach=0, layout=group.layout), wanted, **relations)
+def _short_reach(db: Any, group: Any, wanted: int, **relations: str) -> Any:
+    return _BY_TIME(db, types_.SimpleNamespace(reach=0, layout=group.layout), wanted, **relations)
 
 
 def _within(case: Any) -> bool:

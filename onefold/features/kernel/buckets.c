@@ -36,8 +36,12 @@ static int read_values(cursor *c, const type *t, int wanted, lane *out)
 /* Whole numbers; sparse: 0 where one is NULL. */
 static int read_numbers(cursor *c, int sparse, int64_t **out)
 {
-    lane l;
-    if (read_values(c, &INTEGER, 1, &l) < 0) return -1;
+    packed p;
+    lane l = {0, c->n, K_INT, NULL, {NULL}};
+    if (read_packed(c, &INTEGER, &p) < 0) return -1;
+    /* So a count of entries never asks for more memory than their starts have bytes. */
+    if (c->n && p.code == NO_VALUES && !sparse) return corrupt(c->w, "a column of buckets lacks values");
+    if (unpack_lane(c->w, &p, c->n, &l) < 0) return -1;
     *out = l.x.i;
     for (uint32_t i = 0; l.nulls && i < c->n; i++) {
         if (!l.nulls[i]) continue;

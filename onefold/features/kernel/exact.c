@@ -16,15 +16,6 @@ int flag_of(double x)
     return fabs(x) >= LIMIT ? TOO_LARGE : 0;
 }
 
-/* One value on the grid: two whole numbers, in units of 2^-10 and of 2^-72, both with its sign. */
-void grid_add(grid *g, double x)
-{
-    double y = x * 0x1p10;
-    int64_t high = (int64_t)y;
-    g->high += high;
-    g->low += (int64_t)((y - (double)high) * 0x1p62);
-}
-
 void big_add(big *a, const big *b)
 {
     u128 carry = 0;
@@ -151,8 +142,11 @@ static big grid_big(const grid *g)
 
 double grid_double(const grid *g)
 {
+    const i128 most = (i128)1 << 63;
+    if (!g->has_more && g->high < most && g->high > -most && g->low < most << 61 && g->low > -(most << 61))
+        return (double)(g->high * ((i128)1 << 62) + g->low) * 0x1p-72;
     big b = grid_big(g);
-    return ldexp(big_double(&b), -GRID_BITS);
+    return big_double(&b) * 0x1p-72;
 }
 
 /* Floor digits in base 2^31, the lowest first, of which the last carries the sign; as DOUBLEs. */

@@ -77,14 +77,17 @@ static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
 {
     const double *x = l->x->x.d;
     int some = l->filter || l->x->nulls;
+    uint32_t from = l->x->low;
+    uint64_t n = a->n;
     grid g = {.high = a->total.high, .low = a->total.low};
     for (uint32_t i = low; i < high; i++) {
         if (some && !counts(l, i)) continue;
-        double value = x[i - l->x->low];
-        a->n++;
+        double value = x[i - from];
+        n++;
         if (LIKELY(fabs(value) < 0x1p53)) grid_add(&g, value);
         else a->flags |= flag_of(value);
     }
+    a->n = n;
     a->total.high = g.high;
     a->total.low = g.low;
 }
@@ -111,10 +114,32 @@ static void quantify(const lanes *l, acc *a, uint32_t low, uint32_t high, int al
     }
 }
 
+/* As `extreme` below, of DOUBLEs without NULLs or filter; NaN is greater than all. */
+static void extreme_double(const lane *l, acc *a, uint32_t low, uint32_t high, int greatest)
+{
+    const double *x = l->x.d;
+    int64_t at = a->best;
+    uint32_t i = high;
+    if (at < 0 && i > low) at = --i;
+    double best = at < 0 ? 0 : x[at - l->low];
+    while (i-- > low) {
+        double value = x[i - l->low];
+        if (greatest ? value >= best || value != value : value <= best || best != best) {
+            best = value;
+            at = i;
+        }
+    }
+    a->best = at;
+}
+
 /* The least or greatest of a lane: x itself, or y of which x is then taken. */
 static void extreme(const lanes *l, acc *a, uint32_t low, uint32_t high, int greatest)
 {
     const lane *key = l->y ? l->y : l->x;
+    if (key->kind == K_DOUBLE && !key->nulls && !l->filter) {
+        extreme_double(key, a, low, high, greatest);
+        return;
+    }
     for (uint32_t i = high; i-- > low;) {
         if (!passes(l->filter, i) || is_null(key, i)) continue;
         if (a->best >= 0) {

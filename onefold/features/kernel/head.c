@@ -76,10 +76,9 @@ static int read_times(work *w, const uint8_t *bytes, size_t *at, size_t length, 
     uint8_t code = bytes[*at];
     h->base = read_i64(bytes + *at + 1);
     *at += 9;
-    if (code > 3 || h->base > MOST_TIME || h->base < -MOST_TIME)
+    if (code > 3 || h->base > MOST_TIME || h->base < -MOST_TIME || (code == 0 && h->base))
         return corrupt(w, "the times of a head have unit %u after %lld", code, (long long)h->base);
     h->wide = code == 0;
-    if (h->wide) h->base = 0;
     h->unit = UNITS[code];
     size_t size = (size_t)h->n * (h->wide ? 8 : 4);
     if (length - *at < size) return corrupt(w, "the times of a head of %u events are cut off", h->n);

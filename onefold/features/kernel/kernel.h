@@ -191,7 +191,16 @@ typedef struct { i128 high, low; big more; int has_more; } grid;  /* units of 2^
 enum { TOO_LARGE = 1, IS_NAN = 2, PLUS_INF = 4, MINUS_INF = 8 };
 
 int flag_of(double x);
-void grid_add(grid *g, double x);
+
+/* One value on the grid, of less than 2^53: two whole numbers, both with its sign. */
+static inline void grid_add(grid *g, double x)
+{
+    double y = x * 0x1p10;
+    int64_t high = (int64_t)y;
+    g->high += high;
+    g->low += (int64_t)((y - (double)high) * 0x1p62);
+}
+
 void big_add(big *a, const big *b);
 void big_add_wide(big *a, i128 x, unsigned shift);
 void big_add_double(big *a, double units);       /* rounded toward zero */

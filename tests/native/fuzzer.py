@@ -1,0 +1,84 @@
+"""Spoiled states through one build of the kernel: python -m tests.native.fuzzer MODULE [--first 0] [--seeds 100]
+
+It runs below sanitizers, which end the process where the kernel goes astray. Where it takes a spoiled state, and the
+codec does too, the values must be those of the Python fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from onefold.features.errors import StateError
+from onefold.features.state import StateCodec
+from tests.native.cases import both, case, shown
+from tests.native.mutations import mutated
+
+NAME = "onefold.features._kernel"
+ROUNDS = 60
+"""Spoiled states of each case."""
+
+
+def use(module: Path) -> None:
+    """Take this build for the kernel."""
+    spec = importlib.util.spec_from_file_location(NAME, module)
+    assert spec is not None and spec.loader is not None
+    sys.modules[NAME] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[NAME])
+
+
+def one(seed: int) -> tuple[int, int]:
+    """How many spoiled states of a case were read, and how many of these were no states."""
+    found = case(seed, most=20)
+    dice = random.Random(seed)
+    native, _, python, _ = both(found.layout, found.slots)
+    codec = StateCodec(found.layout)
+    states = [mutated(dice, found.states) for _ in range(ROUNDS)]
+    times = [dice.choice(found.times) for _ in states]
+    readings = native.many(states, times)
+    for state, t, reading in zip(states, times, readings, strict=True):
+        if not isinstance(reading, StateError) and _is_sound(codec, state):
+            (want,) = python.many([state], [t])
+            assert shown(reading) == shown(want), f"seed {seed}: {state!r} at {t}: {reading} is to be {want}"
+    return len(states), sum(isinstance(r, StateError) for r in readings)
+
+
+def _is_sound(codec: StateCodec, state: bytes) -> bool:
+    try:
+        codec.decode(state)
+    except StateError:
+        return False
+    return True
+
+
+def _seeds(given: argparse.Namespace) -> Iterator[int]:
+    end = None if given.seconds is None else time.monotonic() + given.seconds
+    seed = given.first
+    while seed < given.first + given.seeds if end is None else time.monotonic() < end:
+        yield seed
+        seed += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.native.fuzzer")
+    parser.add_argument("module", type=Path)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--seconds", type=float)
+    given = parser.parse_args()
+    use(given.module)
+    read = corrupt = cases = 0
+    for seed in _seeds(given):
+        print(f"seed {seed}", file=sys.stderr, flush=True)
+        some, wrong = one(seed)
+        read, corrupt, cases = read + some, corrupt + wrong, cases + 1
+    print(f"{read:,} spoiled states of {cases:,} layouts; {corrupt:,} were refused, none did harm")
+
+
+if __name__ == "__main__":
+    main()
