@@ -20,6 +20,7 @@ from feast.types import Float64, Int64
 from onefold.features.errors import ConfigError
 from onefold.scaffold import create
 from tests.offline.feast.conftest import OURS, at, parquet, view
+from tests.offline.feast.functions import hundred
 
 ENGINE = "onefold.feast_engine.OnefoldComputeEngine"
 NOW = 1_767_225_600_000_000
@@ -148,9 +149,6 @@ def test_a_function_of_a_batch_view_is_the_same_online_and_in_history(opened: An
     """Feast's own engine applies it to what goes online only."""
     path = parquet(tmp_path / "b.parquet", id=[1], ts=[at(0)], raw=[1.5])
     v, ids = view("unused", FileSource(name="s", path=path, timestamp_field="ts"), x=Float64)
-
-    def hundred(rows: Any) -> Any:
-        return rows.assign(x=rows.raw * 100).drop(columns="raw")
 
     batch = BatchFeatureView(
         name="b", entities=ids, ttl=timedelta(days=36500), source=v.batch_source, online=True, mode="pandas",
