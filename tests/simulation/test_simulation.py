@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.planted import PLANTED, planted
 from tests.simulation.rounds import Total, in_processes, simulate
 
-SEEDS = int(os.environ.get("ONEFOLD_SIMULATION_SEEDS", "2000"))
+SEEDS = int(os.environ.get("ONEFOLD_SIMULATION_SEEDS", "10000"))
 SHOWN_BY = {
     "marks are raised before the appends": 0,
     "a step that failed does not go back": 0,
