@@ -13,7 +13,7 @@ from onefold.features.errors import MismatchError, StateError, StoreError
 from onefold.features.fold import Reading, StateFold
 from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
-from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
 Row = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ class GroupRows:
 
     values: list[Sequence[Any]]
     statuses: list[tuple[str, ...]]
-    reads: list[StringRead]
+    reads: list[tuple[Place, dict[int, int]]]
     errors: list[str | None]
 
 
@@ -87,21 +87,21 @@ class GroupReader:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
         markers = {s: offset for s, offset in marks.items() if s >= 0}
         behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
-        finish, source = self._finish, (self.layout.source.name, self.layout.entity.name)
-        epoch, layout = live.epoch, self.layout.fingerprint
+        finish, layout = self._finish, self.layout
+        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
         found = GroupRows([], [], [], [None] * len(rows))
         for i, (string, t, reading) in enumerate(
             zip(strings, times, self._readings(strings, rows, times), strict=True)
         ):
             if isinstance(reading, StateError):
-                found.errors[i] = f"state of ({source[0]}, {source[1]}): {reading}"
+                found.errors[i] = f"state of ({place.source}, {place.entity}): {reading}"
                 found.values.append([None] * len(self._features))
                 found.statuses.append(self._failed)
-                found.reads.append(StringRead(*source, epoch, layout, {}, markers))
+                found.reads.append((place, {}))
                 continue
             found.values.append(finish(reading.values, t))
             found.statuses.append(self._behind if behind else self._statuses(string, reading, t))
-            found.reads.append(StringRead(*source, epoch, layout, reading.offsets, markers))
+            found.reads.append((place, reading.offsets))
         return found
 
     def _readings(

@@ -94,7 +94,7 @@ class Registry:
             self._place.path.parent.mkdir(parents=True, exist_ok=True)
         objects = FeastObjects(wanted, project=self._project, archive=self._archive, kafka=self._kafka)
         try:
-            write(self._place, self._project, objects.changes(put=plan.put, remove=plan.removed))
+            write(self._place, self._project, objects, put=plan.put, remove=plan.removed)
         except OnefoldError:
             raise
         except Exception as error:  # Feast raises what SQLAlchemy, pydantic or it itself likes

@@ -22,8 +22,10 @@ from feast.repo_config import RegistryConfig
 from feast.version_utils import generate_version_id
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
+from typeguard import suppress_type_checks
 
-from onefold.registry.feast_objects import Changes
+from onefold.features.definition_records import Key, Record
+from onefold.registry.feast_objects import Changes, FeastObjects
 from onefold.registry.place import FILE, Place
 
 _VIEW_TABLES = (sql.feature_views, sql.on_demand_feature_views, sql.stream_feature_views, sql.label_views)
@@ -34,8 +36,14 @@ _TABLES: Mapping[str, Sequence[Table]] = {
 _FEATURE_VIEW, _ON_DEMAND = "feature_view", "on_demand_feature_view"
 
 
-def write(place: Place, project: str, changes: Changes) -> None:
-    """Make a registry take changes."""
+def write(place: Place, project: str, objects: FeastObjects, *, put: Sequence[Key], remove: Sequence[Record]) -> None:
+    """Make a registry take what is new or changed, and forget what was removed."""
+    # Feast checks the type of every argument of every object, which is most of the time that they take.
+    with suppress_type_checks():
+        _write(place, project, objects.changes(put=put, remove=remove))
+
+
+def _write(place: Place, project: str, changes: Changes) -> None:
     if place.kind == FILE:
         _write_file(place, project, changes)
         return
@@ -72,16 +80,17 @@ class _Transaction:
 
     def _put(self, table: Table, name_column: str, proto_column: str, objects: Sequence[Any]) -> None:
         held = self._held(table, name_column, proto_column)
-        rows = []
         for made in objects:
             _stamp(made, held.get(made.name), self._now)
         if isinstance(objects[0], FeatureView | OnDemandFeatureView):
-            self._count_versions(objects, held)
-        for made in objects:
-            rows.append({
-                name_column: made.name, "project_id": self._project, proto_column: self._bytes(made),
-                "last_updated_timestamp": int(self._now.timestamp()),
-            })  # fmt: skip
+            messages = self._versioned(objects, held)
+        else:
+            messages = [self._bytes(made) for made in objects]
+        now = int(self._now.timestamp())
+        rows = [
+            {name_column: made.name, "project_id": self._project, proto_column: m, "last_updated_timestamp": now}
+            for made, m in zip(objects, messages, strict=True)
+        ]
         self._store(table, name_column, rows, held)
 
     def _held(self, table: Table, name_column: str, proto_column: str) -> dict[str, bytes]:
@@ -106,30 +115,34 @@ class _Transaction:
             mine = (table.c[name_column] == row[name_column], table.c.project_id == self._project)
             self._connection.execute(update(table).where(*mine).values(row))
 
-    def _count_versions(self, views: Sequence[Any], held: Mapping[str, bytes]) -> None:
-        """Feast's own history of a view: number 0 when it is new, one more whenever its schema or logic changes."""
+    def _versioned(self, views: Sequence[Any], held: Mapping[str, bytes]) -> list[bytes]:
+        """The messages of views, and Feast's own history of each: number 0 when it is new, one more whenever its schema
+        or logic changes."""
         history = sql.feature_view_version_history
         asked = select(history.c.feature_view_name, func.max(history.c.version_number)).where(
             history.c.project_id == self._project
         )
         found = self._connection.execute(asked.group_by(history.c.feature_view_name))
         last: dict[str, int] = {row[0]: row[1] for row in found}
-        rows = []
+        messages, rows = [], []
         for view in views:
             old = held.get(view.name)
-            before = None if old is None else _read(view, old)
-            view.current_version_number = last.get(view.name, 0)
-            if before is not None and not view._schema_or_udf_changed(before):
-                continue
-            view.current_version_number = last.get(view.name, -1) + 1
-            rows.append({
-                "feature_view_name": view.name, "project_id": self._project, "feature_view_proto": self._bytes(view),
-                "version_number": view.current_version_number, "version_id": generate_version_id(), "description": "",
-                "created_timestamp": int(self._now.timestamp()),
-                "feature_view_type": _FEATURE_VIEW if isinstance(view, FeatureView) else _ON_DEMAND,
-            })  # fmt: skip
+            same = old is not None and not view._schema_or_udf_changed(_read(view, old))
+            view.current_version_number = last.get(view.name, -1 + same) + (not same)
+            messages.append(self._bytes(view))
+            if not same:
+                rows.append(self._version(view, messages[-1]))
         if rows:
             self._connection.execute(insert(history), rows)
+        return messages
+
+    def _version(self, view: Any, message: bytes) -> dict[str, Any]:
+        return {
+            "feature_view_name": view.name, "project_id": self._project, "feature_view_proto": message,
+            "version_number": view.current_version_number, "version_id": generate_version_id(), "description": "",
+            "created_timestamp": int(self._now.timestamp()),
+            "feature_view_type": _FEATURE_VIEW if isinstance(view, FeatureView) else _ON_DEMAND,
+        }  # fmt: skip
 
 
 def _columns(kind: type) -> tuple[Table, str, str]:

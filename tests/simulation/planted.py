@@ -44,8 +44,7 @@ def plant(name: str, where: Any, attribute: str, *, first: int = 0) -> Callable[
 
 _SEND, _SETTLE, _TAKE, _STEP = Worker._send, Worker._settle, Worker._take, Worker.step
 _START, _WRITE_TO = Flusher.start, JoinedFeed.write_to
-_MOVED, _CONSIDER, _GO_ON = Joiner.moved, StateWriter._consider, Joiner._go_on
-_WRITER, _DELETE = _Build._writer, _Build._delete
+_CONSIDER, _WRITER, _DELETE = StateWriter._consider, _Build._writer, _Build._delete
 
 
 @plant("marks are raised before the appends", Worker, "_settle")
