@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+
+import onefold
 
 FEAST = str(Path(sys.executable).with_name("feast"))
 OURS = {
@@ -30,7 +33,13 @@ view = FeatureView(name=NAME, entities=[thing], schema=[Field(name="x", dtype=Fl
 
 
 def feast(repo: Path, *command: str) -> str:
-    ran = subprocess.run([FEAST, *command], cwd=repo, capture_output=True, text=True, check=False)
+    """A command of Feast's. Onefold is there as an install has it: the links beside its folder are not."""
+    site = repo.parent / f"{repo.name}.site"
+    if not site.exists():
+        site.mkdir()
+        (site / "onefold").symlink_to(Path(onefold.__file__).parent)
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    ran = subprocess.run([FEAST, *command], cwd=repo, capture_output=True, text=True, check=False, env=environment)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
