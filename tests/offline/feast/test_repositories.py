@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_the_quickstart_of_feast_runs_on_our_stores(tmp_path: Path, monkeypatch:
     online: dict[str, Any] = store.get_online_features(
         features=["driver_hourly_stats:acc_rate", "driver_hourly_stats:driver_config"], entity_rows=rows
     ).to_dict()
-    assert online["acc_rate"] == [newest.acc_rate] and online["driver_config"] == [newest.driver_config]
+    assert online["acc_rate"] == [newest.acc_rate] and online["driver_config"] == [json.loads(newest.driver_config)]
 
     service = store.get_feature_service("driver_activity_v3")
     now = datetime.now(UTC)
