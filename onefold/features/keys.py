@@ -17,6 +17,7 @@ from onefold.features.types import BIGINT, BOOLEAN, DATE, TIMESTAMP, VARCHAR, Da
 LONGEST = 200
 _HASHED = b"#"
 _TAGS = {BOOLEAN: b"b", BIGINT: b"i", DATE: b"d", TIMESTAMP: b"t"}
+_SLICES = [bytes((number,)) for number in range(256)]
 _I64 = struct.Struct(">q")
 _U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
 
@@ -77,7 +78,7 @@ def state_prefix(source: str, entity: str, epoch: int, layout: str) -> bytes:
 
 def state_name(prefix: bytes, key: bytes, slice_number: int = 0) -> bytes:
     """The name of the string of a key. The slice number is reserved: a hot key can be split later."""
-    return prefix + stored_key(key) + bytes((slice_number,))
+    return prefix + stored_key(key) + _SLICES[slice_number]
 
 
 def pointer_name(source: str, entity: str) -> bytes:

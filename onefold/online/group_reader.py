@@ -16,6 +16,8 @@ from onefold.features.plans import Group, GroupFeature
 from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
 
 Row = Mapping[str, Any]
+Statuses = int | tuple[str, ...]
+"""The statuses of a row, or the number of some that are frequent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +32,36 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class GroupRows:
-    """What a group gives, by row: its features' values and statuses, where they came from, and what went wrong."""
+    """What a group gives, by row: values, its features' statuses, where they came from, and what went wrong.
+
+    statuses: as the group's `statuses` tells them; 0 are the best.
+    """
 
     values: list[Sequence[Any]]
-    statuses: list[tuple[str, ...]]
+    statuses: list[Statuses]
     reads: list[StringRead]
     errors: list[str | None]
 
 
 class GroupReader:
-    """A group with everything resolved. `live` is the epoch that the pointer last led to."""
+    """A group with everything resolved. `live` is the epoch that the pointer last led to.
 
-    def __init__(self, group: Group, errors: ValueErrors) -> None:
+    finished: whether its values are those of its features, and not those of its slots.
+    """
+
+    def __init__(self, group: Group, errors: ValueErrors, *, finished: bool) -> None:
         layout = group.layout
         self.group, self.layout = group, layout
         self.live = Live(None, -1, b"", b"")
         self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
         self._fold = StateFold(layout, group.slots, errors=errors)
-        self._finish = group.finisher(errors)
+        self._finish = group.finisher(errors) if finished else None
+        self._none = [None] * len(group.features if finished else group.slots)
         self._row_event = group.row_event() if group.request_row else None
         self._features = [_Judged.of(f, group.slots) for f in group.features]
-        self._missing, self._failed, self._behind = ((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))
-        self._bounds, self._aged = _by_age(self._features)
-        self.fresh = self._aged[0]
-        """The statuses of a row all of which is as fresh as can be, always the same tuple."""
+        self._bounds, aged = _by_age(self._features)
+        self._missing, self._failed, self._behind = (len(aged) + i for i in range(3))
+        self._frequent = [*aged, *((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))]
         self._key_names = [f.name for f in layout.key_fields]
         self._encode = names.encoder([f.type for f in layout.key_fields])
 
@@ -87,21 +95,22 @@ class GroupReader:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
         markers = {s: offset for s, offset in marks.items() if s >= 0}
         behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
-        finish, source = self._finish, (self.layout.source.name, self.layout.entity.name)
+        finish, judge = self._finish, self._judge
+        source, entity = self.layout.source.name, self.layout.entity.name
         epoch, layout = live.epoch, self.layout.fingerprint
         found = GroupRows([], [], [], [None] * len(rows))
         for i, (string, t, reading) in enumerate(
             zip(strings, times, self._readings(strings, rows, times), strict=True)
         ):
             if isinstance(reading, StateError):
-                found.errors[i] = f"state of ({source[0]}, {source[1]}): {reading}"
-                found.values.append([None] * len(self._features))
+                found.errors[i] = f"state of ({source}, {entity}): {reading}"
+                found.values.append(self._none)
                 found.statuses.append(self._failed)
-                found.reads.append(StringRead(*source, epoch, layout, {}, markers))
+                found.reads.append(StringRead(source, entity, epoch, layout, {}, markers))
                 continue
-            found.values.append(finish(reading.values, t))
-            found.statuses.append(self._behind if behind else self._statuses(string, reading, t))
-            found.reads.append(StringRead(*source, epoch, layout, reading.offsets, markers))
+            found.values.append(reading.values if finish is None else finish(reading.values, t))
+            found.statuses.append(self._behind if behind else judge(string, reading, t))
+            found.reads.append(StringRead(source, entity, epoch, layout, reading.offsets, markers))
         return found
 
     def _readings(
@@ -112,11 +121,15 @@ class GroupReader:
             return self._fold.many(strings, times)
         return [self._fold.or_error(s, t, event(row, t)) for s, row, t in zip(strings, rows, times, strict=True)]
 
-    def _statuses(self, string: bytes | None, reading: Reading, t: int) -> tuple[str, ...]:
+    def statuses(self, found: Statuses) -> tuple[str, ...]:
+        """The statuses of a row, one a feature."""
+        return self._frequent[found] if isinstance(found, int) else found
+
+    def _judge(self, string: bytes | None, reading: Reading, t: int) -> Statuses:
         if not string:
             return self._missing
         if reading.newest is not None and reading.partial is self._fold.whole:
-            return self._aged[bisect_left(self._bounds, t - reading.newest)]
+            return bisect_left(self._bounds, t - reading.newest)
         if reading.newest is None:
             # The string holds later events only, or those that it held were trimmed.
             unseen = MISSING if reading.events else EXPIRED
