@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from onefold.features import keys as names
 from onefold.features.compile_python import ValueErrors
-from onefold.features.errors import MismatchError, StateError, StoreError
-from onefold.features.fold import Reading, StateFold
+from onefold.features.errors import MismatchError, StoreError
+from onefold.features.fold import Readings, StateFold
 from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
 from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
 
 Row = Mapping[str, Any]
+_STRING_READ = functools.partial(tuple.__new__, StringRead)
+"""A StringRead of its fields in a tuple: NamedTuples are made by a function in Python, which is slower."""
 Statuses = int | tuple[str, ...]
 """The statuses of a row, or the number of some that are frequent."""
 
@@ -40,7 +44,7 @@ class GroupRows:
     values: list[Sequence[Any]]
     statuses: list[Statuses]
     reads: list[StringRead]
-    errors: list[str | None]
+    errors: dict[int, str]
 
 
 class GroupReader:
@@ -62,8 +66,7 @@ class GroupReader:
         self._bounds, aged = _by_age(self._features)
         self._missing, self._failed, self._behind = (len(aged) + i for i in range(3))
         self._frequent = [*aged, *((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))]
-        self._key_names = [f.name for f in layout.key_fields]
-        self._encode = names.encoder([f.type for f in layout.key_fields])
+        self._names = names.namer(layout.key_fields)
 
     def follow(self, pointer: bytes | None) -> None:
         """Take the live epoch from the pointer."""
@@ -80,9 +83,7 @@ class GroupReader:
 
     def string_names(self, rows: Sequence[Row]) -> list[bytes | None]:
         """The name of each row's string; None where a part of its key is NULL."""
-        prefix, encode, key_names = self.live.prefix, self._encode, self._key_names
-        keys = [encode([row[n] for n in key_names]) for row in rows]
-        return [None if key is None else names.state_name(prefix, key) for key in keys]
+        return self._names(self.live.prefix, rows)
 
     def read(
         self,
@@ -95,47 +96,48 @@ class GroupReader:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
         markers = {s: offset for s, offset in marks.items() if s >= 0}
         behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
-        finish, judge = self._finish, self._judge
+        found = self._readings(strings, rows, times)
+        values = found.values if self._finish is None else list(map(self._finish, found.values, times))
+        statuses = self._judge(strings, times, found)
+        if behind:
+            statuses = [self._behind for _ in rows]
         source, entity = self.layout.source.name, self.layout.entity.name
-        epoch, layout = live.epoch, self.layout.fingerprint
-        found = GroupRows([], [], [], [None] * len(rows))
-        for i, (string, t, reading) in enumerate(
-            zip(strings, times, self._readings(strings, rows, times), strict=True)
-        ):
-            if isinstance(reading, StateError):
-                found.errors[i] = f"state of ({source}, {entity}): {reading}"
-                found.values.append(self._none)
-                found.statuses.append(self._failed)
-                found.reads.append(StringRead(source, entity, epoch, layout, {}, markers))
-                continue
-            found.values.append(reading.values if finish is None else finish(reading.values, t))
-            found.statuses.append(self._behind if behind else judge(string, reading, t))
-            found.reads.append(StringRead(source, entity, epoch, layout, reading.offsets, markers))
-        return found
+        same = map(repeat, (source, entity, live.epoch, self.layout.fingerprint))
+        reads = list(map(_STRING_READ, zip(*same, found.offsets, repeat(markers))))
+        for i in found.errors:
+            values[i], statuses[i] = self._none, self._failed
+        errors = {i: f"state of ({source}, {entity}): {error}" for i, error in found.errors.items()}
+        return GroupRows(values, statuses, reads, errors)
 
-    def _readings(
-        self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]
-    ) -> list[Reading | StateError]:
+    def _readings(self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]) -> Readings:
         event = self._row_event
         if event is None:
-            return self._fold.many(strings, times)
-        return [self._fold.or_error(s, t, event(row, t)) for s, row, t in zip(strings, rows, times, strict=True)]
+            return self._fold.apart(strings, times)
+        found = [self._fold.or_error(s, t, event(row, t)) for s, row, t in zip(strings, rows, times, strict=True)]
+        return self._fold.joined(found)
 
     def statuses(self, found: Statuses) -> tuple[str, ...]:
         """The statuses of a row, one a feature."""
         return self._frequent[found] if isinstance(found, int) else found
 
-    def _judge(self, string: bytes | None, reading: Reading, t: int) -> Statuses:
-        if not string:
-            return self._missing
-        if reading.newest is not None and reading.partial is self._fold.whole:
-            return bisect_left(self._bounds, t - reading.newest)
-        if reading.newest is None:
+    def _judge(self, strings: Sequence[bytes | None], times: Sequence[int], found: Readings) -> list[Statuses]:
+        statuses: list[Statuses] = []
+        bounds, whole = self._bounds, self._fold.whole
+        for i, (string, t, newest, partial) in enumerate(zip(strings, times, found.newest, found.partial, strict=True)):
+            if not string:
+                statuses.append(self._missing)
+            elif newest is not None and partial is whole:
+                statuses.append(bisect_left(bounds, t - newest))
+            else:
+                statuses.append(self._judge_one(partial, None if newest is None else t - newest, found.events[i]))
+        return statuses
+
+    def _judge_one(self, partial: Sequence[bool], age: int | None, events: int) -> tuple[str, ...]:
+        if age is None:
             # The string holds later events only, or those that it held were trimmed.
-            unseen = MISSING if reading.events else EXPIRED
-            return tuple([PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features])
-        age = t - reading.newest
-        return tuple([PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features])
+            unseen = MISSING if events else EXPIRED
+            return tuple([PARTIAL if f.is_partial(partial) else unseen for f in self._features])
+        return tuple([PARTIAL if f.is_partial(partial) else f.status(age) for f in self._features])
 
 
 @dataclass(frozen=True, slots=True)

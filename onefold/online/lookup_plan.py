@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from onefold.online.served_row import ERROR, FRESH, PARTIAL, STATUSES, ServedRow
 
 _Item = TypeVar("_Item")
 _MOST_KNOWN = 1_000
+_SERVED_ROW = partial(tuple.__new__, ServedRow)
 Judged = tuple[tuple[str, ...], bool]
 """The statuses of a row's values, and whether none of them takes its value away."""
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
@@ -87,10 +89,11 @@ class LookupPlan:
         if pointers != [live.pointer for live in asked.lives]:
             self.follow(pointers)
             return None
-        found = iter(values[count:])
         per_group = [
-            group.read(live, [None if s is None else next(found) for s in strings], told, rows, times)
-            for group, live, strings, told in zip(self._groups, asked.lives, asked.strings, marks, strict=True)
+            group.read(live, found, told, rows, times)
+            for group, live, found, told in zip(
+                self._groups, asked.lives, _apart(asked.strings, values, count), marks, strict=True
+            )
         ]
         return self._finished(per_group, rows, times)
 
@@ -103,10 +106,11 @@ class LookupPlan:
             statuses.append(worst)
             if not whole:  # not even what a coalesce() would make of it
                 values[i] = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(values[i], worst, strict=True))
-        served = list(map(ServedRow, values, statuses, _by_row([part.reads for part in parts], len(rows))))
-        for i, errors in enumerate(zip(*(part.errors for part in parts), strict=True)):
-            if any(errors):
-                served[i] = served[i]._replace(errors=tuple(e for e in errors if e is not None))
+        reads = _by_row([part.reads for part in parts], len(rows))
+        served = list(map(_SERVED_ROW, zip(values, statuses, reads, repeat(()))))
+        for part in parts:
+            for i, error in part.errors.items():
+                served[i] = served[i]._replace(errors=(*served[i].errors, error))
         return served
 
     def _outputs(
@@ -132,6 +136,20 @@ class LookupPlan:
         if len(self._known) < _MOST_KNOWN:
             self._known[statuses] = judged
         return judged
+
+
+def _apart(
+    strings: Sequence[list[bytes | None]], values: Sequence[bytes | None], start: int
+) -> Iterator[Sequence[bytes | None]]:
+    """The values of each group's strings, of which those without a name were not asked for."""
+    for names in strings:
+        count = len(names) - names.count(None)
+        found = values[start : start + count]
+        start += count
+        if count < len(names):
+            rest = iter(found)
+            found = [None if name is None else next(rest) for name in names]
+        yield found
 
 
 def _taking(places: Sequence[int], plan: ServicePlan) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

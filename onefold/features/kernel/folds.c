@@ -124,10 +124,11 @@ static void extreme_double(const lane *l, acc *a, uint32_t low, uint32_t high, i
     double best = at < 0 ? 0 : x[at - l->low];
     while (i-- > low) {
         double value = x[i - l->low];
-        if (greatest ? value >= best || value != value : value <= best || best != best) {
-            best = value;
-            at = i;
-        }
+        /* Of two NaNs, or of a NaN and a number, a comparison says nothing. */
+        if (greatest ? value < best : value > best) continue;
+        if (greatest ? best != best && value == value : value != value && best == best) continue;
+        best = value;
+        at = i;
     }
     a->best = at;
 }
@@ -216,6 +217,8 @@ static const bounds *bounds_of(const reading *r, const slot *s)
 /* Both ranges of a slot: its events, and its entries of buckets. */
 typedef struct { bounds events, entries; } ranges;
 
+#define FEW 32
+
 static ranges ranges_of(const reading *r, const slot *s)
 {
     return (ranges){*bounds_of(r, s), r->buckets ? r->inside[s->window] : (bounds){0, 0}};
@@ -228,12 +231,13 @@ static int is_before(const ranges *a, const ranges *b)
     return a->events.low != b->events.low ? a->events.low > b->events.low : a->entries.low > b->entries.low;
 }
 
-/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. */
-static int32_t *sorted(reading *r, int32_t first, uint32_t *count)
+/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. They mostly come in
+   that order. */
+static int32_t *sorted(reading *r, int32_t first, int32_t *few, uint32_t *count)
 {
     uint32_t n = 0;
     for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) n++;
-    int32_t *found = take(r->work, n, sizeof(int32_t));
+    int32_t *found = n <= FEW ? few : take(r->work, n, sizeof(int32_t));
     if (!found) return NULL;
     *count = 0;
     for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) {
@@ -253,7 +257,7 @@ static int set_value(reading *r, int32_t number, const acc *a)
 {
     PyObject *value = finish_slot(r, &r->plan->slots[number], a);
     if (!value) return -1;
-    PyList_SET_ITEM(r->values, number, value);
+    PyTuple_SET_ITEM(r->values, number, value);
     return 0;
 }
 
@@ -274,7 +278,7 @@ int fold_job(reading *r, int32_t first)
     lanes l = {s->arg < 0 ? NULL : &r->lanes[s->arg], s->other < 0 ? NULL : &r->lanes[s->other],
                s->filter < 0 ? NULL : &r->lanes[s->filter]};
     uint32_t n;
-    int32_t *order = sorted(r, first, &n);
+    int32_t few[FEW], *order = sorted(r, first, few, &n);
     if (!order) return -1;
     acc a;
     ranges met = {{0, 0}, {0, 0}};

@@ -17,7 +17,7 @@
 #endif
 
 /* What `native.py` expects; raised with every change of the specification that it passes to `Plan`. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 /* The functions of records.c and appends.c. */
 extern PyMethodDef RECORDS[], APPENDS[];
@@ -280,7 +280,7 @@ typedef struct {
     int64_t resolution;          /* 0: no buckets */
     part *parts;
     uint64_t seed;
-    PyObject *empty, *whole, *reading, *error;
+    PyObject *empty, *whole, *error;
     work work;                   /* lent to one call at a time */
 } plan;
 
@@ -293,7 +293,7 @@ typedef struct {
     const buckets *buckets;      /* NULL where there are none */
     bounds *inside;              /* the entries of each window */
     int64_t t;
-    PyObject *values;            /* a list */
+    PyObject *values;            /* a tuple */
     uint64_t value_errors;
 } reading;
 
@@ -311,6 +311,10 @@ PyObject *wide_long(i128 x);
 
 int plan_from(plan *p, PyObject *specification);
 void free_plan(plan *p);
-PyObject *read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, uint64_t *value_errors);
+
+enum { VALUES, PARTIAL, OFFSETS, NEWEST, EVENTS, PARTS };   /* of a Reading */
+
+/* Fills the parts; 0 for corrupt bytes, of which the work says what they are, and -1 with a Python error. */
+int read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, PyObject **parts, uint64_t *value_errors);
 
 #endif

@@ -98,7 +98,9 @@ static PyObject *partial_of(const plan *p, const state *s, reading *r)
     for (uint32_t i = 0; i < p->n_slots; i++) {
         int is = windows[p->slots[i].window];
         PyList_SET_ITEM(partial, i, Py_NewRef(is ? Py_True : Py_False));
-        if (is) PyList_SetItem(r->values, i, Py_NewRef(Py_None));
+        if (!is) continue;
+        Py_DECREF(PyTuple_GET_ITEM(r->values, i));
+        PyTuple_SET_ITEM(r->values, i, Py_NewRef(Py_None));
     }
     return partial;
 }
@@ -124,54 +126,42 @@ static PyObject *newest_of(const view *all, const buckets *b, int64_t t)
     return newest == INT64_MIN ? Py_NewRef(Py_None) : PyLong_FromLongLong(newest);
 }
 
-static PyObject *made(const plan *p, PyObject *const items[5])
+/* The parts of a Reading but for the values, which are made already. */
+static int finish(const plan *p, const state *s, reading *r, const view *all, PyObject **parts)
 {
-    PyTypeObject *kind = (PyTypeObject *)p->reading;
-    PyObject *found = kind->tp_alloc(kind, 5);
-    for (int i = 0; i < 5; i++) {
-        if (found && items[i]) PyTuple_SET_ITEM(found, i, items[i]);
-        else {
-            Py_CLEAR(found);
-            Py_XDECREF(items[i]);
-        }
-    }
-    return found;
+    if (!(parts[PARTIAL] = partial_of(p, s, r)) || !(parts[OFFSETS] = offsets_of(s))) return -1;
+    if (!(parts[NEWEST] = newest_of(all, r->buckets, r->t))) return -1;
+    parts[EVENTS] = PyLong_FromUnsignedLongLong((uint64_t)s->head.n + s->count);
+    return parts[EVENTS] ? 0 : -1;
 }
 
-static PyObject *fold(const plan *p, const state *s, reading *r)
+static int fold(const plan *p, const state *s, reading *r, PyObject **parts)
 {
     view all;
-    buckets entries;
-    if (find_entries(p, s, r, &entries) < 0) return NULL;
-    if (find_bounds(p, s, r, &all) < 0 || fill_lanes(p, r) < 0) return NULL;
+    buckets found;
+    if (find_entries(p, s, r, &found) < 0 || find_bounds(p, s, r, &all) < 0 || fill_lanes(p, r) < 0) return -1;
     for (uint32_t i = 0; i < p->n_jobs; i++)
-        if (fold_job(r, p->jobs[i]) < 0) return NULL;
+        if (fold_job(r, p->jobs[i]) < 0) return -1;
     for (uint32_t i = 0; i < p->n_slots; i++)
-        if (!PyList_GET_ITEM(r->values, i)) PyList_SET_ITEM(r->values, i, Py_NewRef(Py_None));
-    PyObject *partial = partial_of(p, s, r);
-    PyObject *items[5] = {Py_NewRef(r->values), partial, offsets_of(s), newest_of(&all, r->buckets, r->t),
-                          PyLong_FromUnsignedLongLong((uint64_t)s->head.n + s->count)};
-    return made(p, items);
+        if (!PyTuple_GET_ITEM(r->values, i)) PyTuple_SET_ITEM(r->values, i, Py_NewRef(Py_None));
+    return finish(p, s, r, &all, parts);
 }
 
-static PyObject *failed(const plan *p, const work *w)
-{
-    return PyErr_Occurred() ? NULL : PyObject_CallFunction(p->error, "s", w->error);
-}
-
-/* A Reading, or a StateError for corrupt bytes; NULL with a Python error. */
-PyObject *read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, uint64_t *value_errors)
+/* Fills the parts, which begin as NULL; 0 for corrupt bytes, and -1 with a Python error. */
+int read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, PyObject **parts, uint64_t *value_errors)
 {
     state s = {0};
-    w->error[0] = 0;
     reading r = {.plan = p, .work = w, .t = t};
+    w->error[0] = 0;
     clear_work(w);
-    if (read_head(w, &p->layout, bytes, length, &s) < 0) return failed(p, w);
-    if (read_tail(w, &p->layout, bytes, length, &s) < 0) return failed(p, w);
-    r.values = PyList_New(p->n_slots);
-    if (!r.values) return NULL;
-    PyObject *found = fold(p, &s, &r);
-    Py_DECREF(r.values);
-    *value_errors += r.value_errors;
-    return found ? found : failed(p, w);
+    int done = read_head(w, &p->layout, bytes, length, &s);
+    if (done >= 0) done = read_tail(w, &p->layout, bytes, length, &s);
+    if (done >= 0) {
+        r.values = parts[VALUES] = PyTuple_New(p->n_slots);
+        done = r.values ? fold(p, &s, &r, parts) : -1;
+        *value_errors += r.value_errors;
+    }
+    if (done >= 0) return 1;
+    for (int i = 0; i < PARTS; i++) Py_CLEAR(parts[i]);
+    return PyErr_Occurred() ? -1 : 0;
 }
