@@ -80,6 +80,11 @@ static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
     uint32_t from = l->x->low;
     uint64_t n = a->n;
     grid g = {.high = a->total.high, .low = a->total.low};
+    if (!some) {
+        uint32_t done = add_ordinary(x + (low - from), high - low, &g);
+        n += done;
+        low += done;
+    }
     for (uint32_t i = low; i < high; i++) {
         if (some && !counts(l, i)) continue;
         double value = x[i - from];
@@ -118,7 +123,12 @@ static void quantify(const lanes *l, acc *a, uint32_t low, uint32_t high, int al
 static void extreme_double(const lane *l, acc *a, uint32_t low, uint32_t high, int greatest)
 {
     const double *x = l->x.d;
-    int64_t at = a->best;
+    int64_t at = a->best, first = first_extreme(x + (low - l->low), high - low, greatest);
+    if (first >= 0 && (at < 0 || x[at - l->low] == x[at - l->low])) {
+        double value = x[first + low - l->low];
+        if (at < 0 || (greatest ? value >= x[at - l->low] : value <= x[at - l->low])) a->best = first + low;
+        return;
+    }
     uint32_t i = high;
     if (at < 0 && i > low) at = --i;
     double best = at < 0 ? 0 : x[at - l->low];

@@ -201,6 +201,8 @@ static inline void grid_add(grid *g, double x)
     g->low += (int64_t)((y - (double)high) * 0x1p62);
 }
 
+uint32_t add_ordinary(const double *x, uint32_t n, grid *g);                 /* doubles.c */
+int64_t first_extreme(const double *x, uint32_t n, int greatest);
 void big_add(big *a, const big *b);
 void big_add_wide(big *a, i128 x, unsigned shift);
 void big_add_double(big *a, double units);       /* rounded toward zero */
