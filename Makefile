@@ -12,7 +12,7 @@ SERVICES_DIR ?= .services
 REDIS_PORT ?= 6390
 KAFKA_PORT ?= 9390
 # The extras are those of scripts/setup.
-EXPORT := --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra kafka --extra redis --extra formats
+EXPORT := --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra kafka --extra redis --extra formats --extra postgresql
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 # Many commands start Python anew; without bytecode each would compile its libraries again.
@@ -86,12 +86,14 @@ simulate: $(READY) ## seeded faults over the real worker: make simulate SEEDS=10
 faults: $(SERVICES) ## workers killed in the middle of their flushes, over a real Kafka and Redis: make faults [KILLS=1000] [SEED=1]
 	@$(BIN)/python -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
+# A script that would hide the library whose name it has is called with_NAME.py.
+BENCHMARK = $(firstword $(wildcard benchmarks/$(NAME).py benchmarks/with_$(NAME).py))
 bench: $(READY) ## one benchmark: make bench NAME=lookup
-	@test -n "$(NAME)" -a -f "benchmarks/$(NAME).py" || { \
+	@test -n "$(NAME)" -a -f "$(BENCHMARK)" || { \
 	  echo "bench: no benchmark '$(NAME)'; there are:" \
-	    "$$(ls benchmarks/*.py 2>/dev/null | xargs -r -n1 basename -s .py | grep -v '^_' | tr '\n' ' ')" >&2; \
+	    "$$(ls benchmarks/*.py 2>/dev/null | xargs -r -n1 basename -s .py | grep -v '^_' | sed 's/^with_//' | tr '\n' ' ')" >&2; \
 	  echo "bench: try make bench NAME=lookup" >&2; exit 2; }
-	@$(BIN)/python benchmarks/$(NAME).py
+	@$(BIN)/python $(BENCHMARK)
 
 bench-all: $(READY) ## every benchmark, some 15 minutes; rewrites the tables of docs/benchmarks.md
 	@$(BIN)/python benchmarks/_all.py

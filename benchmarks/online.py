@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import _feast_online
+import _feast_sdk
 import redis
 from _harness import Options, Report, Samples, clocked, frozen, interleave, main, tell
 from redis_store import server
@@ -64,8 +64,8 @@ class _Arms:
         self.names = {name: self._name(name) for name in self.users}
         self._client = redis.Redis(port=port)
         self.views = _values(self.lookup, self.users)
-        self._feast = _feast_online.store(options.scratch, port, self.views, self.users)
-        self._refs = _feast_online.refs(self.views)
+        self._feast = _feast_sdk.store(options.scratch, port, self.views, self.users)
+        self._refs = _feast_sdk.refs(self.views)
         self.bytes = sum(len(value or b"") for value in store.get(list(self.names.values()))) / users
 
     def _name(self, user: str) -> bytes:

@@ -42,7 +42,8 @@ def measure(report: Report, options: Options) -> None:
         _appends(report, store, client, port, keys=options.pick(20_000, 200), rounds=options.pick(15, 1))
         store.clear(b"")
         tell("states to look up")
-        lookup, names = _states(store, options, users=options.pick(400, 20), events=options.pick(150, 10))
+        project, names = states(store, options, users=options.pick(400, 20), events=options.pick(150, 10))
+        lookup = Lookup(store, project.service("all"))
         tell("lookups")
         for rows in (1, 100 if not options.quick else 10):
             _lookups(report, store, client, lookup, names, rows=rows, calls=options.pick(1500 if rows == 1 else 200, 3))
@@ -100,7 +101,7 @@ def _appends(report: Report, store: RedisStore, client: redis.Redis, port: int, 
     report.figure("append_over_redis_py", samples.ratio("onefold", "redis-py").median)
 
 
-def _states(store: RedisStore, options: Options, *, users: int, events: int) -> tuple[Lookup, list[bytes]]:
+def states(store: RedisStore, options: Options, *, users: int, events: int) -> tuple[Project, list[bytes]]:
     """Users with 50 features over one source, written by a worker and compacted; the names of their strings."""
     orders = EventSource(
         name="orders", schema={"user": "VARCHAR", "ts": "TIMESTAMP", "amount": "DOUBLE"}, event_time="ts"
@@ -129,7 +130,7 @@ def _states(store: RedisStore, options: Options, *, users: int, events: int) -> 
     sweeper = Sweeper(store, [StateWriter(store, layout, 1)])
     while not sweeper.resting:
         sweeper.step({})
-    return Lookup(store, project.service("all")), sorted(set(store.names(layout.prefix(1))))
+    return project, sorted(set(store.names(layout.prefix(1))))
 
 
 def _lookups(

@@ -16,6 +16,9 @@
     map_size = "256 MiB"       # of the embedded store to begin with; it doubles when it is full
     reach = "0 seconds"        # how far before stream time a lookup may ask, beyond the longest window
 
+    [registry]
+    url = ""                   # as "postgresql://user@host/db" or "file:registry.pb"; "" is SQLite in the state folder
+
     [serve]                    # docs/api.md
     host = "127.0.0.1"
     port = 8750
@@ -78,6 +81,7 @@ from onefold.features.errors import ConfigError, DefinitionError, nearest
 
 if TYPE_CHECKING:
     from onefold.online.redis_options import RedisOptions
+    from onefold.registry.place import Place
     from onefold.serving.run import ServeSettings as ServerSettings
 
 FILE = "onefold.toml"
@@ -147,6 +151,10 @@ class OnlineSettings(_Section):
     reach: Length = "0 seconds"
 
 
+class RegistrySettings(_Section):
+    url: str = Field(default="", repr=False)
+
+
 class ServeSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8750, ge=1, le=65535)
@@ -206,6 +214,7 @@ class Settings(BaseSettings):
 
     project: ProjectSettings
     online: OnlineSettings = OnlineSettings()
+    registry: RegistrySettings = RegistrySettings()
     serve: ServeSettings = ServeSettings()
     stream: StreamSettings = StreamSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -343,8 +352,11 @@ class Settings(BaseSettings):
         return self.state / "dead-letters"
 
     @property
-    def registry(self) -> Path:
-        return self.state / "registry.db"
+    def registry_place(self) -> Place:
+        """Where the registry is; relative paths are below the project. Raises ConfigError for a wrong URL."""
+        from onefold.registry.place import Place
+
+        return Place.of(self.registry.url or self.state / "registry.db", below=self._root)
 
     @property
     def models(self) -> Path:

@@ -152,9 +152,14 @@ class Workspace:
 
     @cached_property
     def registry(self) -> Registry:
+        from onefold.feast_settings import feast_settings, shown_registry_url
         from onefold.registry import Registry
 
-        return Registry(self.settings.registry, project=self.settings.project.name, archive=self.settings.archive)
+        given = self.settings
+        return Registry(
+            given.registry_place, project=given.project.name, archive=given.archive, kafka=given.kafka.bootstrap,
+            state=given.state, feast=feast_settings(given), registry_url=shown_registry_url(given),
+        )  # fmt: skip
 
     def engine(self, name: str) -> SparkSettings | None:
         """The settings of the batch engine of that name: None for "duckdb"; InputError for one that is not known."""

@@ -13,6 +13,7 @@ from onefold.cli import console
 from onefold.cli.demo import demo
 from onefold.cli.events import materialize
 from onefold.cli.explain import explain
+from onefold.cli.from_feast import import_feast
 from onefold.cli.inspect import describe, list_
 from onefold.cli.keys import keys_app
 from onefold.cli.letters import dead_letters
@@ -68,6 +69,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "serve": serve,
     "verify": verify,
+    "import-feast": import_feast,
     "demo": demo,
 }
 for _name, _function in _COMMANDS.items():

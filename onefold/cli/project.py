@@ -68,7 +68,7 @@ def apply(project: ProjectOption = None, json: JsonOption = False) -> None:
     wanted = records_of(workspace.project)
     registry = workspace.registry
     if not json and Plan.between(registry.applied(), wanted).changes:
-        note(f"writing to {registry.path} through Feast, which takes some seconds to load")
+        note(f"writing to {registry.place} through Feast, which takes some seconds to load")
     done = registry.apply(wanted)
     if json:
         say_json({"changes": [c.to_json() for c in done.changes]})

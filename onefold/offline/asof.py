@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from onefold.features.duckdb_scalar import quote
 
 ROW, T = "_row", "_t"
+_NANOS = ("TIMESTAMP_NS", "TIMESTAMPTZ_NS", "TIMESTAMP_NS WITH TIME ZONE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +99,18 @@ def asof_sql(spine: str, tables: Sequence[Joined], *, single: Sequence[bool] | N
 
     single: of each table, whether it is known that no two of its rows have one key and time.
     """
-    items, joins = [carry] if carry else [], [f"FROM {spine} AS s"]
+    items, joins, found = [carry] if carry else [], [f"FROM {spine} AS s"], list[str]()
     for number, table in enumerate(tables):
-        name = f"j{number}"
-        rows = table.relation(single=single is not None and single[number])
+        name, alone = f"j{number}", single is not None and single[number] and not table.needs_care
+        rows = f"({table.relation(single=alone)})"
+        if not alone:  # DuckDB 2.0 loses matches of an ASOF join behind another one where a window is below it
+            found.append(f"newest{number} AS MATERIALIZED {rows}")
+            rows = f"newest{number}"
         matches = [f"{ours} = {name}._k{i}" for i, ours in enumerate(table.keys)]
-        on = " AND ".join([*matches, f"s.{T} >= {name}._seen"])
-        joins.append(f"ASOF LEFT JOIN ({rows}) AS {name} ON {on}")
+        joins.append(f"ASOF LEFT JOIN {rows} AS {name} ON {' AND '.join([*matches, f's.{T} >= {name}._seen'])}")
         items += [_value(f"{name}._v{i}", name, table.reach, value) for i, value in enumerate(table.values)]
-    return f"SELECT {', '.join(items)} {' '.join(joins)} ORDER BY s.{ROW}"
+    before = f"WITH {', '.join(found)} " if found else ""
+    return f"{before}SELECT {', '.join(items)} {' '.join(joins)} ORDER BY s.{ROW}"
 
 
 def _value(found: str, name: str, reach: int | None, value: str) -> str:
@@ -121,6 +125,7 @@ def micros(column: str, kind: str) -> str:
     >>> micros('"at"', "TIMESTAMP")
     'epoch_us("at")'
     """
-    if kind == "TIMESTAMP_NS":
-        return f"((epoch_ns({column}) - (epoch_ns({column}) % 1000 + 1000) % 1000) // 1000)"
+    if kind in _NANOS:
+        nanos = f"epoch_ns({column}::TIMESTAMP_NS)"
+        return f"(({nanos} - ({nanos} % 1000 + 1000) % 1000) // 1000)"
     return f"epoch_us({column})"

@@ -22,7 +22,7 @@ class AsyncReads(Protocol):
         """As `OnlineStore.read`."""
 
     async def aclose(self) -> None:
-        """Give up what it holds; a second close does nothing."""
+        """Give up connections and threads, as at the end of an event loop; another read makes them anew."""
 
 
 class DirectReads:
@@ -43,14 +43,18 @@ class ThreadedReads:
 
     def __init__(self, store: OnlineStore) -> None:
         self._read = store.read
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._threads: ThreadPoolExecutor | None = None
 
     async def read(self, names: Sequence[bytes], groups: Sequence[bytes]) -> Found:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, names, groups)
 
     async def aclose(self) -> None:
         """End the threads; the store is whose opened it."""
-        self._threads.shutdown(wait=False)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
 
 
 def async_reads(store: OnlineStore) -> AsyncReads:

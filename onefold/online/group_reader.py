@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,9 @@ from onefold.features.errors import MismatchError, StoreError
 from onefold.features.fold import Readings, StateFold
 from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
-from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, StringRead
+from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
 Row = Mapping[str, Any]
-_STRING_READ = functools.partial(tuple.__new__, StringRead)
-"""A StringRead of its fields in a tuple: NamedTuples are made by a function in Python, which is slower."""
 Statuses = int | tuple[str, ...]
 """The statuses of a row, or the number of some that are frequent."""
 
@@ -43,7 +40,7 @@ class GroupRows:
 
     values: list[Sequence[Any]]
     statuses: list[Statuses]
-    reads: list[StringRead]
+    reads: list[tuple[Place, dict[int, int]]]
     errors: dict[int, str]
 
 
@@ -101,12 +98,12 @@ class GroupReader:
         statuses = self._judge(strings, times, found)
         if behind:
             statuses = [self._behind for _ in rows]
-        source, entity = self.layout.source.name, self.layout.entity.name
-        same = map(repeat, (source, entity, live.epoch, self.layout.fingerprint))
-        reads = list(map(_STRING_READ, zip(*same, found.offsets, repeat(markers))))
+        layout = self.layout
+        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
+        reads = list(zip(repeat(place), found.offsets))
         for i in found.errors:
             values[i], statuses[i] = self._none, self._failed
-        errors = {i: f"state of ({source}, {entity}): {error}" for i, error in found.errors.items()}
+        errors = {i: f"state of ({place.source}, {place.entity}): {error}" for i, error in found.errors.items()}
         return GroupRows(values, statuses, reads, errors)
 
     def _readings(self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]) -> Readings:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 
 from onefold.features.plans import ServicePlan
 from onefold.features.protocols import OnlineStore
+from onefold.features.timing import note
 from onefold.online.async_reads import AsyncReads
 from onefold.online.group_reader import Row
 from onefold.online.lookup_plan import LookupPlan
@@ -79,6 +81,11 @@ class AsyncLookup:
         logic, read = self._logic, self._store.read
         while True:
             asked = logic.ask(rows)
-            served = logic.fold(asked, *await read(asked.names, asked.marks), rows, times)
+            start = perf_counter()
+            values, marks = await read(asked.names, asked.marks)
+            between = perf_counter()
+            served = logic.fold(asked, values, marks, rows, times)
+            note("store read", start, between)
+            note("fold", between, perf_counter())
             if served is not None:
                 return served

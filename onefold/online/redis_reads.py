@@ -32,7 +32,6 @@ class RedisReads:
         self._connecting: asyncio.Task[None] | None = None
         self._problem: Exception | None = None
         self._since = 0.0
-        self._closed = False
 
     async def read(
         self, names: Sequence[bytes], groups: Sequence[bytes]
@@ -47,20 +46,15 @@ class RedisReads:
         values = replies.pop() if names else []
         return values, [commands.marks_of(reply) for reply in replies]
 
-    async def close_link(self) -> None:
-        """Close the connection, as at the end of an event loop; the next read makes another."""
+    async def aclose(self) -> None:
+        """Close the connection, as at the end of an event loop: who waits is told, and another read connects anew."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._up is not None and not self._up.done():
-            self._up.set_result(self._is_closed())
+            self._up.set_result(StoreError(f"the online store at {self.options} was closed"))
         if self._link is not None:
             self._link.close()
             await asyncio.sleep(0)
-
-    async def aclose(self) -> None:
-        """Close for good; a second close does nothing."""
-        self._closed = True
-        await self.close_link()
 
     async def _ask(self, request: bytes, count: int) -> list[Any]:
         """Every reply, of whichever connection gives them within the time."""
@@ -89,8 +83,6 @@ class RedisReads:
 
     async def _connected(self, loop: asyncio.AbstractEventLoop) -> Link:
         """The connection, as soon as there is one; _Gone where there was none for too long."""
-        if self._closed:
-            raise self._is_closed()
         if self._up is None or self._up.done() or self._up.get_loop() is not loop:
             self._up, self._since, self._problem = loop.create_future(), loop.time(), None
             self._connecting = loop.create_task(self._connect(self._up))
@@ -118,9 +110,6 @@ class RedisReads:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             except OnefoldError as error:
                 up.set_result(error)
-
-    def _is_closed(self) -> StoreError:
-        return StoreError(f"the online store at {self.options} is closed")
 
 
 class _Gone(Unreachable):

@@ -9,6 +9,19 @@ STATUSES = (FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR)
 """From the best to the worst."""
 
 
+class Place(NamedTuple):
+    """Where all strings of a group were read from, and how far their layout had come.
+
+    markers: the progress marker of each sequence.
+    """
+
+    source: str
+    entity: str
+    epoch: int
+    layout: str
+    markers: dict[int, int]
+
+
 class StringRead(NamedTuple):
     """One state string that a row was read from: what it held, and how far its layout had come.
 
@@ -24,9 +37,17 @@ class StringRead(NamedTuple):
 
 
 class ServedRow(NamedTuple):
-    """The values of a service for one row, in its order, each with a status; `errors` says what went wrong."""
+    """The values of a service for one row, in its order, each with a status; `errors` says what went wrong.
+
+    reads: for each string its place, and the highest offset that it holds of each sequence.
+    """
 
     values: tuple[Any, ...]
     statuses: tuple[str, ...]
-    provenance: tuple[StringRead, ...]
+    reads: tuple[tuple[Place, dict[int, int]], ...]
     errors: tuple[str, ...] = ()
+
+    @property
+    def provenance(self) -> tuple[StringRead, ...]:
+        """The strings that were read; made when it is asked for, which few rows are."""
+        return tuple(StringRead(p.source, p.entity, p.epoch, p.layout, o, p.markers) for p, o in self.reads)

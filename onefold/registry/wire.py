@@ -15,20 +15,25 @@ from onefold.features.errors import StoreError
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where one type of object lies: its table, its column, and the fields that lead to `tags`."""
+    """Where one type of object lies: its table and column, or its field in a registry's file; and the fields that lead
+    to its tags and to the name of its project."""
 
     table: str
     column: str
     message: str
     path: tuple[int, ...]
+    field: int
+    project: tuple[int, ...] = (1, 2)
 
 
+PROJECT_NAME = (1, 1)
 SHAPES = (
-    Shape("projects", "project_proto", "Project", (1, 3)),
-    Shape("entities", "entity_proto", "Entity", (1, 8)),
-    Shape("data_sources", "data_source_proto", "DataSource", (24,)),
-    Shape("feature_views", "feature_view_proto", "FeatureView", (1, 5)),
-    Shape("feature_services", "feature_service_proto", "FeatureService", (1, 4)),
+    Shape("projects", "project_proto", "Project", (1, 3), 17),
+    Shape("entities", "entity_proto", "Entity", (1, 8), 1, (1, 9)),
+    Shape("data_sources", "data_source_proto", "DataSource", (24,), 12, (21,)),
+    Shape("feature_views", "feature_view_proto", "FeatureView", (1, 5), 6),
+    Shape("on_demand_feature_views", "feature_view_proto", "OnDemandFeatureView", (1, 7), 8),
+    Shape("feature_services", "feature_service_proto", "FeatureService", (1, 4), 7),
 )
 
 
@@ -38,13 +43,33 @@ def tags(message: bytes, path: tuple[int, ...]) -> dict[str, str]:
     >>> tags(bytes([0x1a, 6, 0x0a, 1, 0x61, 0x12, 1, 0x62]), (3,))
     {'a': 'b'}
     """
-    parts = [message]
     try:
-        for number in path:
-            parts = [value for part in parts for n, value in _fields(part) if n == number]
-        return dict(_entry(part) for part in parts)
+        return dict(_entry(part) for part in _at(message, path))
     except (IndexError, UnicodeDecodeError) as error:
         raise StoreError("an object in the registry is cut short or is no Feast object") from error
+
+
+def text(message: bytes, path: tuple[int, ...]) -> str:
+    """The text at the end of `path`; empty where there is none."""
+    try:
+        return next((part.decode() for part in _at(message, path)), "")
+    except (IndexError, UnicodeDecodeError) as error:
+        raise StoreError("an object in the registry is cut short or is no Feast object") from error
+
+
+def messages(whole: bytes, path: tuple[int, ...]) -> list[bytes]:
+    """The messages at the end of `path`."""
+    try:
+        return _at(whole, path)
+    except IndexError as error:
+        raise StoreError("the registry's file is cut short or is none of Feast's") from error
+
+
+def _at(message: bytes, path: tuple[int, ...]) -> list[bytes]:
+    parts = [message]
+    for number in path:
+        parts = [value for part in parts for n, value in _fields(part) if n == number]
+    return parts
 
 
 def _entry(message: bytes) -> tuple[str, str]:

@@ -39,7 +39,7 @@ class Answering:
     ) -> None:
         self._live, self._limits, self._doorman, self._metrics = live, limits, doorman, metrics
         self._watchers, self._gate = watchers, gate
-        self._rates = Rates(rate=limits.rate, burst=limits.burst)
+        self._rates = Rates(rate=limits.rate, burst=limits.burst, share=limits.share)
         self._reaches: dict[Access, Reach] = {}
         self._generation = live.generation
 

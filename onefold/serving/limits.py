@@ -18,7 +18,8 @@ class Limits:
 
     body: bytes; rows, features: of a request. seconds: from a request's head to its answer;
     waiting: how long a request may wait for its turn. at_once: requests that are being answered; connections: open
-    ones. rate: requests a second a key, 0 for any number; burst: seconds' worth of them that may come at once.
+    ones. rate: requests a second a key, 0 for any number; burst: seconds' worth of them that may come at once;
+    share: what of a key's rate is one process's.
     """
 
     body: int = MAX_BODY
@@ -30,20 +31,26 @@ class Limits:
     connections: int = 2_000
     rate: float = 1_000.0
     burst: float = 2.0
+    share: float = 1.0
 
 
 class Rates:
-    """A token bucket a key: it fills at the key's rate, and holds `burst` seconds' worth."""
+    """A token bucket a key: it fills at the key's rate, and holds `burst` seconds' worth.
+
+    rate: of keys that have none of their own; share: what of each is this process's, of several.
+    """
 
     KEPT = 10_000
 
-    def __init__(self, *, rate: float, burst: float, clock: Callable[[], float] = monotonic) -> None:
-        self._rate, self._burst, self._clock = rate, burst, clock
+    def __init__(
+        self, *, rate: float, burst: float, share: float = 1.0, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._rate, self._burst, self._share, self._clock = rate, burst, share, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str, rate: float | None = None) -> None:
         """Take one request of a key; ApiError 429 that says when to come again."""
-        rate = self._rate if rate is None else rate
+        rate = (self._rate if rate is None else rate) * self._share
         if rate <= 0:
             return
         now, most = self._clock(), max(1.0, rate * self._burst)
@@ -53,7 +60,7 @@ class Rates:
         if len(self._buckets) > self.KEPT:
             self._buckets.popitem(last=False)
         if left < 1:
-            raise too_many((1 - left) / rate, rate)
+            raise too_many((1 - left) / rate, rate / self._share)
 
 
 class Gate:

@@ -46,24 +46,34 @@ class LogWriter:
     ) -> None:
         self._open_sink, self._metrics = open_sink, metrics
         self._capacity, self._batch, self._interval = capacity, batch, interval
-        self._queue: deque[tuple[ServicePlan, ServedRecord]] = deque()
+        self._queue: deque[tuple[ServicePlan, Sequence[ServedRecord]]] = deque()
+        # Each is counted by one thread: those that came, and those that left the queue.
+        self._came, self._left = 0, 0
         self._wake = threading.Event()
         self._closing = False
-        metrics.watch_queue(lambda: len(self._queue))
+        metrics.watch_queue(lambda: self.waiting)
         self._thread = threading.Thread(target=self._run, name="served-log", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Rows that wait to be written."""
+        return self._came - self._left
+
     def offer(self, plan: ServicePlan, records: Sequence[ServedRecord]) -> None:
         """Queue records for the log. Never blocks and never raises; what does not fit is counted as dropped."""
-        room = max(self._capacity - len(self._queue), 0)
+        room = max(self._capacity - self.waiting, 0)
         if len(records) > room or self._closing:
             kept = [] if self._closing else records[:room]
             self._metrics.dropped(len(records) - len(kept))
             records = kept
-        self._queue.extend([(plan, record) for record in records])
-        if len(self._queue) >= self._batch:
+        if not records:
+            return
+        self._came += len(records)
+        self._queue.append((plan, records))
+        if self.waiting >= self._batch:
             self._wake.set()
 
     def close(self, *, timeout: float = 30.0) -> None:
@@ -72,7 +82,7 @@ class LogWriter:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        lost = len(self._queue)
+        lost = self.waiting
         if lost:
             self._metrics.dropped(lost)
             logger.error("%d served rows were not written to the served log", lost)
@@ -87,7 +97,7 @@ class LogWriter:
                 sink = sink or self._open_sink()
             except Exception:  # nothing may end this thread while the service runs; the rows stay queued
                 self._metrics.log_error()
-                logger.exception("the served log could not be opened; %d rows wait", len(self._queue))
+                logger.exception("the served log could not be opened; %d rows wait", self.waiting)
             else:
                 self._flush(sink)
             if last:
@@ -95,12 +105,13 @@ class LogWriter:
 
     def _flush(self, sink: Sink) -> None:
         """Write all that waits, one commit a service."""
-        waiting = [self._queue.popleft() for _ in range(len(self._queue))]
         groups: dict[tuple[str, str], tuple[ServicePlan, list[ServedRecord]]] = {}
-        for plan, record in waiting:
-            groups.setdefault((plan.name, plan.fingerprint), (plan, []))[1].append(record)
-        for plan, records in groups.values():
-            self._write(sink, plan, records)
+        for _ in range(len(self._queue)):
+            plan, records = self._queue.popleft()
+            groups.setdefault((plan.name, plan.fingerprint), (plan, []))[1].extend(records)
+        for plan, rows in groups.values():
+            self._left += len(rows)
+            self._write(sink, plan, rows)
 
     def _write(self, sink: Sink, plan: ServicePlan, records: list[ServedRecord]) -> None:
         """Rows that the store would not take go back into the queue; rows that are wrong are dropped."""
@@ -110,7 +121,8 @@ class LogWriter:
         except StoreError as error:
             self._metrics.log_error()
             logger.error("%s; they wait for the next flush", error)
-            self._queue.extendleft((plan, record) for record in reversed(records))
+            self._left -= len(records)
+            self._queue.appendleft((plan, records))
         except Exception:  # retried, these rows would fail for ever and hold up the rest
             self._metrics.log_error()
             self._metrics.dropped(len(records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from onefold.offline.served_record import ServedRecord
 
@@ -27,17 +27,7 @@ class Recorder:
     def served(self, served: Served, *, model: ServedModel | None = None, scores: Sequence[float] = ()) -> None:
         if self._log is None or not served.service.logged:
             return
-        now = self._clock()
-        name, version = (model.model.name, model.model.version) if model else (None, None)
-        given = zip(served.request_ids, served.times, served.rows, served.answers, strict=True)
-        records = [
-            ServedRecord(
-                request_id, now, time, row, answer.values, answer.statuses, answer.provenance,
-                name, version, scores[i] if model else None,
-            )
-            for i, (request_id, time, row, answer) in enumerate(given)
-        ]  # fmt: skip
-        self._log.offer(served.service.plan, records)
+        self._log.offer(served.service.plan, _Records(served, self._clock(), model, scores))
 
     def failed(self, service: Service, model: ServedModel | None, failures: Sequence[Failure]) -> None:
         """Rows that were asked for and served nothing."""
@@ -53,6 +43,31 @@ class Recorder:
             for id_, (row, time, answer, error) in zip(request_ids(len(failures)), failures, strict=True)
         ]  # fmt: skip
         self._log.offer(service.plan, records)
+
+
+class _Records(Sequence[ServedRecord]):
+    """The records of what was served. Each is made when the log's thread takes it."""
+
+    def __init__(self, served: Served, now: int, model: ServedModel | None, scores: Sequence[float]) -> None:
+        self._served, self._now, self._scores = served, now, scores
+        self._model: tuple[str | None, str | None] = (model.model.name, model.model.version) if model else (None, None)
+
+    def __len__(self) -> int:
+        return len(self._served.times)
+
+    @overload
+    def __getitem__(self, place: int, /) -> ServedRecord: ...
+    @overload
+    def __getitem__(self, place: slice, /) -> Sequence[ServedRecord]: ...
+    def __getitem__(self, place: int | slice, /) -> ServedRecord | Sequence[ServedRecord]:
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        served, answer = self._served, self._served.answers[place]
+        return ServedRecord(
+            served.request_ids[place], self._now, served.times[place], served.rows[place],
+            answer.values, answer.statuses, answer.provenance, self._model[0], self._model[1],
+            self._scores[place] if self._scores else None,
+        )  # fmt: skip
 
 
 def request_ids(count: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ def serve(
     StoreError where there is no store to read, and ModelError or MismatchError where a model does not fit.
     """
     asks = _asks_for_keys(settings)
-    _check_files(settings)
+    _check_certificate(settings)
     with listen(settings.host, settings.port) as listening:
         url = _url(listening, tls=settings.tls_cert is not None)
 
@@ -135,12 +136,17 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _check_files(settings: ServeSettings) -> None:
-    if (settings.tls_cert is None) != (settings.tls_key is None):
+def _check_certificate(settings: ServeSettings) -> None:
+    """ConfigError where TLS could not begin."""
+    cert, key = settings.tls_cert, settings.tls_key
+    if cert is None and key is None:
+        return
+    if cert is None or key is None:
         raise ConfigError("TLS needs a certificate and its key; set both [serve] tls_cert and tls_key, or neither")
-    for file in (settings.tls_cert, settings.tls_key):
-        if file is not None and not file.is_file():
-            raise ConfigError(f"TLS: there is no file {file}; see [serve] tls_cert and tls_key")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except OSError as error:
+        raise ConfigError(f"TLS: {cert} and {key} cannot be used: {error}; see [serve] tls_cert and tls_key") from error
 
 
 def listen(host: str, port: int) -> socket.socket:

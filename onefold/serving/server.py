@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from onefold.features.errors import ConfigError
 from onefold.features.loading import load_project
 from onefold.online.opening import open_store
 from onefold.serving.access import Doorman
@@ -178,8 +177,6 @@ def _run(server: Server, listening: socket.socket) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         server.run(sockets=[listening])
-    except OSError as error:  # of TLS: everything else is open by now
-        raise ConfigError(f"the certificate or its key cannot be used: {error}; see [serve] tls_cert") from error
     finally:
         sys.setswitchinterval(interval)
         for kind, handler in before.items():

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from prometheus_client import values
@@ -50,8 +50,10 @@ def run_workers(
 ) -> None:
     """As `server.run_server`, in `settings.workers` processes. Raises what the first of them raised at its start."""
 
+    each = replace(settings, limits=replace(settings.limits, share=1 / settings.workers))
+
     def work(say_ready: Callable[[str], None]) -> None:
-        run_server(settings, listening, asks=asks, project=project, ready=say_ready)
+        run_server(each, listening, asks=asks, project=project, ready=say_ready)
 
     with _shared_metrics():
         Parent(settings.workers, work, listening, patience=settings.grace + settings.drain + _LAST_WRITES).run(ready)

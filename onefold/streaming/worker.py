@@ -23,6 +23,7 @@ from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.joining import Joiner
 from onefold.streaming.report import StepReport
 from onefold.streaming.state_writer import TAIL, Append, StateWriter
+from onefold.streaming.stream_time import move_stream_time
 from onefold.streaming.sweep import Sweeper, Swept
 
 ARCHIVE_EVERY = 5_000
@@ -176,7 +177,7 @@ class Worker:
             packed = self._pack(joined, decoded, report)
             if ahead is not None:
                 self._settle(joined, ahead, report)
-            self._move_stream_time(joined, decoded, now, report)
+            report.too_old += move_stream_time(self._stream_time, joined, decoded, now)
             ahead = self._send(joined, piece, decoded, packed, now)
         if ahead is not None:
             self._settle(joined, ahead, report)
@@ -198,23 +199,6 @@ class Worker:
             )
             for offset, value, reason in decoded.refused
         )  # fmt: skip
-
-    def _move_stream_time(self, joined: JoinedFeed, decoded: Decoded, now: int, report: StepReport) -> None:
-        """The highest event time, leaving out what is further ahead of the clock than the source's skew."""
-        if not joined.writers or not decoded.offsets:
-            return
-        source, latest = joined.source, now + joined.writers[0][0].layout.skew
-        times = decoded.columns[joined.buffer.time_column]
-        highest = max(times)
-        if highest > latest:
-            timely = [t for t in times if t <= latest]
-            if not timely:
-                return
-            highest = max(timely)
-        stream_time = self._stream_time[source] = max(highest, self._stream_time.get(source, highest))
-        floors = [writer.floor(stream_time) for writer, _ in joined.writers]
-        if None not in floors and min(times) < (low := min(f for f in floors if f is not None)):
-            report.too_old += sum(t < low for t in times)
 
     def _pack(self, joined: JoinedFeed, decoded: Decoded, report: StepReport) -> list[Packed]:
         sequence, offsets, columns = joined.sequence, decoded.offsets, decoded.columns

@@ -26,9 +26,17 @@ BENCHMARKS = {
     "score": ["http.1x38.ratio_to_echo", "in_process.answer_ratio_to_onnxruntime", "start.seconds", "after.memory"],
     "redis_store": ["append_over_bare", "append_over_redis_py", "read_1_over_mget", "lookup_1_over_mget"],
     "stream": ["cpu_ratio", "freshness_p99", "bootstrap_ratio", "history_rate_ratio"],
+    "feast": [],
     "leak": ["request.december_auc", "day_end.december_auc", "december_auc_lost"],
 }
 HEADLINES = {
+    "feast": [
+        "feast_apply_speedup",
+        "feast_online_1x50_speedup",
+        "feast_windows_1x50_speedup",
+        "feast_online_100x50_speedup",
+        "feast_windows_100x50_speedup",
+    ],
     "stream": ["stream_rate_ratio"],
     "training_set": [
         f"{work}_{what}_ratio"
@@ -37,7 +45,7 @@ HEADLINES = {
     ],
 }
 """Figures that scripts know without the benchmark's name."""
-FIGURE = re.compile(r"figure ([a-z_]+(?:\.[a-z0-9_-]+)+|[a-z0-9_]+_ratio) (-?\d+(?:\.\d+)?)(?: (\S+))?")
+FIGURE = re.compile(r"figure ([a-z_]+(?:\.[a-z0-9_-]+)+|[a-z0-9_]+_(?:ratio|speedup)) (-?\d+(?:\.\d+)?)(?: (\S+))?")
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +61,15 @@ def run(arguments: list[str]) -> str:
 
 
 def test_every_benchmark_is_tried_here() -> None:
-    scripts = {path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")}
+    scripts = {path.stem.removeprefix("with_") for path in (ROOT / "benchmarks").glob("[!_]*.py")}
     assert scripts == BENCHMARKS.keys()
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmark_prints_figures_that_scripts_can_read(name: str, flights: Path, tmp_path: Path) -> None:
     result = tmp_path / "report.json"
-    printed = run([f"benchmarks/{name}.py", "--quick", "--data", str(flights), "--json", str(result)])
+    script = "with_feast" if name == "feast" else name
+    printed = run([f"benchmarks/{script}.py", "--quick", "--data", str(flights), "--json", str(result)])
     lines = [line for line in printed.splitlines() if line.startswith("figure ")]
     found = [FIGURE.fullmatch(line) for line in lines]
     assert all(found), lines

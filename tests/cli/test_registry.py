@@ -15,7 +15,7 @@ from onefold.features.errors import StoreError
 from onefold.features.project import Project
 from onefold.registry import Record, Records, Registry
 from onefold.registry.of_project import records_of
-from onefold.registry.wire import SHAPES, tags
+from onefold.registry.wire import PROJECT_NAME, SHAPES, tags
 
 
 def entity(name: str, **keys: str) -> Record:
@@ -64,10 +64,15 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "state" / "registry.db", project="shop", archive=tmp_path / "archive")
 
 
+def file_of(registry: Registry) -> Path:
+    assert registry.place.path is not None
+    return registry.place.path
+
+
 def feast_registry(registry: Registry) -> Any:
     from feast.infra.registry.sql import SqlRegistry, SqlRegistryConfig
 
-    return SqlRegistry(SqlRegistryConfig(path=f"sqlite:///{registry._path}"), "shop", None)
+    return SqlRegistry(SqlRegistryConfig(path=f"sqlite:///{registry.place.path}"), "shop", None)
 
 
 def clicks(**said: Any) -> Records:
@@ -159,7 +164,7 @@ def test_reading_does_not_import_feast(registry: Registry) -> None:
     registry.apply(definitions())
     code = (
         "import sys; from pathlib import Path; from onefold.registry import Registry;"
-        f"r = Registry(Path({str(registry._path)!r}), project='shop', archive=Path('/'));"
+        f"r = Registry(Path({str(registry.place.path)!r}), project='shop', archive=Path('/'));"
         "assert len(r.applied()) == 8; assert not {'feast', 'sqlalchemy', 'google.protobuf'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -169,7 +174,7 @@ def test_feast_command_line_shows_the_views(registry: Registry) -> None:
     registry.apply(definitions())
     feast = Path(sys.executable).with_name("feast")
     shown = subprocess.run(
-        [str(feast), "-c", str(registry._path.parent), "feature-views", "list"],
+        [str(feast), "-c", str(file_of(registry).parent), "feature-views", "list"],
         capture_output=True,
         text=True,
         check=True,
@@ -178,14 +183,18 @@ def test_feast_command_line_shows_the_views(registry: Registry) -> None:
 
 
 def test_field_numbers_are_those_of_feast() -> None:
-    from feast.protos.feast.core import DataSource_pb2, Entity_pb2, FeatureService_pb2, FeatureView_pb2, Project_pb2
+    from feast.protos.feast.core import Registry_pb2
 
-    modules = (DataSource_pb2, Entity_pb2, FeatureService_pb2, FeatureView_pb2, Project_pb2)
+    whole = Registry_pb2.Registry.DESCRIPTOR
     for shape in SHAPES:
-        found = next(getattr(m, shape.message) for m in modules if hasattr(m, shape.message)).DESCRIPTOR
-        for number in shape.path[:-1]:
-            found = found.fields_by_number[number].message_type
-        assert found.fields_by_number[shape.path[-1]].name == "tags"
+        message = whole.fields_by_number[shape.field].message_type
+        assert message.name == shape.message
+        project = PROJECT_NAME if shape.message == "Project" else shape.project
+        for path, name in ((shape.path, "tags"), (project, "name" if shape.message == "Project" else "project")):
+            found = message
+            for number in path[:-1]:
+                found = found.fields_by_number[number].message_type
+            assert found.fields_by_number[path[-1]].name == name
 
 
 def test_bytes_that_are_no_message_are_refused() -> None:
@@ -214,7 +223,7 @@ def test_a_registry_that_does_not_keep_what_it_was_given_is_an_error(
 ) -> None:
     registry.apply(definitions())
     trigger = "CREATE TRIGGER freeze BEFORE UPDATE ON feature_views BEGIN SELECT RAISE(IGNORE); END"
-    with sqlite3.connect(registry._path) as connection:
+    with sqlite3.connect(file_of(registry)) as connection:
         connection.execute(trigger)
     with pytest.raises(StoreError, match="did not take: view spend"):
         registry.apply(definitions(sql="SELECT 1 AS spend", fingerprint="ee"))

@@ -78,3 +78,4 @@ def test_a_long_key_stands_under_its_hash(a: str, b: str) -> None:
 @given(st.integers(0, 2**31), st.text("0123456789abcdef", min_size=16, max_size=16))
 def test_pointers_come_back(epoch: int, layout: str) -> None:
     assert decode_pointer(encode_pointer(epoch, layout)) == (epoch, layout)
+    assert decode_pointer(encode_pointer(epoch, layout) + encode_pointer(1, "later")) == (epoch, layout)

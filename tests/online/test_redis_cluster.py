@@ -85,6 +85,8 @@ def test_node_that_dies_ends_the_session_and_acknowledges_nothing(
     cluster.start()
     with pytest.raises(SessionError):
         store.append([(NAMES[0], b"R")], session=session)
+    with pytest.raises(SessionError):
+        store.put([(b"p/orders/user", b"2")], session=session)
     assert store.session != session
     assert set(store.append([(name, b"R") for name in NAMES], session=store.session)) <= {2, 3}
 

@@ -63,8 +63,24 @@ def test_write_on_a_connection_that_was_cut_is_not_sent_again(server: RedisServe
             store.append([(b"s/a", b"2")], session=session)
         with pytest.raises(SessionError):
             store.mark([(b"m/a", 0, 1)], session=session)
+        with pytest.raises(SessionError):
+            store.put([(b"s/a", b"2")], session=session)
+        with pytest.raises(SessionError):
+            store.put(((b"s/%d" % n, b"2") for n in range(200)), session=session)
         assert store.read([b"s/a"], [b"m/a"]) == ([None], [{}])
         assert store.session == session + 1
+
+
+def test_nothing_is_cleared_on_a_connection_that_was_cut(server: RedisServer) -> None:
+    with opened(server) as store:
+        session = store.session
+        restarted(server)
+        store.put([(b"s/a", b"1")], session=store.session)
+        with pytest.raises(SessionError):
+            store.clear(b"s/", session=session)
+        assert store.get([b"s/a"]) == [b"1"]
+        store.clear(b"s/", session=store.session)
+        assert store.get([b"s/a"]) == [None]
 
 
 def test_server_that_lost_its_data_shows_in_session_and_marks(server: RedisServer) -> None:

@@ -165,11 +165,16 @@ def test_server_that_stops_answering_is_given_up_for_all_who_wait(server: RedisS
     run(closing(reads_of(server, timeout=0.1, retry_for=0.2), stopped))
 
 
-def test_closed_reads_are_refused(server: RedisServer, run: Run[Any]) -> None:
+def test_whoever_waits_is_told_of_the_close_and_another_read_connects_anew(server: RedisServer, run: Run[Any]) -> None:
     async def closed(reads: RedisReads) -> None:
         await found(reads)
+        server.kill()
+        waiting = asyncio.create_task(fails(reads, "was closed"))
+        await asyncio.sleep(0.05)
         await reads.aclose()
-        await fails(reads, "is closed")
+        await waiting
+        await asyncio.to_thread(server.start)
+        await found(reads)
 
     run(closing(reads_of(server), closed))
 
@@ -182,7 +187,7 @@ def test_another_loop_gets_a_connection_of_its_own(redis_server: RedisServer, re
         try:
             return await found(reads)
         finally:
-            await reads.close_link()
+            await reads.aclose()
 
     assert [asyncio.run(once()) for _ in range(3)] == [FOUND] * 3
 

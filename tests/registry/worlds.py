@@ -39,7 +39,7 @@ def everything() -> Project:
     clicks = FeatureView(name="clicks", source=CLICKS, entity=USER, resolution="1 minute",
                          sql=f"SELECT count(*) {D1} AS clicks FROM clicks")  # fmt: skip
     everyone = FeatureView(name="everyone", source=CLICKS, sql=f"SELECT count(*) {D1} AS seen FROM clicks")
-    ratio = OnDemandView(name="ratio", views=[spend, clicks], request={"basket": "DOUBLE"},
+    ratio = OnDemandView(name="ratio", views=[spend, clicks], request={"basket": "DOUBLE"}, owner="bob",
                          sql="SELECT total_1d / clicks AS per_click, basket / total_7d AS share")  # fmt: skip
     hour = OnDemandView(name="hour", sql="SELECT extract(hour FROM event_timestamp) AS hour")
     return Project.of(

@@ -20,7 +20,7 @@ from onefold.features.compile_python import compile_expr
 from onefold.features.definitions import EventSource
 from onefold.features.layout import Layout
 from onefold.features.state import StateCodec
-from onefold.streaming import archive_buffer, joined, state_writer
+from onefold.streaming import archive_buffer, joined, state_writer, worker
 from onefold.streaming.bulk_json import BulkJson
 from onefold.streaming.decode import Decoder
 from tests.simulation.world import World
@@ -104,7 +104,8 @@ their time for a few: they are read one by one, and reach the archive as they we
 def small() -> Iterator[None]:
     """Tails of few records are compacted; generations are counted, not drawn from the system. May be entered again."""
     numbers = itertools.count(1)
-    counted = [(state_writer, "TAIL", TAIL), (state_writer, "fresh_generation", lambda: b"%08d" % next(numbers))]
+    tails = [(module, "TAIL", TAIL) for module in (state_writer, worker)]
+    counted = [*tails, (state_writer, "fresh_generation", lambda: b"%08d" % next(numbers))]
     quicker = [] if BulkJson.of is _NO_BULK else _QUICKER
     with ExitStack() as stack:
         stack.callback(logging.disable, logging.root.manager.disable)

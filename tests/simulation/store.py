@@ -13,6 +13,18 @@ from tests.simulation.chaos import Chaos
 _Entry = tuple[dict[Any, Any], Any, Any]
 
 
+class Sent:
+    """Appends that are on their way: what they are, after which loss they were sent, and the lengths once all landed.
+
+    broken: only some landed, and the connection is gone.
+    """
+
+    def __init__(self, items: Sequence[tuple[bytes, bytes]], losses: int) -> None:
+        self.items, self.losses = list(items), losses
+        self.lengths: list[int] | None = None
+        self.broken = False
+
+
 class Kept:
     """What the store's servers hold. Every write is journalled, so that any earlier moment can come back."""
 
@@ -20,6 +32,7 @@ class Kept:
         self.values: dict[bytes, bytes] = {}
         self.marks: dict[tuple[bytes, int], int] = {}
         self.locked: set[bytes] = set()
+        self.sent: list[Sent] = []
         self.losses = self.version = 0
         self._journal: list[_Entry] = []
 
@@ -37,6 +50,17 @@ class Kept:
         while len(self._journal) > moment:
             _put(*self._journal.pop())
         self.losses, self.version = self.losses + 1, self.version + 1
+
+    def land(self, sent: Sent, count: int) -> None:
+        """So many of the appends that are on their way arrive, be there still somebody who waits for them or not."""
+        self.sent.remove(sent)
+        if sent.losses != self.losses:
+            return
+        sent.lengths = []
+        for name, more in sent.items[:count]:
+            self.write(self.values, name, self.values.get(name, b"") + more)
+            sent.lengths.append(len(self.values[name]))
+        sent.broken = count < len(sent.items)
 
     def group(self, group: bytes) -> dict[int, int]:
         return {field: offset for (name, field), offset in self.marks.items() if name == group}
@@ -113,13 +137,25 @@ class SimStore:
     def begin_append(
         self, items: Sequence[tuple[bytes, bytes]], *, session: int | None = None, keep: int | None = None
     ) -> Callable[[], list[int]]:
-        """Append now, or only when somebody waits for it, and whatever happens meanwhile happens first."""
+        """Append now, or later: when somebody waits for it, or (`Kept.land`) whenever it arrives."""
         self._gate("begin_append", "before")
         self._check(session)
         if self._chaos.rng.random() < 0.5:
             lengths = self.append(items, session=session, keep=keep)
             return lambda: lengths
-        return lambda: self.append(items, session=session, keep=keep)
+        sent = Sent(items, self.kept.losses)
+        self.kept.sent.append(sent)
+        return lambda: self._landed(sent, session=session, keep=keep)
+
+    def _landed(self, sent: Sent, *, session: int | None, keep: int | None) -> list[int]:
+        if sent in self.kept.sent:
+            self.kept.sent.remove(sent)
+            return self.append(sent.items, session=session, keep=keep)
+        self._gate("append", "after")
+        self._check(session)
+        if sent.lengths is None or sent.broken:
+            raise StoreError("the connection broke before all appends were acknowledged")
+        return sent.lengths
 
     def mark(self, items: Sequence[tuple[bytes, int, int]], *, session: int | None = None) -> None:
         if not items:
@@ -155,6 +191,7 @@ class SimStore:
         if old is None or len(old) != length or generation_of(old) != generation:
             return False
         self.kept.write(self.kept.values, name, value or None)
+        self._chaos.counts["compaction"] += 1
         self._gate("swap", "after")
         return True
 

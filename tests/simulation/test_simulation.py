@@ -30,7 +30,7 @@ def test_no_seed_shows_a_difference() -> None:
         total.add(part)
     print(total.verdict())
     assert not total.failed, f"make simulate SEED={total.failed[0][0]}: {total.failed[:5]}"
-    assert (total.seeds, total.crashes > 0) == (SEEDS, True)
+    assert (total.seeds, total.crashes > 0, total.counts["compaction"] > 0) == (SEEDS, True, True)
 
 
 @pytest.mark.parametrize("seed", [3, 17])

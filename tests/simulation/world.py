@@ -239,6 +239,14 @@ class World:
         self.chaos.fault("store empty" if moment == 0 else "store older", f"{self.kept.moments} -> {moment} writes")
         self.kept.lose(moment)
 
+    def land(self) -> None:
+        """Appends that somebody sent, and may not wait for any more, reach the store."""
+        if self.kept.sent:
+            sent = self.chaos.rng.choice(self.kept.sent)
+            whole = self.chaos.rng.random() < 0.7
+            self.chaos.fault("appends arrive late", f"{len(sent.items)}")
+            self.kept.land(sent, len(sent.items) if whole else self.chaos.rng.randrange(len(sent.items)))
+
     def reconnect(self) -> None:
         slot = self._idle(alive=True)
         if slot is not None and slot.store is not None:
@@ -285,7 +293,7 @@ class World:
                 if chaos.rng.random() < 0.5:
                     self._leave(slot)
                 else:
-                    slot.group.stale, slot.worker._batch = 0, ALL
+                    slot.group.stale, slot.worker._batch, slot.worker._piece = 0, ALL, ALL
         if all(slot.worker is None for slot in self.slots):
             self._start(self.slots[0])
         self._share_out()
@@ -321,7 +329,7 @@ class World:
         self._share_out(new=who)
         batch, archive_every, background = rng.choice((1, 3, 8)), rng.choice((1, 5, 1000)), rng.random() < 0.5
         piece = rng.choice((1, 2, 8))
-        batch = ALL if chaos.calm else batch
+        batch, piece = (ALL, ALL) if chaos.calm else (batch, piece)
 
         def make(_: object) -> None:
             slot.worker = Worker(
@@ -427,7 +435,7 @@ def _do(work: Later | None) -> None:
 _ACTIONS: list[tuple[Callable[[World], None], float]] = [
     (World.produce, 20), (World.step, 42), (World.flush, 3), (World.close, 1), (World.start, 8), (World.tick, 6),
     (World.kill, 1), (World.linger, 1.5), (World.rebalance, 3), (World.build, 4), (World.read, 4), (World.look, 1),
-    (World.lose, 0.7), (World.reconnect, 0.7), (World.cut, 1), (World.anew, 1), (World.wait, 4),
+    (World.lose, 0.7), (World.reconnect, 0.7), (World.land, 3), (World.cut, 1), (World.anew, 1), (World.wait, 4),
 ]  # fmt: skip
 _NAMES = [action for action, _ in _ACTIONS]
 _WEIGHTS = list(accumulate(weight for _, weight in _ACTIONS))

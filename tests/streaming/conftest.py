@@ -100,7 +100,7 @@ class Place:
 
     def worker(self, *feeds: Any, **options: Any) -> Worker:
         parts = {"store": self.store, "archive": self.archive, "dead_letters": self.letters, "clock": lambda: self.now}
-        return Worker(self.project, feeds=FixedGroup(feeds), **(parts | options))
+        return Worker(self.project, **({"feeds": FixedGroup(feeds)} | parts | options))
 
     def positions(self) -> list[tuple[int, int]]:
         """Every (sequence, offset) in the archive; a doubled event shows twice."""

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from onefold.features.errors import MismatchError, SessionError, StoreError, UnbuiltError
-from onefold.streaming.feeds import QueueFeed
+from onefold.features.keys import encode_pointer
+from onefold.online.lookup import PARTIAL, Lookup
+from onefold.streaming.feeds import FixedGroup, QueueFeed
+from onefold.streaming.live import join, pointer_names
 from onefold.streaming.materialize import materialize
 from onefold.streaming.worker import Worker
 
@@ -98,7 +101,7 @@ def test_flush_in_the_background_commits_nothing_of_a_state_that_was_left_meanwh
         def session(self) -> int:
             return session
 
-        def append(self, items: Any, *, keep: int | None, **_: Any) -> Any:
+        def append(self, items: Any, *, keep: int | None = None, **_: Any) -> Any:
             return whole.append(items, keep=keep)
 
         def mark(self, items: Any, **_: Any) -> None:
@@ -179,4 +182,103 @@ def test_build_whose_store_may_have_lost_writes_stops(place: Place) -> None:
             full=True,
             progress=lose,
         )
+    assert place.live("user") == (1, place.layout("user").fingerprint)
+
+
+def test_build_deletes_nothing_of_a_state_that_was_begun_meanwhile(place: Place) -> None:
+    begun = list[int]()
+
+    def snapshot(source: str) -> Any:
+        if not begun:
+            begun.append(place.worker(place.queue(orders(place, 5))).step().events)
+        return archive.snapshot(source)
+
+    def look(done: int, total: int) -> None:
+        begun.append(len(place.decoded("user", "u0").events.ts))
+
+    archive = place.archive
+    place.archive = Wrapped(archive, snapshot=snapshot)
+    materialize(place.project, store=place.store, archive=place.archive, full=True, progress=look)
+    assert begun == [5, 1, 1]
+    assert place.live("user") == (2, place.layout("user").fingerprint)
+    assert list(place.store.names(place.layout("user").prefix(1))) == []
+
+
+def test_build_whose_flip_was_lost_does_not_delete_what_is_live_again(place: Place) -> None:
+    place.worker(place.queue(orders(place, 5))).run()
+    pointers, session = pointer_names(place.project.layouts.values()), 1
+
+    class Store(Wrapped):
+        @property
+        def session(self) -> int:
+            return session
+
+    def put(items: Any, *, session: int | None = None, keep: int | None = None) -> None:
+        items = list(items)
+        if items and items[0][0] in pointers:
+            lose()
+        else:
+            place.store.put(items, keep=keep)
+
+    def lose() -> None:
+        nonlocal session
+        session = 2
+
+    def clear(prefix: bytes, *, session: int | None = None) -> None:
+        if session not in (None, store.session):
+            raise SessionError("the store may have lost writes since")
+        place.store.clear(prefix)
+
+    store = Store(place.store, put=put, clear=clear)
+    with pytest.raises(SessionError):
+        materialize(place.project, store=store, archive=place.archive, full=True)
+    assert place.live("user") == (1, place.layout("user").fingerprint)
+    assert len(place.decoded("user", "u0").events.ts) == 1
+
+
+def test_state_is_begun_once_whoever_else_begins_or_builds_it(place: Place) -> None:
+    layouts = list(place.project.layouts.values())
+
+    def append(items: Any, **said: Any) -> Any:
+        place.store.put([(name, encode_pointer(7, layouts[0].fingerprint)) for name in pointer_names(layouts[:1])])
+        return place.store.append(items, **said)
+
+    found = join(Wrapped(place.store, append=append), {}, layouts, brought=())
+    assert [live.epoch for live in found] == [7, 1]
+    assert [live.epoch for live in join(place.store, {}, layouts, brought=())] == [7, 1]
+
+
+class Anew(FixedGroup):
+    """Feeds of topics that were made anew: what went by the name `live` never comes again."""
+
+    def is_gone(self, source: str, name: str) -> bool:
+        return name == "live"
+
+
+def test_topic_made_anew_before_its_events_were_archived_has_the_state_built_without_them(place: Place) -> None:
+    lines = orders(place, 20)
+    place.worker(place.queue(lines[:10])).run()
+    died = place.worker(place.queue(lines))
+    died.step()
+    assert place.positions()[-1] == (0, 9)
+    lookup = Lookup(place.store, place.project.service("all"))
+    row, t = {"user": "u0", "shop": 0}, 20 * 900_000_000
+    (before,) = lookup.read([row], [t])
+    assert PARTIAL not in before.statuses
+    anew = Anew([place.queue(lines[10:12], name="anew")])
+    with pytest.raises(UnbuiltError, match="events of sequence 0 were lost"):
+        place.worker(feeds=anew)
+    (between,) = lookup.read([row], [t])
+    assert set(between.statuses) == {PARTIAL}
+    materialize(place.project, store=place.store, archive=place.archive)
+    place.worker(feeds=anew).run()
+    assert place.positions() == [(0, n) for n in range(10)] + [(1, 0), (1, 1)]
+    assert place.decoded("user", "u0").events.ts == [n * 900_000_000 for n in (0, 5, 10)]
+    (after,) = lookup.read([row], [t])
+    assert PARTIAL not in after.statuses
+
+
+def test_topic_made_anew_behind_all_that_was_archived_asks_for_nothing(place: Place) -> None:
+    place.worker(place.queue(orders(place, 10))).run()
+    place.worker(feeds=Anew([place.queue(orders(place, 2), name="anew")])).run()
     assert place.live("user") == (1, place.layout("user").fingerprint)

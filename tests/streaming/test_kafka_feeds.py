@@ -196,6 +196,8 @@ def test_topic_made_anew_is_another_sequence(place: Place) -> None:
         (new,) = wait_for(group, lambda feeds: len(feeds) == 1 and feeds[0] is not old)
         assert new.name != old.name and new.topic.id != old.topic.id
         assert not group.brings("clicks", old.name)
+        assert group.is_gone("clicks", old.name) and not group.is_gone("clicks", new.name)
+        assert not group.is_gone("clicks", "others@x/0") and not group.is_gone("taps", old.name)
         with pytest.raises(StoreError, match="the topic is gone"):
             old.seek(0)
         new.seek(0)

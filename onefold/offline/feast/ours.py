@@ -103,8 +103,9 @@ class OurViews:
 
     def _place(self, source: str) -> str:
         for wanted in self.wanted:
+            view = self.definitions.views.get(wanted.view.name)
             found = getattr(wanted.view, "batch_source", None)
-            if found is not None and found.name == source and is_delta(found):
+            if view is not None and view.definition.source.name == source and found is not None and is_delta(found):
                 return place(found, self.repo)
         raise InputError(f"source {source!r}: the registry names no table of the archive; run `onefold apply` again")
 

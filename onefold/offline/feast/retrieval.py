@@ -101,9 +101,9 @@ class Historical:
             carry = ", ".join(f"s.{quote(name)}" for name in spine.rows.column_names)
             query = asof_sql("numbered", self._tables(db, spine.put(db, self._keys)), carry=carry)
             asked = f"({self.entity_df})" if isinstance(self.entity_df, str) else "spine"
-            kind = "TIMESTAMP WITH TIME ZONE"
-            numbered = f"SELECT *, row_number() OVER () AS {ROW}, {micros(quote(spine.time), kind)} AS {T} FROM {asked}"
-            return f"WITH numbered AS ({numbered}) {query}"
+            time = f"epoch_us({quote(spine.time)}::TIMESTAMP WITH TIME ZONE)"
+            numbered = f"SELECT *, row_number() OVER () AS {ROW}, {time} AS {T} FROM {asked}"
+            return f"WITH numbered AS ({numbered}), {query.removeprefix('WITH ')}"
 
     def first(self) -> tuple[list[str], tuple[datetime | None, datetime | None]]:
         """The spine's keys and its bounds, for Feast's metadata."""
@@ -139,7 +139,7 @@ class Historical:
         if not self._plain:
             return None
         tables = self._tables(db, spine.put(db, self._keys))
-        single = [t.needs_care or not db.execute(t.doubled()).fetchall() for t in tables]
+        single = [not t.needs_care and not db.execute(t.doubled()).fetchall() for t in tables]
         return db.sql(asof_sql("spine", tables, single=single)).to_arrow_reader(BATCH)
 
     def _name_sources(self, db: duckdb.DuckDBPyConnection, query: str) -> None:

@@ -99,6 +99,8 @@ def of_query(db: duckdb.DuckDBPyConnection, query: str) -> Spine:
         if found is None:
             raise InputError("the entity SQL is no query; write a SELECT")
         return Spine.of(found.to_arrow_table())
+    except duckdb.InterruptException:
+        raise
     except duckdb.Error as error:
         raise InputError(f"the entity SQL cannot be run by DuckDB: {error}") from error
     finally:

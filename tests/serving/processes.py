@@ -1,0 +1,81 @@
+"""Servers in processes of their own, as tests start them and end them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PROGRAM = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from onefold.serving.limits import Limits
+from onefold.serving.run import ServeSettings, serve
+options = eval(sys.argv[2], {"PosixPath": Path, "Limits": Limits})
+serve(replace(ServeSettings.of(Path(sys.argv[1]), port=0), **options))
+"""
+
+
+@dataclass
+class Served:
+    """A server: its process, where it answers, and what it has said since on standard error."""
+
+    process: subprocess.Popen[str]
+    url: str
+    said: list[str] = field(default_factory=list)
+
+    def signal(self, kind: signal.Signals) -> None:
+        self.process.send_signal(kind)
+
+    def end(self) -> str:
+        """What it wrote to standard output, after an end in good order."""
+        self.process.terminate()
+        out, err = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, err
+        return out
+
+    def children(self) -> list[int]:
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(number) for number in found.split()]
+
+
+@contextmanager
+def serving(folder: Path, **options: Any) -> Iterator[Served]:
+    """A server over a project's folder; options are fields of ServeSettings, written as Python."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), repr(options)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "onefold serves" in line, line + process.stderr.read()
+        yield Served(process, line.split()[-1])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def eventually(check: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "it did not come to be so"
+        time.sleep(0.02)
+
+
+def answers(url: str, path: str = "/health", **options: Any) -> int:
+    """The status of a page; 0 where nobody listens."""
+    try:
+        return httpx.get(url + path, **options).status_code
+    except httpx.TransportError:
+        return 0
