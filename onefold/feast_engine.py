@@ -13,7 +13,7 @@ online store.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from onefold.offline.feast.store import session_of
 
 if TYPE_CHECKING:
     from onefold.offline.feast.job import Rows
+    from onefold.online.opening import OpenStore
     from onefold.wiring import Workspace
 
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
@@ -128,19 +129,28 @@ class OnefoldComputeEngine(ComputeEngine):  # type: ignore[misc]  # Feast's type
 
     def _build(self) -> None:
         """Bring the archive up to date and build each state that needs it, of all that is applied."""
-        from onefold.features.rebuilding import project_of
         from onefold.importing import import_sources
         from onefold.streaming.materialize import materialize
 
         workspace = self._workspace()
-        applied = project_of(workspace.registry.applied())
+        applied = workspace.registry.project()
         import_sources(workspace, applied)
-        with workspace.store() as store:
+        with self._store(workspace) as store:
             materialize(
                 applied, store=store, archive=workspace.archive, reach=workspace.settings.reach,
                 spark=workspace.engine(self._settings.engine),
             )  # fmt: skip
             store.flush()
+
+    def _store(self, workspace: Workspace) -> AbstractContextManager[OpenStore]:
+        """The online store: the one that this process has open behind Feast, as an LMDB is opened once."""
+        from onefold.online.feast import OnefoldOnlineStore
+        from onefold.online.feast.opened import store_of
+
+        if not isinstance(self.online_store, OnefoldOnlineStore):
+            return workspace.store()
+        config = self.repo_config
+        return nullcontext(store_of(config.online_store, Path(config.repo_path) if config.repo_path else None))
 
     @property
     def _root(self) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,14 +10,15 @@ if TYPE_CHECKING:
 
 ONLINE = "onefold.online.feast.OnefoldOnlineStore"
 OFFLINE = "onefold.offline.feast.OnefoldOfflineStore"
+ENGINE = "onefold.feast_engine.OnefoldComputeEngine"
 _PASSED_ON = ("username", "timeout", "retry_for", "expire", "tls_check_hostname")
 
 
 def feast_settings(settings: Settings) -> dict[str, Any]:
     """The sections of `feature_store.yaml` for a project's stores."""
     found: dict[str, Any] = {"online_store": _online(settings)}
-    if find_spec(OFFLINE.rpartition(".")[0]) is not None:
-        found["offline_store"] = {"type": OFFLINE}
+    found["offline_store"] = {"type": OFFLINE}
+    found["batch_engine"] = {"type": ENGINE, "project": str(settings.root)}
     return found
 
 

@@ -155,8 +155,8 @@ class _Writer:
         known = ("source", source["name"]) in self._names
         made = self._define("source", source["name"], "EventSource", said)
         if source["created"] and not known:
-            self._done.notes.append(f"source {source['name']}: of rows of one key and time the last of the file counts, "
-                                    f"not the one that {source['created']!r} says is newest")  # fmt: skip
+            self._done.notes.append(f"source {source['name']}: of rows of one key and time the last of the file "
+                                    f"counts, not the one that {source['created']!r} says is newest")  # fmt: skip
         return made
 
     def _leave_on_demand(self, view: Json) -> None:

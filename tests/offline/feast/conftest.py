@@ -23,14 +23,15 @@ def at(hours: float) -> pd.Timestamp:
 def opened(tmp_path: Path) -> Opened:
     """A Feast repository in a folder of the test, by a stock client."""
 
-    def open_store(store: str = OURS, **offline: Any) -> Any:
+    def open_store(store: str = OURS, *, batch_engine: Any = "local", **offline: Any) -> Any:
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
 
         config = RepoConfig(
             project="p", provider="local", registry=str(tmp_path / f"{store.rpartition('.')[2]}.registry.db"),
             offline_store={"type": store} | offline,
-            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")}, entity_key_serialization_version=3,
+            batch_engine=batch_engine, entity_key_serialization_version=3,
+            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
         )  # fmt: skip
         config.repo_path = tmp_path
         return FeatureStore(config=config)
