@@ -77,8 +77,17 @@ class FeastObjects:
         made = [item for key in put for item in self._objects(key)]
         kept = {(kind_of(o), o.name) for key in self._wanted for o in self._objects(key)} if remove else set()
         gone = [pair for record in remove for pair in _names(record) if pair not in kept]
+        gone += [pair for key in put if (pair := self._former_archive(key)) is not None]
         alone = any(_is_joined_by_none(record) for record in self._wanted.values())
         return Changes(self._project(), [*([copy(DUMMY_ENTITY)] if alone else []), *made], gone)
+
+    def _former_archive(self, key: Key) -> tuple[str, str] | None:
+        """What a source had while it had a topic."""
+        kind, name = key
+        behind = f"{name}__archive"
+        if kind != "source" or self._wanted[key].body.get("topic") or ("source", behind) in self._wanted:
+            return None
+        return "data_source", behind
 
     def _objects(self, key: Key) -> Sequence[Any]:
         if key not in self._made:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onefold.features.errors import ModelError, NotFoundError, OnefoldError, nearest
+from onefold.features.errors import DefinitionError, InputError, ModelError, NotFoundError, OnefoldError, nearest
 from onefold.features.plans import ServicePlan
 from onefold.features.project import Project
 from onefold.features.protocols import OnlineStore
@@ -99,11 +99,17 @@ class Catalog:
         key = tuple(refs)
         found = self._selections.pop(key, None)
         if found is None:
-            found = self._service(self.project.select(refs, full_names=True), logged=False)
+            found = self._service(self._selected(refs), logged=False)
         self._selections[key] = found
         if len(self._selections) > MAX_SELECTIONS:
             self._selections.popitem(last=False)
         return found
+
+    def _selected(self, refs: Sequence[str]) -> ServicePlan:
+        try:
+            return self.project.select(refs, full_names=True)
+        except DefinitionError as error:  # it is the request's, not ours
+            raise InputError(f"these features do not go together: {error.message}; list each feature once") from error
 
     def load_models(self, folder: Path) -> None:
         """Load the current version of each model in a folder; what does not fit is kept in `refused`."""

@@ -64,6 +64,11 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "state" / "registry.db", project="shop", archive=tmp_path / "archive")
 
 
+def file_of(registry: Registry) -> Path:
+    assert registry.place.path is not None
+    return registry.place.path
+
+
 def feast_registry(registry: Registry) -> Any:
     from feast.infra.registry.sql import SqlRegistry, SqlRegistryConfig
 
@@ -169,7 +174,7 @@ def test_feast_command_line_shows_the_views(registry: Registry) -> None:
     registry.apply(definitions())
     feast = Path(sys.executable).with_name("feast")
     shown = subprocess.run(
-        [str(feast), "-c", str(registry.place.path.parent), "feature-views", "list"],
+        [str(feast), "-c", str(file_of(registry).parent), "feature-views", "list"],
         capture_output=True,
         text=True,
         check=True,
@@ -218,7 +223,7 @@ def test_a_registry_that_does_not_keep_what_it_was_given_is_an_error(
 ) -> None:
     registry.apply(definitions())
     trigger = "CREATE TRIGGER freeze BEFORE UPDATE ON feature_views BEGIN SELECT RAISE(IGNORE); END"
-    with sqlite3.connect(registry.place.path) as connection:
+    with sqlite3.connect(file_of(registry)) as connection:
         connection.execute(trigger)
     with pytest.raises(StoreError, match="did not take: view spend"):
         registry.apply(definitions(sql="SELECT 1 AS spend", fingerprint="ee"))

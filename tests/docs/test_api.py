@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,15 +21,15 @@ from onefold.cli import main
 from .conftest import ROOT, blocks
 
 
-def examples() -> Iterator[Any]:
+def examples(language: str) -> Iterator[Any]:
     for command, answer in pairwise(blocks(ROOT / "docs" / "api.md")):
-        if (command.language, answer.language) == ("bash", "json"):
+        if (command.language, answer.language) == (language, "json"):
             yield pytest.param(command.text, answer.text, id=command.text.split("'")[0].strip()[-60:])
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A server of the project that `onefold init` makes, with its model."""
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project that `onefold init` makes, with its model."""
     shop = tmp_path_factory.mktemp("api") / "shop"
     _run("init", "shop", "--folder", str(shop))
     project = ("--project", str(shop))
@@ -36,9 +37,15 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     spine, baskets = str(shop / "data" / "baskets.parquet"), str(shop / "baskets")
     _run("training-set", "will_return", "--spine", spine, "--label", "returned", "--out", baskets, *project)
     _run("train", baskets, "--model", "returns", "--rounds", "10", "--no-track", *project)
+    return shop
+
+
+@pytest.fixture(scope="module")
+def port(shop: Path) -> Iterator[int]:
+    """A server of the project."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = int(free.getsockname()[1])
-    command = [sys.executable, "-m", "onefold", "serve", "--port", str(number), *project]
+    command = [sys.executable, "-m", "onefold", "serve", "--port", str(number), "--project", str(shop)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ONEFOLD_")}
     process = subprocess.Popen(command, env=environment)
     try:
@@ -79,7 +86,7 @@ def shape(value: Any) -> Any:
             return "text"
 
 
-@pytest.mark.parametrize(("command", "answer"), list(examples()))
+@pytest.mark.parametrize(("command", "answer"), list(examples("bash")))
 def test_curl_answers_as_the_page_shows(command: str, answer: str, port: int) -> None:
     run = subprocess.run(
         ["bash", "-c", command.replace("8750", str(port))], capture_output=True, text=True, timeout=30, check=True
@@ -88,6 +95,13 @@ def test_curl_answers_as_the_page_shows(command: str, answer: str, port: int) ->
     assert shape(found) == shape(wanted)
     for name in ("error", "features", "metadata", "checks"):
         assert found.get(name) == wanted.get(name)
+
+
+@pytest.mark.parametrize(("code", "answer"), list(examples("python")))
+def test_python_answers_as_the_page_shows(code: str, answer: str, shop: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", code], cwd=shop.parent, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert shape(json.loads(run.stdout)) == shape(json.loads(answer))
 
 
 def test_the_page_names_every_path(port: int) -> None:

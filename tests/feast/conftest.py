@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from onefold.online.redis_cluster import RedisClusterStore
+
 if TYPE_CHECKING:
     from tests.services.redis import RedisServer
+    from tests.services.redis_cluster import RedisCluster
 
 OURS = "onefold.online.feast.OnefoldOnlineStore"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -57,6 +60,12 @@ def online(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Our online store of each kind, empty, as feature_store.yaml says it."""
     if request.param == "lmdb":
         return {"type": OURS, "path": str(tmp_path / "online")}
+    if request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+        url = f"redis+cluster://{cluster.addresses[0]}"
+        with RedisClusterStore(url) as store:
+            store.clear(b"")
+        return {"type": OURS, "url": url}
     server: RedisServer = request.getfixturevalue("redis_server")
     with server.client() as client:
         client.flushall()

@@ -72,7 +72,7 @@ def test_windows_survive_the_registry_where_feast_loses_aggregations(
     )  # fmt: skip
     assert view.aggregations == [summed]
     store = make(feasts, driver, push.batch_source, view)
-    assert not getattr(store.registry.list_batch_feature_views("feast")[0], "aggregations", None)
+    assert not getattr(store.registry.get_feature_view("summed", "feast"), "aggregations", None)
 
     registry = Registry(tmp_path / "registry.db", project="shop", archive=tmp_path)
     registry.apply(records_of(everything()))
@@ -94,7 +94,12 @@ def test_feast_unpickles_what_a_registry_holds_and_ours_holds_nothing(
 
     loaded: list[bytes] = []
     real = dill.loads
-    monkeypatch.setattr(dill, "loads", lambda raw, *rest, **more: (loaded.append(raw), real(raw, *rest, **more))[1])
+
+    def watched(raw: bytes, *rest: Any, **more: Any) -> Any:
+        loaded.append(raw)
+        return real(raw, *rest, **more)
+
+    monkeypatch.setattr(dill, "loads", watched)
     driver, push, view = drivers(tmp_path)
     doubled = OnDemandFeatureView(
         name="doubled", sources=[view], mode="python", schema=[Field(name="twice", dtype=Float64)],

@@ -178,7 +178,8 @@ def test_on_demand_views_of_feast_run_over_our_values(make: Make, online: dict[s
         store.get_online_features(features=["paid:paid"], entity_rows=[{"driver_id": 1}])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("online", ["lmdb", "redis", "cluster"], indirect=True)
+@pytest.mark.parametrize("seed", range(2))
 def test_the_newest_row_stays_whoever_writes_last(
     make: Make, online: dict[str, Any], tmp_path: Path, seed: int
 ) -> None:

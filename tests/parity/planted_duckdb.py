@@ -9,6 +9,7 @@ from typing import Any
 from onefold.features import (
     copies,
     duckdb_finish,
+    duckdb_frames,
     duckdb_group,
     duckdb_newest,
     duckdb_plans,
@@ -19,7 +20,7 @@ from onefold.features import (
     plans,
     types,
 )
-from onefold.offline import apart, group_run, importing
+from onefold.offline import apart, group_run, importing, parts
 from tests.parity.planting import (
     buckets,
     crowded,
@@ -195,8 +196,8 @@ swap(
 )
 
 
-_FRAMES, _RUNNING = duckdb_plans.frame_lanes, duckdb_plans.running_totals
-_PLACES, _BY_TIME = apart.places, group_run.by_time
+_FRAMES, _RUNNING = duckdb_frames.frame_lanes, duckdb_prefix.running_totals
+_PLACES, _BY_TIME = parts.places, parts.by_time
 
 
 def _later_start(*asked: Any) -> str:
@@ -217,7 +218,8 @@ def _other_places(group: Any, wanted: int) -> tuple[str, str]:
 
 
 def _short_reach(db: Any, group: Any, wanted: int, **relations: str) -> Any:
-    return _BY_TIME(db, types_.SimpleNamespace(reach=0, layout=group.layout), wanted, **relations)
+    nearby: Any = types_.SimpleNamespace(reach=0, layout=group.layout)
+    return _BY_TIME(db, nearby, wanted, **relations)
 
 
 def _within(case: Any) -> bool:
