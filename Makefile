@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate faults lint format bench bench-all lock gpu clean
+.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate faults fuzz lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -88,6 +88,9 @@ faults: $(SERVICES) ## workers killed in the middle of their flushes, over a rea
 
 # A script that would hide the library whose name it has is called with_NAME.py.
 BENCHMARK = $(firstword $(wildcard benchmarks/$(NAME).py benchmarks/with_$(NAME).py))
+fuzz: $(READY) ## spoiled states through the native kernel below sanitizers: make fuzz [MINUTES=1] [FIRST=0] (needs gcc)
+	@$(BIN)/python -m tests.native --minutes $(or $(MINUTES),1) --first $(or $(FIRST),0)
+
 bench: $(READY) ## one benchmark: make bench NAME=lookup
 	@test -n "$(NAME)" -a -f "$(BENCHMARK)" || { \
 	  echo "bench: no benchmark '$(NAME)'; there are:" \
