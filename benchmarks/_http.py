@@ -47,14 +47,32 @@ class Server:
         return int(minutes.rpartition(":")[2] or 0) * 60 + float(seconds)
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
-def running(command: Sequence[str]) -> Iterator[Server]:
-    """A server that ends a line on stderr with its URL when it is ready; ended with the block."""
+def running(command: Sequence[str], *, url: str = "", answers: Callable[[str], bool] | None = None) -> Iterator[Server]:
+    """A server that ends a line on stderr with its URL when it is ready; ended with the block.
+
+    One that says nothing has its URL given, and `answers` asks it.
+    """
     start = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = []
+    quiet = answers is not None
+    process = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL if quiet else subprocess.PIPE, stdout=subprocess.DEVNULL if quiet else None,
+        text=True,
+    )  # fmt: skip
+    said: list[str] = []
     try:
+        if answers is not None:
+            while process.poll() is None and not answers(url):
+                pass
+            host, _, port = url.removeprefix("http://").rpartition(":")
+            yield Server(host, int(port), process, time.perf_counter() - start)
+            return
+        assert process.stderr is not None
         for line in process.stderr:
             said.append(line)
             if "http://" in line:
@@ -152,3 +170,31 @@ def closed_loop(connections: Sequence[Connection], request: Callable[[int], byte
                     connection.socket.sendall(request(sent))
                     sent += 1
         return time.perf_counter() - start
+
+
+def paced(
+    connections: Sequence[Connection], request: Callable[[int], bytes], count: int, *, rate: float
+) -> list[float]:
+    """Seconds from when each of `count` requests was due to its answer, at `rate` a second.
+
+    One that finds no connection free waits for one, and that counts.
+    """
+    waits: list[float] = []
+    free, due = list(connections), dict[int, float]()
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+        start, sent = time.perf_counter(), 0
+        while len(waits) < count:
+            now = time.perf_counter() - start
+            while free and sent < count and sent / rate <= now:
+                connection = free.pop()
+                due[id(connection)] = sent / rate
+                connection.socket.sendall(request(sent))
+                sent += 1
+            pause = max(0.0, sent / rate - now) if free and sent < count else None
+            for key, _ in selector.select(pause):
+                if key.data.take() is not None:
+                    waits.append(time.perf_counter() - start - due.pop(id(key.data)))
+                    free.append(key.data)
+    return waits

@@ -13,6 +13,7 @@ from typing import Any
 import _feast_sdk
 import redis
 from _harness import Options, Report, Samples, clocked, frozen, interleave, main, tell
+from _online_http import over_http
 from redis_store import server
 
 from onefold.features import native
@@ -21,6 +22,7 @@ from onefold.features.keys import encode_key, state_name
 from onefold.features.project import Project
 from onefold.features.state import StateCodec
 from onefold.features.types import VARCHAR
+from onefold.features.values import timestamp_text
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lookup import Lookup
@@ -38,7 +40,7 @@ FEATURES = tuple(
 LAST = "last_value({x}) OVER (RANGE BETWEEN INTERVAL 7 DAYS PRECEDING AND CURRENT ROW)"
 NAMES = {"onefold": "Lookup.read", "mget": "redis-py MGET, hiredis", "feast": "Feast SDK"}
 NOW = 1_704_672_000_000_000
-"""Midnight behind the week of events."""
+"""2024-01-08T00:00:00Z, in microseconds."""
 
 
 def measure(report: Report, options: Options) -> None:
@@ -50,6 +52,15 @@ def measure(report: Report, options: Options) -> None:
             calls = options.pick(2_000 if rows == 1 else 200, 3)
             tell(f"{calls:,} lookups of {rows} rows")
             _lookups(report, arms, rows=rows, calls=calls)
+        over_http(
+            report,
+            options,
+            definitions=DEFINITIONS,
+            port=port,
+            users=arms.users,
+            refs=arms.refs,
+            at=timestamp_text(NOW),
+        )
 
 
 class _Arms:
@@ -65,7 +76,7 @@ class _Arms:
         self._client = redis.Redis(port=port)
         self.views = _values(self.lookup, self.users)
         self._feast = _feast_sdk.store(options.scratch, port, self.views, self.users)
-        self._refs = _feast_sdk.refs(self.views)
+        self.refs = _feast_sdk.refs(self.views)
         self.bytes = sum(len(value or b"") for value in store.get(list(self.names.values()))) / users
 
     def _name(self, user: str) -> bytes:
@@ -81,11 +92,26 @@ class _Arms:
         return {
             "onefold": lambda i: self.lookup.read(rows[i], times),
             "mget": lambda i: self._client.mget(names[i]),
-            "feast": lambda i: self._feast.get_online_features(features=self._refs, entity_rows=rows[i]),
+            "feast": lambda i: self._feast.get_online_features(features=self.refs, entity_rows=rows[i]),
         }
 
 
+DEFINITIONS = f"""\
+import sys
+sys.path.append({str(Path(__file__).parent)!r})
+from online import definitions
+for made in definitions():
+    globals()[made.name] = made
+"""
+"""What a server of the same project loads."""
+
+
 def _project() -> Project:
+    return Project.of(*definitions())
+
+
+def definitions() -> list[Any]:
+    """The views and the service that has all of their features."""
     schema = {"user": "VARCHAR", "ts": "TIMESTAMP", **dict.fromkeys(VIEWS, "DOUBLE")}
     orders = EventSource(name="orders", schema=schema, event_time="ts")
     user = Entity(name="user", keys={"user": "VARCHAR"})
@@ -93,7 +119,7 @@ def _project() -> Project:
     for x in VIEWS:
         columns = ", ".join(f"{sql.format(x=x)} AS {x}_{i}" for i, sql in enumerate((*FEATURES, LAST)))
         views.append(FeatureView(name=x, source=orders, entity=user, sql=f"SELECT {columns} FROM orders"))
-    return Project.of(*views, FeatureService(name="all", features=views))
+    return [*views, FeatureService(name="all", features=views)]
 
 
 def _stream(project: Project, store: RedisStore, folder: Path, users: Sequence[str], events: int) -> None:

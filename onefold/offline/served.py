@@ -197,12 +197,19 @@ def provenance_json(reads: Sequence[StringRead]) -> str:
             "entity": r.entity,
             "epoch": r.epoch,
             "layout": r.layout,
-            "offsets": dict(r.offsets),
-            "markers": dict(r.markers),
+            "offsets": r.offsets,
+            "markers": r.markers,
         }
         for r in reads
     ]
     return orjson.dumps(parts, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _statuses(_: ServedInputs, records: Sequence[ServedRecord]) -> pa.Array:
+    """Few rows differ in their statuses: each sort is made once."""
+    kinds: dict[tuple[str, ...], int] = {}
+    places = [kinds.setdefault(r.statuses, len(kinds)) for r in records]
+    return pa.array(list(kinds), pa.list_(pa.string())).take(pa.array(places, pa.int64()))
 
 
 def _plain(name: str, kind: pa.DataType) -> Callable[[ServedInputs, Sequence[ServedRecord]], pa.Array]:
@@ -218,6 +225,6 @@ _COLUMNS: tuple[tuple[str, Callable[[ServedInputs, Sequence[ServedRecord]], pa.A
     ("error", _plain("error", pa.string())),
     ("row", _row),
     ("features", _features),
-    ("statuses", _plain("statuses", pa.list_(pa.string()))),
+    ("statuses", _statuses),
     ("provenance", lambda _, records: pa.array([provenance_json(r.provenance) for r in records], pa.string())),
 )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class StringRead(Protocol):
@@ -27,8 +26,7 @@ class StringRead(Protocol):
         """Sequence to the progress marker that was read with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServedRecord:
+class ServedRecord(NamedTuple):
     """What was asked, what was answered, and what was known. Times are microseconds UTC.
 
     row: keys and request columns, internal values by name (see `features.types`).

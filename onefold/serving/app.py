@@ -21,6 +21,7 @@ from onefold.serving.limits import Gate, Limits
 from onefold.serving.live import Live
 from onefold.serving.metrics import Metrics
 from onefold.serving.pages import Pages
+from onefold.serving.quick import Heads
 from onefold.serving.routes import OPERATOR, Route, Router, Routes
 
 if TYPE_CHECKING:
@@ -74,11 +75,15 @@ def _routes(live: Live, answers: Answers, metrics: Metrics) -> Routes:
 
 
 class Front:
-    """The application. `face` is FastAPI, made when first asked for, and anew for another catalog."""
+    """The application. `face` is FastAPI, made when first asked for, and anew for another catalog.
+
+    heads, answering: the same without ASGI, for plain requests.
+    """
 
     def __init__(self, live: Live, answering: Answering, routes: Routes, background: Sequence[Background]) -> None:
-        self._live, self._answering, self._routes = live, answering, routes
+        self._live, self._routes = live, routes
         self._find = Router(routes).find
+        self.heads, self.answering = Heads(self._find), answering
         self._background = background
         self._face: tuple[int, FastAPI] | None = None
 
@@ -93,7 +98,7 @@ class Front:
         """Answer a path of the table; False where it is none."""
         route = self._find(scope["method"], scope["path"])
         if route is not None:
-            await self._answering.answer(route, Exchange(scope, receive, send))
+            await self.answering.answer(route, Exchange(scope, receive, send))
         return route is not None
 
     @property
@@ -108,7 +113,7 @@ class Front:
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The documented API, and what is no path: for operators, since its examples name what is served."""
-        refused = self._answering.refusal(OPERATOR, "the documentation", scope["headers"])
+        refused = self.answering.refusal(OPERATOR, "the documentation", scope["headers"])
         if refused is not None:
             await send_answer(send, refused)
             return

@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import perf_counter
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from onefold.serving.exchange import ARRIVED
+from onefold.serving.quick import Heads, Plain, QuickExchange
+
+if TYPE_CHECKING:
+    from onefold.serving.answering import Answering
 
 logger = logging.getLogger("onefold.serving")
 LONGEST_HEAD = 64 * 1024
@@ -21,12 +25,19 @@ LONGEST_HEAD = 64 * 1024
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. most: connections of the process; head_seconds: for a head, from its first byte."""
+    """One connection. most: connections of the process; head_seconds: for a head, from its first byte.
+
+    heads, answering: for plain requests (see `quick`), of which one at a time is under way; None without them.
+    """
 
     most = 2_000
     head_seconds = 10.0
-    _in_head, _head = False, 0
+    heads: Heads | None = None
+    answering: Answering
+    _in_head, _in_message, _head = False, False, 0
     _timer: asyncio.TimerHandle | None = None
+    _under_way: asyncio.Task[None] | None = None
+    _ending, _held = False, b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -40,12 +51,44 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._under_way is not None:
+            self._held += data
+            self.flow.pause_reading()
+            return
+        if self.heads is not None and not self._in_message and (self.cycle is None or self.cycle.response_complete):
+            found = self.heads.read(data)
+            if found is not None:
+                self._answer(*found)
+                return
         super().data_received(data)
         if self._in_head:
             self._wait_for_head(len(data))
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on()
+
+    def shutdown(self) -> None:
+        if self._under_way is not None:
+            self._ending = True
+        else:
+            super().shutdown()
+
+    def reply(self, written: bytes, *, keep: bool) -> None:
+        """The answer to the plain request that is under way."""
+        self._under_way = None
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.transport.write(written)
+        if not keep or self._ending:
+            self.transport.close()
+            return
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._go_on()
+
     def on_message_begin(self) -> None:
-        self._in_head, self._head = True, -1
+        self._in_head, self._in_message, self._head = True, True, -1
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -54,6 +97,34 @@ class Protocol(HttpToolsProtocol):
             self._disarm()
         cast(dict[str, object], self.scope)[ARRIVED] = perf_counter()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+
+    def _answer(self, plain: Plain, body: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._timer is not None:
+            self._disarm()
+        task = self.loop.create_task(self.answering.answer(plain.route, QuickExchange(plain, body, self)))
+        self._under_way = task
+        self.tasks.add(task)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.error("a request could not be answered", exc_info=error)
+        if self._under_way is task:
+            self.transport.abort()
+
+    def _go_on(self) -> None:
+        """Take what came while there was no room for it."""
+        if self._held and self._under_way is None and not self.flow.write_paused:
+            held, self._held = self._held, b""
+            self.flow.resume_reading()
+            self.data_received(held)
 
     def _wait_for_head(self, size: int) -> None:
         """The head goes on in a later packet."""
@@ -72,6 +143,9 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
 
 
-def protocol(*, connections: int, head_seconds: float) -> type[Protocol]:
-    """The protocol with these bounds."""
-    return type("BoundProtocol", (Protocol,), {"most": connections, "head_seconds": head_seconds})
+def protocol(
+    *, connections: int, head_seconds: float, heads: Heads | None = None, answering: Answering | None = None
+) -> type[Protocol]:
+    """The protocol with these bounds, and with the short way where `heads` and `answering` are given."""
+    bound = {"most": connections, "head_seconds": head_seconds, "heads": heads, "answering": answering}
+    return type("BoundProtocol", (Protocol,), bound)

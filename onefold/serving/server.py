@@ -85,7 +85,10 @@ def run_server(
 def _config(app: Front, settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app, lifespan="on", log_config=None, access_log=False, server_header=False, date_header=False,
-        http=protocol(connections=settings.limits.connections, head_seconds=settings.limits.seconds),
+        http=protocol(
+            connections=settings.limits.connections, head_seconds=settings.limits.seconds,
+            heads=app.heads, answering=app.answering,
+        ),
         ws="none", timeout_graceful_shutdown=settings.grace, backlog=settings.limits.connections,
         ssl_certfile=_text(settings.tls_cert), ssl_keyfile=_text(settings.tls_key),
     )  # fmt: skip

@@ -43,7 +43,7 @@ class Read:
     markers: dict[int, int] = field(default_factory=lambda: {0: 50, 1: 7})
 
 
-def record(**changes: object) -> ServedRecord:
+def record(**changes: Any) -> ServedRecord:
     base = ServedRecord(
         request_id="r1",
         served_at=2_000_000,
@@ -56,7 +56,7 @@ def record(**changes: object) -> ServedRecord:
         model_version="1",
         score=0.5,
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return base._replace(**changes)
 
 
 @pytest.fixture

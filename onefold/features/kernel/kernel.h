@@ -19,8 +19,8 @@
 /* What `native.py` expects; raised with every change of the specification that it passes to `Plan`. */
 #define INTERFACE 2
 
-/* The functions of records.c and appends.c. */
-extern PyMethodDef RECORDS[], APPENDS[];
+/* The functions of records.c, appends.c and times.c. */
+extern PyMethodDef RECORDS[], APPENDS[], TIMES[];
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)

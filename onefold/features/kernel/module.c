@@ -143,6 +143,7 @@ static PyType_Spec TYPE = {
 static int fill(PyObject *module)
 {
     if (PyModule_AddFunctions(module, RECORDS) < 0 || PyModule_AddFunctions(module, APPENDS) < 0) return -1;
+    if (PyModule_AddFunctions(module, TIMES) < 0) return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &TYPE, NULL);
     if (!type) return -1;
     int done = PyModule_AddObjectRef(module, "Plan", type);

@@ -1,0 +1,182 @@
+"""The online path over HTTP: `onefold serve` beside a Starlette echo of the same body sizes, and beside `feast serve`.
+
+Servers have one process each, on the first core; the client has the last.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import orjson
+from _harness import Options, Report, interleave, quantile, tell
+from _http import ECHO, Server, closed_loop, connected, free_port, onefold_serve, paced, post, running
+
+CONNECTIONS = 8
+NAMES = {
+    "onefold": "onefold serve",
+    "no_log": "onefold serve --no-log",
+    "echo": "Starlette echo",
+    "feast": "feast serve",
+}
+PIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
+TOML = """\
+[project]
+name = "bench"
+[online]
+url = "redis://127.0.0.1:{port}/0"
+"""
+FEAST = """\
+project: bench
+provider: local
+registry: {folder}/registry.db
+entity_key_serialization_version: 3
+offline_store: {{type: file}}
+online_store: {{type: redis, connection_string: "127.0.0.1:{port},db=1"}}
+"""
+
+
+def over_http(
+    report: Report, options: Options, *, definitions: str, port: int, users: Sequence[str], refs: Sequence[str], at: str
+) -> None:
+    """definitions: of the project whose state is in the Redis at `port`, with a service `all`; refs: for Feast."""
+    project = _project(options.scratch / "served", definitions, port)
+    commands: dict[str, Sequence[str]] = {
+        "onefold": onefold_serve(project), "no_log": onefold_serve(project, log=False), "echo": ECHO,
+    }  # fmt: skip
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(running(_pinned(command))) for name, command in commands.items()}
+        tell("feast serve")
+        servers["feast"] = stack.enter_context(_feast(options.scratch, port))
+        stack.enter_context(_last_core())
+        for rows in (1, options.pick(100, 10)):
+            bodies = _bodies(users, refs, at, rows, options.pick(1_000, 20))
+            _closed(report, options, servers, bodies, rows)
+            if rows == 1:
+                _at_half_the_rate(report, options, servers["onefold"], bodies["onefold"])
+        report.figure("http.memory", servers["onefold"].memory(), "MB")
+
+
+def _project(folder: Path, definitions: str, port: int) -> Path:
+    (folder / "features").mkdir(parents=True)
+    (folder / "features" / "definitions.py").write_text(definitions)
+    (folder / "onefold.toml").write_text(TOML.format(port=port))
+    return folder
+
+
+def _pinned(command: Sequence[str]) -> Sequence[str]:
+    """The same on the first core that this process may use."""
+    if not hasattr(os, "sched_getaffinity"):
+        return command
+    return (sys.executable, "-c", PIN, str(min(os.sched_getaffinity(0))), *command)
+
+
+@contextmanager
+def _last_core() -> Iterator[None]:
+    """This process on the last core; all of them again at the end."""
+    if not hasattr(os, "sched_getaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _feast(folder: Path, port: int) -> Iterator[Server]:
+    """`feast serve` over the registry and the Redis that the SDK has filled."""
+    repo = folder / "feast"
+    repo.mkdir()
+    (repo / "feature_store.yaml").write_text(FEAST.format(folder=folder, port=port))
+    own, feast = free_port(), str(Path(sys.executable).with_name("feast"))
+    command = (sys.executable, feast, "-c", str(repo), "serve", "--host", "127.0.0.1", "--port", str(own))
+    with running(_pinned((*command, "--no-access-log")), url=f"http://127.0.0.1:{own}", answers=_answers) as server:
+        yield server
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=1):
+            return True
+    except OSError:
+        time.sleep(0.2)
+        return False
+
+
+def _bodies(users: Sequence[str], refs: Sequence[str], at: str, rows: int, count: int) -> dict[str, list[bytes]]:
+    dice = random.Random(3)
+    picked = [dice.sample(users, min(rows, len(users))) for _ in range(count)]
+    ours = [orjson.dumps({"service": "all", "rows": [{"user": u} for u in some], "at": at}) for some in picked]
+    theirs = [orjson.dumps({"features": refs, "entities": {"user": some}}) for some in picked]
+    return {"onefold": ours, "no_log": ours, "echo": ours, "feast": theirs}
+
+
+def _closed(
+    report: Report, options: Options, servers: Mapping[str, Server], bodies: Mapping[str, list[bytes]], rows: int
+) -> None:
+    with connected(servers["onefold"], 1) as (one,):
+        size = len(one.ask(post("/v1/lookup", bodies["onefold"][0])))
+    paths = {"onefold": "/v1/lookup", "no_log": "/v1/lookup", "echo": f"/echo/{size}", "feast": "/get-online-features"}
+    count, blocks = options.pick(4_000 if rows == 1 else 400, 20), options.pick(9, 1)
+    tell(f"{rows} rows a request: {blocks} blocks of {count:,}")
+    used: dict[str, list[float]] = {name: [] for name in servers}
+    counts = {name: count if name != "feast" else max(count // 20, 10) for name in servers}
+
+    def arm(name: str, number: int) -> float:
+        requests = [post(paths[name], body) for body in bodies[name]]
+        return _block(servers[name], lambda i: requests[i % len(requests)], counts[name], used[name])
+
+    samples = interleave({name: partial(arm, name) for name in servers}, rounds=blocks, warmup=1)
+    _table(report, samples.ratio, samples.of, used, counts, f"{rows} key(s) x 50 features, {size:,} bytes answered")
+    factor = counts["onefold"] / counts["feast"]
+    if rows == 1:
+        report.headline("http_1x50_over_echo", samples.ratio("echo", "onefold").median)
+    report.headline(f"http_{rows}x50_over_feast_serve", samples.ratio("feast", "onefold").median * factor)
+    report.figure(f"http_{rows}x50.requests_per_second", count / samples.of("onefold").median, "requests/s")
+
+
+def _table(report, ratio, of, used, counts, title) -> None:  # type: ignore[no-untyped-def]  # as its caller has them
+    report.table(
+        f"{title}; {CONNECTIONS} connections",
+        ("", "requests/s", "of the echo's", "the server's processor time, µs a request"),
+        [
+            (
+                NAMES[n], round(counts[n] / of(n).median), ratio("echo", n).median * counts[n] / counts["echo"],
+                quantile(used[n], 0.5) * 1e6,
+            )
+            for n in used
+        ],
+    )  # fmt: skip
+
+
+def _block(server: Server, request: Callable[[int], bytes], count: int, used: list[float]) -> float:
+    """New connections for each block: a server closes those that ask for nothing for five seconds."""
+    with connected(server, CONNECTIONS) as connections:
+        before = server.processor()
+        took = closed_loop(connections, request, count)
+        used.append((server.processor() - before) / count)
+        return took
+
+
+def _at_half_the_rate(report: Report, options: Options, server: Server, bodies: Sequence[bytes]) -> None:
+    """Requests at half of the highest rate, whether or not those before are answered."""
+    requests = [post("/v1/lookup", body) for body in bodies]
+    count = options.pick(5_000, 40)
+    with connected(server, CONNECTIONS) as connections:
+        peak = count / closed_loop(connections, lambda i: requests[i % len(requests)], count)
+    with connected(server, 4 * CONNECTIONS) as connections:
+        waits = paced(connections, lambda i: requests[i % len(requests)], count, rate=peak / 2)
+    middle, late = quantile(waits, 0.5), quantile(waits, 0.99)
+    report.headline("p99_over_p50", late / middle)
+    report.figure("http_1x50.p50_at_half", middle * 1e6, "µs")
+    report.figure("http_1x50.p99_at_half", late * 1e6, "µs")
