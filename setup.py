@@ -13,7 +13,7 @@ setup(
             sorted(glob(f"{KERNEL}/*.c")),
             depends=sorted(glob(f"{KERNEL}/*.h")),
             # A fused multiply-add would round once where every other engine rounds twice.
-            extra_compile_args=["-O2", "-ffp-contract=off", "-fvisibility=hidden"],
+            extra_compile_args=["-O3", "-ffp-contract=off", "-fvisibility=hidden"],
             # Without a compiler, or Python's headers, the package is installed without the kernel.
             optional=True,
         )

@@ -70,8 +70,7 @@ class _Arms:
         self.views = _values(self.lookup, self.users)
         self._feast = _feast_sdk.store(options.scratch, port, self.views, self.users)
         self.refs = _feast_sdk.refs(self.views)
-        held: Any = self._client.mget(list(self.names.values()))
-        self.bytes = sum(map(len, held)) / users
+        self.bytes = sum(len(value or b"") for value in store.get(list(self.names.values()))) / users
 
     def _name(self, user: str) -> bytes:
         """The name of a user's string."""

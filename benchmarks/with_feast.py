@@ -5,6 +5,7 @@ make bench NAME=feast
 
 from __future__ import annotations
 
+import _feast_offline
 import _feast_online
 import _feast_registry
 from _harness import Options, Report, main
@@ -12,6 +13,7 @@ from _harness import Options, Report, main
 
 def measure(report: Report, options: Options) -> None:
     _feast_registry.measure(report, options)
+    _feast_offline.measure(report, options)
     _feast_online.measure(report, options)
 
 

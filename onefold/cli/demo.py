@@ -24,6 +24,10 @@ def demo(
         str, typer.Option(metavar="DIR", help="Where it works; an older demo there is replaced.")
     ] = ".demo",
     days: Annotated[int | None, typer.Option(help="Live through the first days of December only.", min=1)] = None,
+    since: Annotated[
+        int,
+        typer.Option(metavar="MONTH", help="Train on months from this one on: quicker, a worse model.", min=1, max=9),
+    ] = 1,
     inject: Annotated[
         str | None, typer.Option(metavar="FAULT", help="Do one thing wrong, for verify to find, as drop-event.")
     ] = None,
@@ -44,7 +48,7 @@ def demo(
     from onefold.progress import on_stderr
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # its service must not outlive it, however it ends
-    result = run_demo(Path(folder), progress=on_stderr(), living=living, days=days)
+    result = run_demo(Path(folder), progress=on_stderr(), living=living, days=days, since=since)
     if json:
         say_json(_json(result))
     else:

@@ -69,19 +69,22 @@ class DemoResult:
         return found[:, 0], found[:, 1]
 
 
-def run_demo(folder: Path, *, progress: Progress, living: Living | None = None, days: int | None = None) -> DemoResult:
+def run_demo(
+    folder: Path, *, progress: Progress, living: Living | None = None, days: int | None = None, since: int = 1
+) -> DemoResult:
     """Run the whole way in `folder`, which is made anew; a project that the CLI works in is left there.
 
-    living: how December is lived through; `Embedded` by default. days: live through the first days only.
+    living: how December is lived through; `Embedded` by default. days: live through the first days only. since: the
+    month whose requests are the first to be trained on, 1 to 9.
     """
-    return _Demo(folder, progress, living or Embedded(), days).run()
+    return _Demo(folder, progress, living or Embedded(), days, since).run()
 
 
 class _Demo:
     """One run: what its steps hand on."""
 
-    def __init__(self, folder: Path, progress: Progress, living: Living, days: int | None) -> None:
-        self._progress, self._living, self._days = progress, living, days
+    def __init__(self, folder: Path, progress: Progress, living: Living, days: int | None, since: int) -> None:
+        self._progress, self._living, self._days, self._since = progress, living, days, since
         self._seconds: dict[str, float] = {}
         self._folder = _fresh_project(folder, living.settings)
         self._space = Workspace(Settings.load(self._folder))
@@ -122,7 +125,8 @@ class _Demo:
 
     def _training_set(self, data: FlightsData) -> TrainingSet:
         rows = pq.read_table(data.requests)
-        past = rows.filter(pc.and_(pc.less(rows["month"], 12), pc.is_valid(rows[flights.LABEL])))
+        before = pc.and_(pc.greater_equal(rows["month"], self._since), pc.less(rows["month"], 12))
+        past = rows.filter(pc.and_(before, pc.is_valid(rows[flights.LABEL])))
         with self._step("training set"), stages(self._progress, "training set") as report:
             return build(
                 self._space.project, flights.SERVICE, past, archive=self._space.archive,

@@ -33,11 +33,25 @@ class Reading(NamedTuple):
     offsets: the highest offset that the state holds of each sequence; newest: the time of its newest event at t.
     """
 
-    values: list[Any]
+    values: Sequence[Any]
     partial: list[bool]
     offsets: dict[int, int]
     newest: int | None
     events: int
+
+
+class Readings(NamedTuple):
+    """Many Readings, part by part. errors: of states that are corrupt, by number; their parts are those of no events.
+
+    Not to be changed.
+    """
+
+    values: list[Sequence[Any]]
+    partial: list[list[bool]]
+    offsets: list[dict[int, int]]
+    newest: list[int | None]
+    events: list[int]
+    errors: dict[int, StateError]
 
 
 class _Packed:
@@ -253,14 +267,7 @@ class StateFold:
         lacking = [s for s in self._slots if not supports(s)]
         rest = StateFold(layout, lacking, errors=self._errors, native=False) if lacking else None
         return NativeFold.of(
-            module,
-            layout,
-            self._slots,
-            empty=self._empty,
-            whole=self.whole,
-            reading=Reading,
-            rest=rest,
-            errors=self._errors,
+            module, layout, self._slots, empty=self._empty, whole=self.whole, rest=rest, errors=self._errors
         )
 
     def __call__(self, state: bytes | None, t: int, also: PreparedEvent | None = None) -> Reading:
@@ -269,7 +276,7 @@ class StateFold:
         also: one more event at t behind all others, as a request's own row.
         """
         if also is None and self._native is not None:
-            (found,) = self._native((state,), (t,))
+            (found,) = self.many((state,), (t,))
             if isinstance(found, StateError):
                 raise found
             return found
@@ -291,10 +298,27 @@ class StateFold:
         return Reading(values, partial, offsets, newest, head.n + len(tail.offsets))
 
     def many(self, states: Sequence[bytes | None], times: Sequence[int]) -> list[Reading | StateError]:
-        """A Reading for each state at its time; the error in place of one that is corrupt. Not to be changed."""
+        """A Reading for each state at its time; the error in place of one that is corrupt."""
+        parts = self.apart(states, times)
+        found: list[Reading | StateError] = [Reading(*one) for one in zip(*parts[:5], strict=True)]
+        for i, error in parts.errors.items():
+            found[i] = error
+        return found
+
+    def apart(self, states: Sequence[bytes | None], times: Sequence[int]) -> Readings:
+        """As `many`, part by part."""
         if self._native is not None:
-            return self._native(states, times)
-        return [self.or_error(state, t) for state, t in zip(states, times, strict=True)]
+            return Readings(*self._native(states, times))
+        found = [self.or_error(state, t) for state, t in zip(states, times, strict=True)]
+        return self.joined(found)
+
+    def joined(self, found: Sequence[Reading | StateError]) -> Readings:
+        """Readings, some of them errors, part by part."""
+        errors = {i: one for i, one in enumerate(found) if isinstance(one, StateError)}
+        nothing = Reading(self._empty, self.whole, {}, None, 0)
+        rows = [nothing if isinstance(one, StateError) else one for one in found]
+        values, partial, offsets, newest, events = map(list, zip(*rows, strict=True)) if rows else ([] for _ in nothing)
+        return Readings(values, partial, offsets, newest, events, errors)
 
     def or_error(self, state: bytes | None, t: int, also: PreparedEvent | None = None) -> Reading | StateError:
         """A call whose error is its result."""

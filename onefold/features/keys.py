@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from onefold.features.errors import StateError
-from onefold.features.types import BIGINT, BOOLEAN, DATE, TIMESTAMP, VARCHAR, DataType
+from onefold.features.types import BIGINT, BOOLEAN, DATE, TIMESTAMP, VARCHAR, DataType, Field
 
 LONGEST = 200
 _HASHED = b"#"
 _TAGS = {BOOLEAN: b"b", BIGINT: b"i", DATE: b"d", TIMESTAMP: b"t"}
+_SHORT = LONGEST - 3
+"""Bytes of a text that is a key of its own, as it stands in a name."""
+_SLICES = [bytes((number,)) for number in range(256)]
 _I64 = struct.Struct(">q")
 _U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
 
@@ -39,25 +43,6 @@ def encode_key(types: Sequence[DataType], values: Sequence[Any]) -> bytes | None
     return b"".join(parts)
 
 
-def encoder(types: Sequence[DataType]) -> Callable[[Sequence[Any]], bytes | None]:
-    """`encode_key` of these types."""
-    if list(types) not in ([VARCHAR], [BIGINT]):
-        kinds = tuple(types)
-        return lambda values: encode_key(kinds, values)
-    pack_text, pack_number, is_text = _U16.pack, _I64.pack, types[0] == VARCHAR
-
-    def encode(values: Sequence[Any]) -> bytes | None:
-        (value,) = values
-        if value is None:
-            return None
-        if not is_text:
-            return b"i" + pack_number(value)
-        raw: bytes = value.encode()
-        return b"v" + pack_text(len(raw)) + raw if len(raw) <= 0xFFFF else b"V" + _U32.pack(len(raw)) + raw
-
-    return encode
-
-
 def stored_key(key: bytes) -> bytes:
     """The key as it stands in a name: itself, or its hash where it is too long."""
     if len(key) <= LONGEST:
@@ -77,7 +62,36 @@ def state_prefix(source: str, entity: str, epoch: int, layout: str) -> bytes:
 
 def state_name(prefix: bytes, key: bytes, slice_number: int = 0) -> bytes:
     """The name of the string of a key. The slice number is reserved: a hot key can be split later."""
-    return prefix + stored_key(key) + bytes((slice_number,))
+    return prefix + stored_key(key) + _SLICES[slice_number]
+
+
+def namer(fields: Sequence[Field]) -> Callable[[bytes, Sequence[Mapping[str, Any]]], list[bytes | None]]:
+    """A function from a prefix and rows to the names of their strings; None where a part of a key is NULL."""
+    key_names, types = [f.name for f in fields], [f.type for f in fields]
+
+    def name_of(prefix: bytes, row: Mapping[str, Any]) -> bytes | None:
+        key = encode_key(types, [row[name] for name in key_names])
+        return None if key is None else state_name(prefix, key)
+
+    if types == [VARCHAR]:
+        return partial(_names_of_texts, key_names[0], name_of)
+    return lambda prefix, rows: [name_of(prefix, row) for row in rows]
+
+
+def _names_of_texts(
+    field: str, name_of: Callable[[bytes, Mapping[str, Any]], bytes | None], prefix: bytes,
+    rows: Sequence[Mapping[str, Any]],
+) -> list[bytes | None]:  # fmt: skip
+    """The names of keys that are one text, most of which are short."""
+    start, found = prefix + b"v", []
+    for row in rows:
+        value = row[field]
+        raw = b"" if value is None else value.encode()
+        if value is None or len(raw) > _SHORT:
+            found.append(name_of(prefix, row))
+        else:
+            found.append(b"%b\0%c%b\0" % (start, len(raw), raw))
+    return found
 
 
 def pointer_name(source: str, entity: str) -> bytes:

@@ -16,9 +16,12 @@ from onefold.features.types import BOOLEAN, DOUBLE, VARCHAR, DataType
 
 if TYPE_CHECKING:
     from onefold.features.compile_python import ValueErrors
-    from onefold.features.fold import Reading, StateFold
+    from onefold.features.fold import StateFold
     from onefold.features.layout import Layout, Slot
 
+Columns = tuple[
+    list[Sequence[Any]], list[list[bool]], list[dict[int, int]], list[int | None], list[int], dict[int, StateError]
+]
 _FUNCTIONS = {
     "count_star": 1, "count": 1, "sum": 2, "avg": 3, "var_pop": 4, "var_samp": 5, "stddev_pop": 6, "stddev_samp": 7,
     "bool_and": 8, "bool_or": 9, "min": 10, "max": 11, "count_distinct": 12, "min_by": 13, "max_by": 14,
@@ -131,31 +134,30 @@ class NativeFold:
     @classmethod
     def of(
         cls, kernel: ModuleType, layout: Layout, slots: Sequence[Slot], *, empty: list[Any], whole: list[bool],
-        reading: type[Reading], rest: StateFold | None, errors: ValueErrors,
+        rest: StateFold | None, errors: ValueErrors,
     ) -> NativeFold:  # fmt: skip
-        """empty: the values of no events. whole: the `partial` of none. reading: what the kernel makes of a state."""
+        """empty: the values of no events. whole: the `partial` of none."""
         told = _Specification(layout, slots)
         listed = layout.has_ids or any(s.where is not None for s in slots)
         plan = kernel.Plan((
             [_type(t) for t in layout.types], layout.has_ids, told.windows.all(), told.views.all(), told.lanes.all(),
             [tuple(s) for s in told.slots], told.jobs, layout.resolution or 0, [_part(p) for p in layout.parts], listed,
-            _SEED, empty, whole, reading, StateError,
+            _SEED, tuple(empty), whole, StateError,
         ))  # fmt: skip
         return cls(plan, slots, rest, errors)
 
-    def __call__(self, states: Sequence[bytes | None], times: Sequence[int]) -> list[Reading | StateError]:
-        """A Reading for each state at its time; the error in place of one that is corrupt."""
-        found: list[Reading | StateError]
-        found, value_errors = self._read(states, times)
+    def __call__(self, states: Sequence[bytes | None], times: Sequence[int]) -> Columns:
+        """The parts of a Reading for each state at its time: values, partial, offsets, newest, events; and errors."""
+        values, partial, offsets, newest, events, errors, value_errors = self._read(states, times)
         self._errors.count += value_errors
         if self._rest is not None:
-            for i, more in enumerate(self._rest.many(states, times)):
-                found[i] = self._joined(found[i], more)
-        return found
+            more = self._rest.apart(states, times)
+            values = [self._joined(*pair) for pair in zip(values, more.values, strict=True)]
+            errors = {**more.errors, **errors}
+        return values, partial, offsets, newest, events, errors
 
-    def _joined(self, reading: Reading | StateError, more: Reading | StateError) -> Reading | StateError:
-        if isinstance(reading, StateError) or isinstance(more, StateError):
-            return reading if isinstance(reading, StateError) else more
-        for place, value in zip(self._places, more.values, strict=True):
-            reading.values[place] = value
-        return reading
+    def _joined(self, values: Sequence[Any], more: Sequence[Any]) -> Sequence[Any]:
+        found = list(values)
+        for place, value in zip(self._places, more, strict=True):
+            found[place] = value
+        return found

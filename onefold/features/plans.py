@@ -96,6 +96,12 @@ class Group:
         """Whether the positions of events can change a value: of copies, of events of one time, in frames of rows."""
         return self.layout.has_ids or any(s.window.rows is not None or AGGREGATES[s.fn].ordered for s in self.slots)
 
+    @property
+    def plain(self) -> list[int] | None:
+        """The slots that its features are; None where one of them is more than a slot."""
+        found = [int(f.expr.name[1:]) for f in self.features if isinstance(f.expr, ir.Column) and f.expr.name != ir.NOW]
+        return found if len(found) == len(self.features) else None
+
     def finisher(self, errors: ValueErrors | None = None) -> Callable[[Sequence[Any], int], Sequence[Any]]:
         """A function from slot values and t to feature values. errors: counts value errors."""
         positions = {ir.NOW: len(self.slots), **{f"s{i}": i for i in range(len(self.slots))}}
@@ -164,6 +170,20 @@ class ServicePlan:
             return plain
         evaluate = [compile_expr(e, positions, errors=errors) for e in self.outputs]
         return lambda row: tuple([e(row) for e in evaluate])
+
+    @property
+    def direct(self) -> list[int] | None:
+        """The outputs as places among the slots of all groups in a row; None where one of them is more than a slot."""
+        places: dict[str, int] = {}
+        start = 0
+        for group in self.groups:
+            plain = group.plain
+            if plain is None:
+                return None
+            places |= {f.ref: start + slot for f, slot in zip(group.features, plain, strict=True)}
+            start += len(group.slots)
+        found = [places[e.name] for e in self.outputs if isinstance(e, ir.Column) and e.name in places]
+        return found if len(found) == len(self.outputs) else None
 
     @cached_property
     def dependencies(self) -> tuple[tuple[str, ...], ...]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from onefold.features import keys as names
 from onefold.features.compile_python import ValueErrors
-from onefold.features.errors import MismatchError, StateError, StoreError
-from onefold.features.fold import Reading, StateFold
+from onefold.features.errors import MismatchError, StoreError
+from onefold.features.fold import Readings, StateFold
 from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
 from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
 Row = Mapping[str, Any]
+Statuses = int | tuple[str, ...]
+"""The statuses of a row, or the number of some that are frequent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +33,37 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class GroupRows:
-    """What a group gives, by row: its features' values and statuses, where they came from, and what went wrong."""
+    """What a group gives, by row: values, its features' statuses, where they came from, and what went wrong.
+
+    statuses: as the group's `statuses` tells them; 0 are the best.
+    """
 
     values: list[Sequence[Any]]
-    statuses: list[tuple[str, ...]]
+    statuses: list[Statuses]
     reads: list[tuple[Place, dict[int, int]]]
-    errors: list[str | None]
+    errors: dict[int, str]
 
 
 class GroupReader:
-    """A group with everything resolved. `live` is the epoch that the pointer last led to."""
+    """A group with everything resolved. `live` is the epoch that the pointer last led to.
 
-    def __init__(self, group: Group, errors: ValueErrors) -> None:
+    finished: whether its values are those of its features, and not those of its slots.
+    """
+
+    def __init__(self, group: Group, errors: ValueErrors, *, finished: bool) -> None:
         layout = group.layout
         self.group, self.layout = group, layout
         self.live = Live(None, -1, b"", b"")
         self.pointer_name = names.pointer_name(layout.source.name, layout.entity.name)
         self._fold = StateFold(layout, group.slots, errors=errors)
-        self._finish = group.finisher(errors)
+        self._finish = group.finisher(errors) if finished else None
+        self._none = [None] * len(group.features if finished else group.slots)
         self._row_event = group.row_event() if group.request_row else None
         self._features = [_Judged.of(f, group.slots) for f in group.features]
-        self._missing, self._failed, self._behind = ((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))
-        self._bounds, self._aged = _by_age(self._features)
-        self.fresh = self._aged[0]
-        """The statuses of a row all of which is as fresh as can be, always the same tuple."""
-        self._key_names = [f.name for f in layout.key_fields]
-        self._encode = names.encoder([f.type for f in layout.key_fields])
+        self._bounds, aged = _by_age(self._features)
+        self._missing, self._failed, self._behind = (len(aged) + i for i in range(3))
+        self._frequent = [*aged, *((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))]
+        self._names = names.namer(layout.key_fields)
 
     def follow(self, pointer: bytes | None) -> None:
         """Take the live epoch from the pointer."""
@@ -72,9 +80,7 @@ class GroupReader:
 
     def string_names(self, rows: Sequence[Row]) -> list[bytes | None]:
         """The name of each row's string; None where a part of its key is NULL."""
-        prefix, encode, key_names = self.live.prefix, self._encode, self._key_names
-        keys = [encode([row[n] for n in key_names]) for row in rows]
-        return [None if key is None else names.state_name(prefix, key) for key in keys]
+        return self._names(self.live.prefix, rows)
 
     def read(
         self,
@@ -87,42 +93,48 @@ class GroupReader:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
         markers = {s: offset for s, offset in marks.items() if s >= 0}
         behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
-        finish, layout = self._finish, self.layout
+        found = self._readings(strings, rows, times)
+        values = found.values if self._finish is None else list(map(self._finish, found.values, times))
+        statuses = self._judge(strings, times, found)
+        if behind:
+            statuses = [self._behind for _ in rows]
+        layout = self.layout
         place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
-        found = GroupRows([], [], [], [None] * len(rows))
-        for i, (string, t, reading) in enumerate(
-            zip(strings, times, self._readings(strings, rows, times), strict=True)
-        ):
-            if isinstance(reading, StateError):
-                found.errors[i] = f"state of ({place.source}, {place.entity}): {reading}"
-                found.values.append([None] * len(self._features))
-                found.statuses.append(self._failed)
-                found.reads.append((place, {}))
-                continue
-            found.values.append(finish(reading.values, t))
-            found.statuses.append(self._behind if behind else self._statuses(string, reading, t))
-            found.reads.append((place, reading.offsets))
-        return found
+        reads = list(zip(repeat(place), found.offsets))
+        for i in found.errors:
+            values[i], statuses[i] = self._none, self._failed
+        errors = {i: f"state of ({place.source}, {place.entity}): {error}" for i, error in found.errors.items()}
+        return GroupRows(values, statuses, reads, errors)
 
-    def _readings(
-        self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]
-    ) -> list[Reading | StateError]:
+    def _readings(self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]) -> Readings:
         event = self._row_event
         if event is None:
-            return self._fold.many(strings, times)
-        return [self._fold.or_error(s, t, event(row, t)) for s, row, t in zip(strings, rows, times, strict=True)]
+            return self._fold.apart(strings, times)
+        found = [self._fold.or_error(s, t, event(row, t)) for s, row, t in zip(strings, rows, times, strict=True)]
+        return self._fold.joined(found)
 
-    def _statuses(self, string: bytes | None, reading: Reading, t: int) -> tuple[str, ...]:
-        if not string:
-            return self._missing
-        if reading.newest is not None and reading.partial is self._fold.whole:
-            return self._aged[bisect_left(self._bounds, t - reading.newest)]
-        if reading.newest is None:
+    def statuses(self, found: Statuses) -> tuple[str, ...]:
+        """The statuses of a row, one a feature."""
+        return self._frequent[found] if isinstance(found, int) else found
+
+    def _judge(self, strings: Sequence[bytes | None], times: Sequence[int], found: Readings) -> list[Statuses]:
+        statuses: list[Statuses] = []
+        bounds, whole = self._bounds, self._fold.whole
+        for i, (string, t, newest, partial) in enumerate(zip(strings, times, found.newest, found.partial, strict=True)):
+            if not string:
+                statuses.append(self._missing)
+            elif newest is not None and partial is whole:
+                statuses.append(bisect_left(bounds, t - newest))
+            else:
+                statuses.append(self._judge_one(partial, None if newest is None else t - newest, found.events[i]))
+        return statuses
+
+    def _judge_one(self, partial: Sequence[bool], age: int | None, events: int) -> tuple[str, ...]:
+        if age is None:
             # The string holds later events only, or those that it held were trimmed.
-            unseen = MISSING if reading.events else EXPIRED
-            return tuple([PARTIAL if f.is_partial(reading.partial) else unseen for f in self._features])
-        age = t - reading.newest
-        return tuple([PARTIAL if f.is_partial(reading.partial) else f.status(age) for f in self._features])
+            unseen = MISSING if events else EXPIRED
+            return tuple([PARTIAL if f.is_partial(partial) else unseen for f in self._features])
+        return tuple([PARTIAL if f.is_partial(partial) else f.status(age) for f in self._features])
 
 
 @dataclass(frozen=True, slots=True)

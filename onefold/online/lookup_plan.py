@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import is_
+from functools import partial
+from itertools import chain, repeat
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from onefold.features.compile_python import ValueErrors
 from onefold.features.plans import ServicePlan
-from onefold.online.group_reader import GroupReader, GroupRows, Live, Row
+from onefold.online.group_reader import GroupReader, GroupRows, Live, Row, Statuses
 from onefold.online.served_row import ERROR, FRESH, PARTIAL, STATUSES, ServedRow
 
+_Item = TypeVar("_Item")
 _MOST_KNOWN = 1_000
+_SERVED_ROW = partial(tuple.__new__, ServedRow)
+Judged = tuple[tuple[str, ...], bool]
+"""The statuses of a row's values, and whether none of them takes its value away."""
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
 
 
@@ -39,14 +45,13 @@ class LookupPlan:
     def __init__(self, plan: ServicePlan) -> None:
         self.plan = plan
         self._errors = ValueErrors()
-        self._groups = [GroupReader(g, self._errors) for g in plan.groups]
-        self._output = plan.outputter(self._errors)
-        self._request = [f.name for f in plan.request]
+        direct = plan.direct
+        self._groups = [GroupReader(g, self._errors, finished=direct is None) for g in plan.groups]
+        self._output = plan.outputter(self._errors) if direct is None else _taking(direct, plan)
+        self._request = [f.name for f in plan.request] if direct is None else None
         refs = [f.ref for g in plan.groups for f in g.features]
         self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
-        self._all_fresh = (FRESH,) * len(plan.features)
-        self._fresh = tuple(g.fresh for g in self._groups)
-        self._known: dict[tuple[tuple[str, ...], ...], tuple[str, ...]] = {}
+        self._known: dict[tuple[Statuses, ...], Judged] = {}
         self.pointers = [g.pointer_name for g in self._groups]
         """What `follow` needs the values of."""
 
@@ -84,39 +89,78 @@ class LookupPlan:
         if pointers != [live.pointer for live in asked.lives]:
             self.follow(pointers)
             return None
-        found = iter(values[count:])
         per_group = [
-            group.read(live, [None if s is None else next(found) for s in strings], told, rows, times)
-            for group, live, strings, told in zip(self._groups, asked.lives, asked.strings, marks, strict=True)
+            group.read(live, found, told, rows, times)
+            for group, live, found, told in zip(
+                self._groups, asked.lives, _apart(asked.strings, values, count), marks, strict=True
+            )
         ]
         return self._finished(per_group, rows, times)
 
     def _finished(self, parts: Sequence[GroupRows], rows: Sequence[Row], times: Sequence[int]) -> list[ServedRow]:
-        output, request, served = self._output, self._request, []
-        values = zip(*(part.values for part in parts), strict=True) if parts else ((),) * len(rows)
-        reads = zip(*(part.reads for part in parts), strict=True) if parts else ((),) * len(rows)
-        statuses = zip(*(part.statuses for part in parts), strict=True) if parts else ((),) * len(rows)
-        for row, t, found, read, status in zip(rows, times, values, reads, statuses, strict=True):
-            given = [*chain.from_iterable(found), *[row[name] for name in request], t]
-            outputs, worst = output(given), self._all_fresh
-            if not all(map(is_, status, self._fresh)):
-                worst = self._worst(status)
-                if PARTIAL in worst or ERROR in worst:  # not even what a coalesce() would make of it
-                    outputs = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(outputs, worst, strict=True))
-            served.append(ServedRow(outputs, worst, read, ()))
-        for i, errors in enumerate(zip(*(part.errors for part in parts), strict=True)):
-            if any(errors):
-                served[i] = served[i]._replace(errors=tuple(e for e in errors if e is not None))
+        values = self._outputs([part.values for part in parts], rows, times)
+        known, statuses = self._known, []
+        for i, found in enumerate(_by_row([part.statuses for part in parts], len(rows))):
+            judged = known.get(found)
+            worst, whole = judged if judged is not None else self._judge(found)
+            statuses.append(worst)
+            if not whole:  # not even what a coalesce() would make of it
+                values[i] = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(values[i], worst, strict=True))
+        reads = _by_row([part.reads for part in parts], len(rows))
+        served = list(map(_SERVED_ROW, zip(values, statuses, reads, repeat(()))))
+        for part in parts:
+            for i, error in part.errors.items():
+                served[i] = served[i]._replace(errors=(*served[i].errors, error))
         return served
 
-    def _worst(self, statuses: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    def _outputs(
+        self, parts: Sequence[list[Sequence[Any]]], rows: Sequence[Row], times: Sequence[int]
+    ) -> list[tuple[Any, ...]]:
+        """The service's values of each row, from those of its groups."""
+        output, request = self._output, self._request
+        if request is None:
+            joined = parts[0] if len(parts) == 1 else map(list, map(chain.from_iterable, zip(*parts, strict=True)))
+            return list(map(output, joined))
+        return [
+            output([*chain.from_iterable(values), *[row[name] for name in request], t])
+            for values, row, t in zip(_by_row(parts, len(rows)), rows, times, strict=True)
+        ]
+
+    def _judge(self, statuses: tuple[Statuses, ...]) -> Judged:
         """For each output the worst status of the view features that it is made of."""
-        found = self._known.get(statuses)
-        if found is None:
-            every = list(chain.from_iterable(statuses))
-            found = tuple(
-                max((every[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
-            )
-            if len(self._known) < _MOST_KNOWN:
-                self._known[statuses] = found
-        return found
+        every = [s for group, some in zip(self._groups, statuses, strict=True) for s in group.statuses(some)]
+        worst = tuple(
+            max((every[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
+        )
+        judged = worst, PARTIAL not in worst and ERROR not in worst
+        if len(self._known) < _MOST_KNOWN:
+            self._known[statuses] = judged
+        return judged
+
+
+def _apart(
+    strings: Sequence[list[bytes | None]], values: Sequence[bytes | None], start: int
+) -> Iterator[Sequence[bytes | None]]:
+    """The values of each group's strings, of which those without a name were not asked for."""
+    for names in strings:
+        count = len(names) - names.count(None)
+        found = values[start : start + count]
+        start += count
+        if count < len(names):
+            rest = iter(found)
+            found = [None if name is None else next(rest) for name in names]
+        yield found
+
+
+def _taking(places: Sequence[int], plan: ServicePlan) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """The outputs from the slots of all groups in a row."""
+    if list(places) == list(range(sum(len(g.slots) for g in plan.groups))):
+        return tuple
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda slots: tuple([slots[place] for place in places])
+
+
+def _by_row(parts: Sequence[Sequence[_Item]], count: int) -> Iterable[tuple[_Item, ...]]:
+    """What the groups have for each row."""
+    return zip(*parts, strict=True) if parts else [()] * count

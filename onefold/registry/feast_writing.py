@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Project
-from feast.errors import FeastObjectNotFoundException
+from feast.errors import DataSourceNotFoundException, FeastObjectNotFoundException
 from feast.infra.registry import sql
 from feast.infra.registry.registry import Registry as FileRegistry
 from feast.infra.registry.sql import SqlRegistry, SqlRegistryConfig
@@ -187,7 +187,7 @@ def _write_file(place: Place, project: str, changes: Changes) -> None:
     }  # fmt: skip
     registry._prepare_registry_for_changes(project)
     for kind, name in changes.remove:
-        with suppress(FeastObjectNotFoundException):
+        with suppress(FeastObjectNotFoundException, DataSourceNotFoundException):
             removers[kind](name, project, commit=False)
     registry.apply_project(changes.project, commit=False)
     for made in changes.put:

@@ -42,6 +42,7 @@ class Answering:
         self._rates = Rates(rate=limits.rate, burst=limits.burst, share=limits.share)
         self._reaches: dict[Access, Reach] = {}
         self._generation = live.generation
+        self._refused_in_a_row = 0
 
     async def answer(self, route: Route, exchange: Exchange) -> None:
         """Answer one exchange, and tell whoever watches."""
@@ -107,7 +108,12 @@ class Answering:
 
     def _check_wait(self, exchange: Exchange) -> None:
         waited = perf_counter() - exchange.start
-        if waited > self._limits.waiting:
+        if waited <= self._limits.waiting:
+            self._refused_in_a_row = 0
+            return
+        # Where all wait too long, refusing all of them would serve nobody.
+        self._refused_in_a_row = (self._refused_in_a_row + 1) % _ONE_OF
+        if self._refused_in_a_row:
             raise overloaded(f"the request waited {waited:.1f} s for its turn")
 
     def _admit(self, who: str, what: str, head: Head) -> Access:
@@ -131,5 +137,7 @@ class Answering:
         return reach
 
 
+_ONE_OF = 8
+"""Of so many requests in a row that waited too long, one is answered all the same."""
 _KEPT = 1_000
 """Accesses whose reach is kept: keys that are replaced leave theirs behind."""

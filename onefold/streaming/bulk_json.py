@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import UNSET, UnsetType
 
+from onefold.features import native
 from onefold.features.definitions import Branch, EventSource
 from onefold.features.types import (
     BIGINT,
@@ -171,7 +172,10 @@ def _date(column: list[Any], careful: set[int]) -> list[Any]:
 
 
 def _timestamp(column: list[Any], careful: set[int]) -> list[Any]:
-    """Microseconds of times in UTC, all those of one length at once."""
+    """Microseconds of times in UTC, all those of one length at once; natively, of any."""
+    kernel = native.function("times")
+    if kernel is not None and (micros := kernel(column)) is not None:
+        return micros  # type: ignore[no-any-return]  # the kernel has no types
     lengths = {len(x) for x in _known(column)}
     if None not in column and len(lengths) == 1:
         found = _times(column)

@@ -13,7 +13,7 @@ Run = Callable[..., Any]
 
 COMMANDS = (
     "init", "plan", "apply", "list", "describe", "materialize", "stream", "get", "training-set", "train", "serve",
-    "verify", "demo",
+    "keys", "verify", "demo",
 )  # fmt: skip
 
 

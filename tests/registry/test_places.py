@@ -179,3 +179,13 @@ def test_a_place_that_cannot_be_reached_is_named_without_its_password(tmp_path: 
 def test_a_url_of_no_registry_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="write postgresql://"):
         Place.of(url)
+
+
+def test_a_source_that_loses_its_topic_leaves_nothing_behind(registry: Registry, tmp_path: Path) -> None:
+    registry.apply(EVERYTHING)
+    changed = dict(EVERYTHING)
+    record = changed["source", "orders"]
+    changed["source", "orders"] = type(record)("source", "orders", {**record.body, "topic": None})
+    registry.apply(changed)
+    assert registry.applied() == changed
+    assert sorted(s.name for s in of_feast(registry, tmp_path).list_data_sources("shop")) == ["clicks", "orders"]

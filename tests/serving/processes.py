@@ -18,9 +18,10 @@ PROGRAM = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+from onefold.online.redis_options import Address, RedisOptions
 from onefold.serving.limits import Limits
 from onefold.serving.run import ServeSettings, serve
-options = eval(sys.argv[2], {"PosixPath": Path, "Limits": Limits})
+options = eval(sys.argv[2], {"PosixPath": Path, "Limits": Limits, "RedisOptions": RedisOptions, "Address": Address})
 serve(replace(ServeSettings.of(Path(sys.argv[1]), port=0), **options))
 """
 

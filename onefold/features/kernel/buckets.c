@@ -29,7 +29,7 @@ static int read_values(cursor *c, const type *t, int wanted, lane *out)
 {
     packed p;
     if (read_packed(c, t, &p) < 0) return -1;
-    *out = (lane){0, c->n, t->kind, NULL, {NULL}};
+    *out = (lane){.high = c->n, .kind = t->kind};
     return wanted ? unpack_lane(c->w, &p, c->n, out) : 0;
 }
 
@@ -37,7 +37,7 @@ static int read_values(cursor *c, const type *t, int wanted, lane *out)
 static int read_numbers(cursor *c, int sparse, int64_t **out)
 {
     packed p;
-    lane l = {0, c->n, K_INT, NULL, {NULL}};
+    lane l = {.high = c->n, .kind = K_INT};
     if (read_packed(c, &INTEGER, &p) < 0) return -1;
     /* So a count of entries never asks for more memory than their starts have bytes. */
     if (c->n && p.code == NO_VALUES && !sparse) return corrupt(c->w, "a column of buckets lacks values");

@@ -153,6 +153,7 @@ PyObject *finish_slot(reading *r, const slot *s, const acc *a)
     case F_VAR_POP: case F_VAR_SAMP: case F_STDDEV_POP: case F_STDDEV_SAMP: return spread_of(r, s, a);
     case F_AND: case F_OR: return a->held < 0 ? none() : PyBool_FromLong(a->held);
     case F_MIN: case F_MAX: case F_MIN_BY: case F_MAX_BY: case F_FIRST: case F_LAST:
+        if (a->has_value) return PyFloat_FromDouble(a->value);
         if (takes_entry(r, s, a)) return value_of(r->work, &s->type, &r->buckets->parts[s->part].x, (uint32_t)a->entry);
         return a->best < 0 ? none() : value_of(r->work, &s->type, &r->lanes[s->arg], (uint32_t)a->best);
     }

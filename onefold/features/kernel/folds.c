@@ -80,6 +80,11 @@ static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
     uint32_t from = l->x->low;
     uint64_t n = a->n;
     grid g = {.high = a->total.high, .low = a->total.low};
+    if (!some && l->x->ordinary) {
+        add_ordinary(x + (low - from), high - low, &g);
+        n += high - low;
+        low = high;
+    }
     for (uint32_t i = low; i < high; i++) {
         if (some && !counts(l, i)) continue;
         double value = x[i - from];
@@ -124,18 +129,25 @@ static void extreme_double(const lane *l, acc *a, uint32_t low, uint32_t high, i
     double best = at < 0 ? 0 : x[at - l->low];
     while (i-- > low) {
         double value = x[i - l->low];
-        if (greatest ? value >= best || value != value : value <= best || best != best) {
-            best = value;
-            at = i;
-        }
+        /* Of two NaNs, or of a NaN and a number, a comparison says nothing. */
+        if (greatest ? value < best : value > best) continue;
+        if (greatest ? best != best && value == value : value != value && best == best) continue;
+        best = value;
+        at = i;
     }
     a->best = at;
 }
 
 /* The least or greatest of a lane: x itself, or y of which x is then taken. */
-static void extreme(const lanes *l, acc *a, uint32_t low, uint32_t high, int greatest)
+static void extreme(const reading *r, const lanes *l, acc *a, uint32_t low, uint32_t high, int greatest)
 {
     const lane *key = l->y ? l->y : l->x;
+    if (key->ordinary && !key->nulls && !l->filter && !l->y && !r->buckets) {
+        double value = extreme_ordinary(key->x.d + (low - key->low), high - low, greatest);
+        if (!a->has_value || (greatest ? value > a->value : value < a->value)) a->value = value;
+        a->has_value = 1;
+        return;
+    }
     if (key->kind == K_DOUBLE && !key->nulls && !l->filter) {
         extreme_double(key, a, low, high, greatest);
         return;
@@ -192,8 +204,8 @@ static int update(reading *r, const slot *s, const lanes *l, acc *a, uint32_t lo
     case F_VAR_POP: case F_VAR_SAMP: case F_STDDEV_POP: case F_STDDEV_SAMP: sum_squares(l, a, low, high); break;
     case F_AND: quantify(l, a, low, high, 1); break;
     case F_OR: quantify(l, a, low, high, 0); break;
-    case F_MIN: case F_MIN_BY: extreme(l, a, low, high, 0); break;
-    case F_MAX: case F_MAX_BY: extreme(l, a, low, high, 1); break;
+    case F_MIN: case F_MIN_BY: extreme(r, l, a, low, high, 0); break;
+    case F_MAX: case F_MAX_BY: extreme(r, l, a, low, high, 1); break;
     case F_DISTINCT: return distinct(r, l, a, low, high);
     case F_FIRST: end_of(l, a, low, high, 0); break;
     case F_LAST: end_of(l, a, low, high, 1); break;
@@ -213,37 +225,28 @@ static const bounds *bounds_of(const reading *r, const slot *s)
     return &r->bounds[(size_t)s->view * r->plan->n_windows + (size_t)s->window];
 }
 
-/* Both ranges of a slot: its events, and its entries of buckets. */
-typedef struct { bounds events, entries; } ranges;
+#define FEW 32
 
-static ranges ranges_of(const reading *r, const slot *s)
+static int is_before(const bounds *a, const bounds *b)
 {
-    return (ranges){*bounds_of(r, s), r->buckets ? r->inside[s->window] : (bounds){0, 0}};
+    if (a->high != b->high) return a->high < b->high;
+    if (a->end != b->end) return a->end < b->end;
+    return a->low != b->low ? a->low > b->low : a->first > b->first;
 }
 
-static int is_before(const ranges *a, const ranges *b)
-{
-    if (a->events.high != b->events.high) return a->events.high < b->events.high;
-    if (a->entries.high != b->entries.high) return a->entries.high < b->entries.high;
-    return a->events.low != b->events.low ? a->events.low > b->events.low : a->entries.low > b->entries.low;
-}
-
-/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. */
-static int32_t *sorted(reading *r, int32_t first, uint32_t *count)
+/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. They mostly come in
+   that order. */
+static int32_t *sorted(reading *r, int32_t first, int32_t *few, uint32_t *count)
 {
     uint32_t n = 0;
     for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) n++;
-    int32_t *found = take(r->work, n, sizeof(int32_t));
+    int32_t *found = n <= FEW ? few : take(r->work, n, sizeof(int32_t));
     if (!found) return NULL;
     *count = 0;
     for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) {
         uint32_t at = (*count)++;
-        ranges own = ranges_of(r, &r->plan->slots[i]);
-        for (; at > 0; at--) {
-            ranges other = ranges_of(r, &r->plan->slots[found[at - 1]]);
-            if (!is_before(&own, &other)) break;
-            found[at] = found[at - 1];
-        }
+        const bounds *own = bounds_of(r, &r->plan->slots[i]);
+        for (; at > 0 && is_before(own, bounds_of(r, &r->plan->slots[found[at - 1]])); at--) found[at] = found[at - 1];
         found[at] = i;
     }
     return found;
@@ -253,17 +256,16 @@ static int set_value(reading *r, int32_t number, const acc *a)
 {
     PyObject *value = finish_slot(r, &r->plan->slots[number], a);
     if (!value) return -1;
-    PyList_SET_ITEM(r->values, number, value);
+    PyTuple_SET_ITEM(r->values, number, value);
     return 0;
 }
 
-/* Brings the fold from the ranges that were met to wider ones. */
-static int widen(reading *r, const slot *s, const lanes *l, acc *a, ranges *met, const ranges *wanted)
+/* Brings the fold from what was met to a wider window. */
+static int widen(reading *r, const slot *s, const lanes *l, acc *a, const bounds *met, const bounds *wanted)
 {
-    if (wanted->events.low < met->events.low && update(r, s, l, a, wanted->events.low, met->events.low) < 0) return -1;
-    if (r->buckets && s->part >= 0 && wanted->entries.low < met->entries.low)
-        fold_entries(s, &r->plan->parts[s->part], &r->buckets->parts[s->part], a, wanted->entries.low, met->entries.low);
-    *met = *wanted;
+    if (wanted->low < met->low && update(r, s, l, a, wanted->low, met->low) < 0) return -1;
+    if (r->buckets && s->part >= 0 && wanted->first < met->first)
+        fold_entries(s, &r->plan->parts[s->part], &r->buckets->parts[s->part], a, wanted->first, met->first);
     return 0;
 }
 
@@ -274,17 +276,18 @@ int fold_job(reading *r, int32_t first)
     lanes l = {s->arg < 0 ? NULL : &r->lanes[s->arg], s->other < 0 ? NULL : &r->lanes[s->other],
                s->filter < 0 ? NULL : &r->lanes[s->filter]};
     uint32_t n;
-    int32_t *order = sorted(r, first, &n);
+    int32_t few[FEW], *order = sorted(r, first, few, &n);
     if (!order) return -1;
     acc a;
-    ranges met = {{0, 0}, {0, 0}};
+    bounds met = {0, 0, 0, 0};
     for (uint32_t i = 0; i < n; i++) {
-        ranges wanted = ranges_of(r, &r->plan->slots[order[i]]);
-        if (i == 0 || wanted.events.high != met.events.high || wanted.entries.high != met.entries.high) {
+        const bounds *wanted = bounds_of(r, &r->plan->slots[order[i]]);
+        if (i == 0 || wanted->high != met.high || wanted->end != met.end) {
             start(&a);
-            met = (ranges){{wanted.events.high, wanted.events.high}, {wanted.entries.high, wanted.entries.high}};
+            met = (bounds){wanted->high, wanted->high, wanted->end, wanted->end};
         }
-        if (widen(r, s, &l, &a, &met, &wanted) < 0 || set_value(r, order[i], &a) < 0) return -1;
+        if (widen(r, s, &l, &a, &met, wanted) < 0 || set_value(r, order[i], &a) < 0) return -1;
+        met = *wanted;
     }
     return 0;
 }

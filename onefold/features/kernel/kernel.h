@@ -17,10 +17,10 @@
 #endif
 
 /* What `native.py` expects; raised with every change of the specification that it passes to `Plan`. */
-#define INTERFACE 1
+#define INTERFACE 2
 
-/* The functions of records.c and appends.c. */
-extern PyMethodDef RECORDS[], APPENDS[];
+/* The functions of records.c, appends.c and times.c. */
+extern PyMethodDef RECORDS[], APPENDS[], TIMES[];
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -167,6 +167,7 @@ int passing(work *w, const layout *l, const view *all, int where, view *out);
 typedef struct {
     uint32_t low, high;          /* the events of the view that it holds; x[0] is that of `low` */
     uint8_t kind;
+    uint8_t ordinary;            /* DOUBLEs: all are 0.0, or of a magnitude from 2^-14 on and below 2^25 */
     uint8_t *nulls;              /* a byte an event; NULL where no event is NULL */
     union {
         uint8_t *b;
@@ -201,6 +202,12 @@ static inline void grid_add(grid *g, double x)
     g->low += (int64_t)((y - (double)high) * 0x1p62);
 }
 
+
+/* Of ordinary DOUBLEs (doubles.c). */
+int is_ordinary(double x);
+void unpack_cents(const uint8_t *data, uint32_t n, double *out);
+void add_ordinary(const double *x, uint32_t n, grid *g);
+double extreme_ordinary(const double *x, uint32_t n, int greatest);
 void big_add(big *a, const big *b);
 void big_add_wide(big *a, i128 x, unsigned shift);
 void big_add_double(big *a, double units);       /* rounded toward zero */
@@ -251,7 +258,8 @@ typedef struct {
 
 typedef struct { int32_t view; int32_t column; } source;   /* what a lane is filled from; column -1: the time */
 
-typedef struct { uint32_t low, high; } bounds;
+/* What a window holds: events of its view, and entries of buckets. */
+typedef struct { uint32_t low, high, first, end; } bounds;
 
 typedef struct { uint32_t *places; uint32_t size, used; uint64_t seed; } table;
 
@@ -264,6 +272,8 @@ typedef struct {
     int flags;
     int64_t best, entry;         /* an event, and an entry of buckets, or -1 */
     int held;                    /* of booleans: -1 none, 0, 1 */
+    int has_value;
+    double value;                /* the best, where it needs no place */
     table met;
     int has_table;
 } acc;
@@ -280,7 +290,7 @@ typedef struct {
     int64_t resolution;          /* 0: no buckets */
     part *parts;
     uint64_t seed;
-    PyObject *empty, *whole, *reading, *error;
+    PyObject *empty, *whole, *error;
     work work;                   /* lent to one call at a time */
 } plan;
 
@@ -288,12 +298,11 @@ typedef struct {
     const plan *plan;
     work *work;
     view *views;
-    bounds *bounds;              /* of each view's windows: view * n_windows + window */
+    bounds *bounds;              /* of each view's windows: view * n_windows + window; low to high, first to end */
     lane *lanes;
     const buckets *buckets;      /* NULL where there are none */
-    bounds *inside;              /* the entries of each window */
     int64_t t;
-    PyObject *values;            /* a list */
+    PyObject *values;            /* a tuple */
     uint64_t value_errors;
 } reading;
 
@@ -311,6 +320,10 @@ PyObject *wide_long(i128 x);
 
 int plan_from(plan *p, PyObject *specification);
 void free_plan(plan *p);
-PyObject *read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, uint64_t *value_errors);
+
+enum { VALUES, PARTIAL, OFFSETS, NEWEST, EVENTS, PARTS };   /* of a Reading */
+
+/* Fills the parts; 0 for corrupt bytes, of which the work says what they are, and -1 with a Python error. */
+int read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, PyObject **parts, uint64_t *value_errors);
 
 #endif

@@ -69,12 +69,13 @@ static int fill_run(work *w, const packed *p, uint32_t n, uint32_t from, uint32_
         if (some_null(w, out) < 0) return -1;
         for (uint32_t i = 0; i < count; i++) out->nulls[at + i] = (uint8_t)bit_at(p->nulls, from + i);
     }
+    out->ordinary &= p->code == C_CENTS;
     if (p->code == C_F64) {
         memcpy(out->x.d + at, data + 8 * (size_t)from, 8 * (size_t)count);
         return 0;
     }
     if (p->code == C_CENTS) {
-        for (uint32_t i = 0; i < count; i++) out->x.d[at + i] = read_i32(data + 4 * (size_t)(from + i)) / 100.0;
+        unpack_cents(data + 4 * (size_t)from, count, out->x.d + at);
         return 0;
     }
     for (uint32_t i = 0; i < count; i++)
@@ -98,7 +99,10 @@ static int put_recorded(work *w, const layout *l, const record *r, int column, l
     switch (out->kind) {
     case K_BOOL: out->x.b[at] = *place != 0; break;
     case K_INT: out->x.i[at] = read_i64(place); break;
-    case K_DOUBLE: out->x.d[at] = read_f64(place); break;
+    case K_DOUBLE:
+        out->x.d[at] = read_f64(place);
+        out->ordinary &= is_ordinary(out->x.d[at]);
+        break;
     case K_WIDE: out->x.w[at] = read_i128(place); break;
     default: out->x.s[at] = r->texts[l->places[column]]; null |= out->kind == K_LIST && !out->x.s[at].size;
     }
@@ -143,6 +147,7 @@ int fill_lane(work *w, const layout *l, const view *v, int column, lane *out)
         return 0;
     }
     if (v->order) return fill_any(w, l, v, column, out);
+    out->ordinary = out->kind == K_DOUBLE;
     uint32_t end = out->high < n ? out->high : n;
     if (out->low < end && fill_run(w, &v->s->head.columns[column], n, out->low, end, out, 0) < 0) return -1;
     for (uint32_t i = out->low > end ? out->low : end; i < out->high; i++)

@@ -35,64 +35,89 @@ static int time_from(PyObject *number, int64_t *t)
     return 0;
 }
 
-static PyObject *of_nothing(const plan *p)
+/* What no events give; of a corrupt state too, beside its error. */
+static int of_nothing(const plan *p, PyObject **parts)
 {
-    PyObject *values = PyList_GetSlice(p->empty, 0, PyList_GET_SIZE(p->empty)), *offsets = PyDict_New();
-    PyObject *found = values && offsets ? ((PyTypeObject *)p->reading)->tp_alloc((PyTypeObject *)p->reading, 5) : NULL;
-    PyObject *zero = PyLong_FromLong(0);
-    if (!found || !zero) {
-        Py_XDECREF(values);
-        Py_XDECREF(offsets);
-        Py_XDECREF(found);
-        Py_XDECREF(zero);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(found, 0, values);
-    PyTuple_SET_ITEM(found, 1, Py_NewRef(p->whole));
-    PyTuple_SET_ITEM(found, 2, offsets);
-    PyTuple_SET_ITEM(found, 3, Py_NewRef(Py_None));
-    PyTuple_SET_ITEM(found, 4, zero);
-    return found;
+    parts[VALUES] = Py_NewRef(p->empty);
+    parts[PARTIAL] = Py_NewRef(p->whole);
+    parts[OFFSETS] = PyDict_New();
+    parts[NEWEST] = Py_NewRef(Py_None);
+    parts[EVENTS] = PyLong_FromLong(0);
+    return parts[OFFSETS] && parts[EVENTS] ? 0 : -1;
 }
 
-static PyObject *read_one(const plan *p, work *w, PyObject *state, PyObject *time, uint64_t *value_errors)
+static int note_error(const plan *p, const work *w, PyObject *errors, Py_ssize_t number)
 {
+    PyObject *key = PyLong_FromSsize_t(number), *error = PyObject_CallFunction(p->error, "s", w->error);
+    int done = key && error ? PyDict_SetItem(errors, key, error) : -1;
+    Py_XDECREF(key);
+    Py_XDECREF(error);
+    return done;
+}
+
+typedef struct {
+    PyObject *columns[PARTS];   /* lists, one item a state */
+    PyObject *errors;           /* by number of the state */
+    uint64_t value_errors;
+} readings;
+
+static int read_one(const plan *p, work *w, PyObject *bytes, PyObject *time, Py_ssize_t number, readings *out)
+{
+    PyObject *parts[PARTS] = {NULL};
     int64_t t;
-    if (time_from(time, &t) < 0) return NULL;
-    if (state == Py_None) return of_nothing(p);
-    if (!PyBytes_Check(state)) return PyErr_Format(PyExc_TypeError, "a state is bytes, found %.50s", Py_TYPE(state)->tp_name);
-    if (!PyBytes_GET_SIZE(state)) return of_nothing(p);
-    return read_state(p, w, (const uint8_t *)PyBytes_AS_STRING(state), (size_t)PyBytes_GET_SIZE(state), t, value_errors);
+    if (time_from(time, &t) < 0) return -1;
+    if (bytes != Py_None && !PyBytes_Check(bytes)) {
+        PyErr_Format(PyExc_TypeError, "a state is bytes, found %.50s", Py_TYPE(bytes)->tp_name);
+        return -1;
+    }
+    int done = 0, is_state = bytes != Py_None && PyBytes_GET_SIZE(bytes);
+    if (is_state)
+        done = read_state(p, w, (const uint8_t *)PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), t, parts,
+                          &out->value_errors);
+    if (is_state && done == 0 && note_error(p, w, out->errors, number) < 0) done = -1;
+    if (done == 0 && of_nothing(p, parts) < 0) done = -1;
+    for (int i = 0; i < PARTS; i++) {
+        if (done < 0) Py_XDECREF(parts[i]);
+        else PyList_SET_ITEM(out->columns[i], number, parts[i]);
+    }
+    return done;
 }
 
-/* read(states, times) -> (readings, value errors) */
+static int read_all(const plan *p, work *w, PyObject *states, PyObject *times, readings *out)
+{
+    Py_ssize_t n = PySequence_Fast_GET_SIZE(states);
+    if (n != PySequence_Fast_GET_SIZE(times)) {
+        PyErr_Format(PyExc_ValueError, "%zd states have %zd times", n, PySequence_Fast_GET_SIZE(times));
+        return -1;
+    }
+    out->errors = PyDict_New();
+    if (!out->errors) return -1;
+    for (int i = 0; i < PARTS; i++)
+        if (!(out->columns[i] = PyList_New(n))) return -1;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *bytes = PySequence_Fast_GET_ITEM(states, i), *time = PySequence_Fast_GET_ITEM(times, i);
+        if (read_one(p, w, bytes, time, i, out) < 0) return -1;
+    }
+    return 0;
+}
+
+/* read(states, times) -> (values, partial, offsets, newest, events, errors, value errors) */
 static PyObject *plan_read(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
     plan *p = &((Plan *)self)->plan;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "read takes states and times, found %zd arguments", count);
-    PyObject *states = PySequence_Fast(arguments[0], "states are a sequence");
+    PyObject *states = PySequence_Fast(arguments[0], "states are a sequence"), *answer = NULL;
     PyObject *times = states ? PySequence_Fast(arguments[1], "times are a sequence") : NULL;
-    PyObject *found = NULL, *answer = NULL;
-    uint64_t value_errors = 0;
+    readings found = {{NULL}, NULL, 0};
     work w = p->work;  /* a collection in the midst of it may run code that reads too, or another thread */
     p->work = (work){0};
-    if (!times) goto done;
-    Py_ssize_t n = PySequence_Fast_GET_SIZE(states);
-    if (n != PySequence_Fast_GET_SIZE(times)) {
-        PyErr_Format(PyExc_ValueError, "%zd states have %zd times", n, PySequence_Fast_GET_SIZE(times));
-        goto done;
-    }
-    found = PyList_New(n);
-    for (Py_ssize_t i = 0; found && i < n; i++) {
-        PyObject *one = read_one(p, &w, PySequence_Fast_GET_ITEM(states, i), PySequence_Fast_GET_ITEM(times, i), &value_errors);
-        if (one) PyList_SET_ITEM(found, i, one);
-        else Py_CLEAR(found);
-    }
-    if (found) answer = Py_BuildValue("OK", found, (unsigned long long)value_errors);
-done:
+    if (times && read_all(p, &w, states, times, &found) == 0)
+        answer = Py_BuildValue("OOOOOOK", found.columns[0], found.columns[1], found.columns[2], found.columns[3],
+                               found.columns[4], found.errors, (unsigned long long)found.value_errors);
     if (p->work.first) free_work(&w);
     else p->work = w;
-    Py_XDECREF(found);
+    for (int i = 0; i < PARTS; i++) Py_XDECREF(found.columns[i]);
+    Py_XDECREF(found.errors);
     Py_XDECREF(states);
     Py_XDECREF(times);
     return answer;
@@ -100,7 +125,7 @@ done:
 
 static PyMethodDef METHODS[] = {
     {"read", (PyCFunction)(void (*)(void))plan_read, METH_FASTCALL,
-     "read(states, times): a Reading or StateError for each, and how many value errors were met."},
+     "read(states, times): the parts of Readings as lists, errors by number, and how many value errors were met."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -118,6 +143,7 @@ static PyType_Spec TYPE = {
 static int fill(PyObject *module)
 {
     if (PyModule_AddFunctions(module, RECORDS) < 0 || PyModule_AddFunctions(module, APPENDS) < 0) return -1;
+    if (PyModule_AddFunctions(module, TIMES) < 0) return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &TYPE, NULL);
     if (!type) return -1;
     int done = PyModule_AddObjectRef(module, "Plan", type);

@@ -195,18 +195,18 @@ int plan_from(plan *p, PyObject *specification)
     PyObject *types, *windows, *views, *lanes, *slots, *jobs, *parts;
     long long resolution;
     unsigned long long seed;
-    if (!PyArg_ParseTuple(specification, "O!pO!O!O!O!O!LO!pKO!O!OO", &PyList_Type, &types, &p->layout.has_ids, &PyList_Type,
+    if (!PyArg_ParseTuple(specification, "O!pO!O!O!O!O!LO!pKO!O!O", &PyList_Type, &types, &p->layout.has_ids, &PyList_Type,
                           &windows, &PyList_Type, &views, &PyList_Type, &lanes, &PyList_Type, &slots, &PyList_Type, &jobs,
-                          &resolution, &PyList_Type, &parts, &p->listed, &seed, &PyList_Type, &p->empty, &PyList_Type,
-                          &p->whole, &p->reading, &p->error))
+                          &resolution, &PyList_Type, &parts, &p->listed, &seed, &PyTuple_Type, &p->empty, &PyList_Type,
+                          &p->whole, &p->error)) {
+        p->empty = p->whole = p->error = NULL;
         return -1;
+    }
     Py_INCREF(p->empty);
     Py_INCREF(p->whole);
-    Py_INCREF(p->reading);
     Py_INCREF(p->error);
     p->resolution = resolution;
     p->seed = seed;
-    if (!PyType_Check(p->reading) || !PyType_IsSubtype((PyTypeObject *)p->reading, &PyTuple_Type)) return wrong("reading");
     if (layout_from(&p->layout, types) < 0 || windows_from(p, windows) < 0 || views_from(p, views) < 0) return -1;
     if (!is_between(resolution, 0, MOST_TIME) || parts_from(p, parts) < 0) return PyErr_Occurred() ? -1 : wrong("buckets");
     if (lanes_from(p, lanes) < 0 || slots_from(p, slots) < 0 || jobs_from(p, jobs) < 0) return -1;
@@ -225,7 +225,6 @@ void free_plan(plan *p)
     PyMem_Free(p->jobs);
     Py_CLEAR(p->empty);
     Py_CLEAR(p->whole);
-    Py_CLEAR(p->reading);
     Py_CLEAR(p->error);
     free_work(&p->work);
 }

@@ -10,7 +10,7 @@ static bounds bounds_in(const view *v, const window *w, int64_t t)
         high = (int64_t)high > w->skip ? high - (uint32_t)w->skip : 0;
         low = w->count < 0 || (int64_t)high <= w->count ? 0 : high - (uint32_t)w->count;
     }
-    return (bounds){low, high};
+    return (bounds){low, high, 0, 0};
 }
 
 /* The events of each WHERE, and what each window holds of them. */
@@ -19,12 +19,25 @@ static int find_bounds(const plan *p, const state *s, reading *r, view *all)
     if (in_order(r->work, s, p->listed, all) < 0) return -1;
     r->views = take(r->work, (size_t)p->n_views + 1, sizeof(view));
     r->bounds = take(r->work, (size_t)p->n_views * p->n_windows + 1, sizeof(bounds));
-    if (!r->views || !r->bounds) return -1;
+    bounds *inside = take(r->work, (size_t)p->n_windows + 1, sizeof(bounds));
+    if (!r->views || !r->bounds || !inside) return -1;
+    memset(inside, 0, p->n_windows * sizeof(bounds));
+    for (uint32_t k = 0; k < p->n_windows && r->buckets; k++) {
+        int64_t first = first_time(&p->windows[k], r->t);
+        uint32_t low = first == FOREVER ? 0 : bucket_of(r->buckets, first);
+        uint32_t high = bucket_of(r->buckets, last_time(&p->windows[k], r->t) + 1);
+        inside[k] = (bounds){0, 0, low, high < low ? low : high};
+    }
     for (uint32_t i = 0; i < p->n_views; i++) {
         view *v = &r->views[i];
         *v = *all;
         if (p->listed && passing(r->work, &p->layout, all, p->wheres[i], v) < 0) return -1;
-        for (uint32_t k = 0; k < p->n_windows; k++) r->bounds[(size_t)i * p->n_windows + k] = bounds_in(v, &p->windows[k], r->t);
+        for (uint32_t k = 0; k < p->n_windows; k++) {
+            bounds *b = &r->bounds[(size_t)i * p->n_windows + k];
+            *b = bounds_in(v, &p->windows[k], r->t);
+            b->first = inside[k].first;
+            b->end = inside[k].end;
+        }
     }
     return 0;
 }
@@ -46,33 +59,24 @@ static int fill_lanes(const plan *p, reading *r)
     r->lanes = take(r->work, (size_t)p->n_lanes + 1, sizeof(lane));
     if (!r->lanes) return -1;
     memset(r->lanes, 0, p->n_lanes * sizeof(lane));
-    for (uint32_t i = 0; i < p->n_slots; i++) {
-        const slot *s = &p->slots[i];
-        const bounds *b = &r->bounds[(size_t)s->view * p->n_windows + (size_t)s->window];
-        if (s->function == F_NONE || b->low == b->high) continue;
-        if (s->arg >= 0) widen(&r->lanes[s->arg], b);
-        if (s->other >= 0) widen(&r->lanes[s->other], b);
-        if (s->filter >= 0) widen(&r->lanes[s->filter], b);
+    for (uint32_t i = 0; i < p->n_jobs; i++) {
+        const slot *s = &p->slots[p->jobs[i]];
+        bounds all = {UINT32_MAX, 0, 0, 0};
+        for (int32_t k = p->jobs[i]; k >= 0; k = p->slots[k].next) {
+            const bounds *b = &r->bounds[(size_t)s->view * p->n_windows + (size_t)p->slots[k].window];
+            if (b->low < b->high) {
+                if (b->low < all.low) all.low = b->low;
+                if (b->high > all.high) all.high = b->high;
+            }
+        }
+        if (all.low >= all.high) continue;
+        if (s->arg >= 0) widen(&r->lanes[s->arg], &all);
+        if (s->other >= 0) widen(&r->lanes[s->other], &all);
+        if (s->filter >= 0) widen(&r->lanes[s->filter], &all);
     }
     for (uint32_t i = 0; i < p->n_lanes; i++) {
         const source *from = &p->sources[i];
         if (fill_lane(r->work, &p->layout, &r->views[from->view], from->column, &r->lanes[i]) < 0) return -1;
-    }
-    return 0;
-}
-
-/* The entries of each window, where there are buckets. */
-static int find_entries(const plan *p, const state *s, reading *r, buckets *b)
-{
-    if (!s->head.section.size) return 0;
-    if (read_buckets(r->work, p, s, b) < 0) return -1;
-    r->buckets = b;
-    r->inside = take(r->work, (size_t)p->n_windows + 1, sizeof(bounds));
-    if (!r->inside) return -1;
-    for (uint32_t k = 0; k < p->n_windows; k++) {
-        int64_t first = first_time(&p->windows[k], r->t);
-        uint32_t low = first == FOREVER ? 0 : bucket_of(b, first), high = bucket_of(b, last_time(&p->windows[k], r->t) + 1);
-        r->inside[k] = (bounds){low, high < low ? low : high};
     }
     return 0;
 }
@@ -98,7 +102,9 @@ static PyObject *partial_of(const plan *p, const state *s, reading *r)
     for (uint32_t i = 0; i < p->n_slots; i++) {
         int is = windows[p->slots[i].window];
         PyList_SET_ITEM(partial, i, Py_NewRef(is ? Py_True : Py_False));
-        if (is) PyList_SetItem(r->values, i, Py_NewRef(Py_None));
+        if (!is) continue;
+        Py_DECREF(PyTuple_GET_ITEM(r->values, i));
+        PyTuple_SET_ITEM(r->values, i, Py_NewRef(Py_None));
     }
     return partial;
 }
@@ -124,54 +130,46 @@ static PyObject *newest_of(const view *all, const buckets *b, int64_t t)
     return newest == INT64_MIN ? Py_NewRef(Py_None) : PyLong_FromLongLong(newest);
 }
 
-static PyObject *made(const plan *p, PyObject *const items[5])
+/* The parts of a Reading but for the values, which are made already. */
+static int finish(const plan *p, const state *s, reading *r, const view *all, PyObject **parts)
 {
-    PyTypeObject *kind = (PyTypeObject *)p->reading;
-    PyObject *found = kind->tp_alloc(kind, 5);
-    for (int i = 0; i < 5; i++) {
-        if (found && items[i]) PyTuple_SET_ITEM(found, i, items[i]);
-        else {
-            Py_CLEAR(found);
-            Py_XDECREF(items[i]);
-        }
-    }
-    return found;
+    if (!(parts[PARTIAL] = partial_of(p, s, r)) || !(parts[OFFSETS] = offsets_of(s))) return -1;
+    if (!(parts[NEWEST] = newest_of(all, r->buckets, r->t))) return -1;
+    parts[EVENTS] = PyLong_FromUnsignedLongLong((uint64_t)s->head.n + s->count);
+    return parts[EVENTS] ? 0 : -1;
 }
 
-static PyObject *fold(const plan *p, const state *s, reading *r)
+static int fold(const plan *p, const state *s, reading *r, PyObject **parts)
 {
     view all;
-    buckets entries;
-    if (find_entries(p, s, r, &entries) < 0) return NULL;
-    if (find_bounds(p, s, r, &all) < 0 || fill_lanes(p, r) < 0) return NULL;
+    buckets found;
+    if (s->head.section.size) {
+        if (read_buckets(r->work, p, s, &found) < 0) return -1;
+        r->buckets = &found;
+    }
+    if (find_bounds(p, s, r, &all) < 0 || fill_lanes(p, r) < 0) return -1;
     for (uint32_t i = 0; i < p->n_jobs; i++)
-        if (fold_job(r, p->jobs[i]) < 0) return NULL;
+        if (fold_job(r, p->jobs[i]) < 0) return -1;
     for (uint32_t i = 0; i < p->n_slots; i++)
-        if (!PyList_GET_ITEM(r->values, i)) PyList_SET_ITEM(r->values, i, Py_NewRef(Py_None));
-    PyObject *partial = partial_of(p, s, r);
-    PyObject *items[5] = {Py_NewRef(r->values), partial, offsets_of(s), newest_of(&all, r->buckets, r->t),
-                          PyLong_FromUnsignedLongLong((uint64_t)s->head.n + s->count)};
-    return made(p, items);
+        if (!PyTuple_GET_ITEM(r->values, i)) PyTuple_SET_ITEM(r->values, i, Py_NewRef(Py_None));
+    return finish(p, s, r, &all, parts);
 }
 
-static PyObject *failed(const plan *p, const work *w)
-{
-    return PyErr_Occurred() ? NULL : PyObject_CallFunction(p->error, "s", w->error);
-}
-
-/* A Reading, or a StateError for corrupt bytes; NULL with a Python error. */
-PyObject *read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, uint64_t *value_errors)
+/* Fills the parts, which begin as NULL; 0 for corrupt bytes, and -1 with a Python error. */
+int read_state(const plan *p, work *w, const uint8_t *bytes, size_t length, int64_t t, PyObject **parts, uint64_t *value_errors)
 {
     state s = {0};
-    w->error[0] = 0;
     reading r = {.plan = p, .work = w, .t = t};
+    w->error[0] = 0;
     clear_work(w);
-    if (read_head(w, &p->layout, bytes, length, &s) < 0) return failed(p, w);
-    if (read_tail(w, &p->layout, bytes, length, &s) < 0) return failed(p, w);
-    r.values = PyList_New(p->n_slots);
-    if (!r.values) return NULL;
-    PyObject *found = fold(p, &s, &r);
-    Py_DECREF(r.values);
-    *value_errors += r.value_errors;
-    return found ? found : failed(p, w);
+    int done = read_head(w, &p->layout, bytes, length, &s);
+    if (done >= 0) done = read_tail(w, &p->layout, bytes, length, &s);
+    if (done >= 0) {
+        r.values = parts[VALUES] = PyTuple_New(p->n_slots);
+        done = r.values ? fold(p, &s, &r, parts) : -1;
+        *value_errors += r.value_errors;
+    }
+    if (done >= 0) return 1;
+    for (int i = 0; i < PARTS; i++) Py_CLEAR(parts[i]);
+    return PyErr_Occurred() ? -1 : 0;
 }

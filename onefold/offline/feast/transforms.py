@@ -38,7 +38,7 @@ def transformed(db: duckdb.DuckDBPyConnection, view: Any, rows: Relation) -> Rel
     if getattr(view, "aggregations", None):
         raise InputError(f"view {view.name!r} has aggregations, which Feast loses when it applies them; write it as a "
                          "Onefold view (`onefold import-feast`)")  # fmt: skip
-    made = apply(view, mapped(db.execute(f"SELECT * FROM {rows.sql}").to_arrow_table(), view))
+    made = apply(view, mapped(db.sql(f"SELECT * FROM {rows.sql}").to_arrow_table(), view))
     name = f"transformed {uuid.uuid4().hex}"
     db.register(name, made)
     columns = {row[0]: row[1] for row in db.execute(f"DESCRIBE SELECT * FROM {quote(name)}").fetchall()}
