@@ -51,6 +51,11 @@ class FaultyStore:
             self._truncate(items)
         return lengths
 
+    def begin_append(self, items: Sequence[tuple[bytes, bytes]], **options: Any) -> Callable[[], list[int]]:
+        """The same for a worker that asks for the lengths later."""
+        lengths = self.append(items, **options)
+        return lambda: lengths
+
     def _spoil(self, name: bytes, records: bytes) -> tuple[bytes, bytes]:
         if self._left == 0 or not name.startswith(self._prefix):
             return name, records
