@@ -1,6 +1,6 @@
 # One command a job; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate faults soak lint format bench bench-all lock gpu clean
+.PHONY: help setup demo demo-live services services-stop test test-slow parity parity-flights mutants simulate faults soak fuzz lint format bench bench-all lock gpu clean
 
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
@@ -86,11 +86,14 @@ simulate: $(READY) ## seeded faults over the real worker: make simulate SEEDS=10
 faults: $(SERVICES) ## workers killed in the middle of their flushes, over a real Kafka and Redis: make faults [KILLS=1000] [SEED=1]
 	@$(BIN)/python -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
-# A script that would hide the library whose name it has is called with_NAME.py.
-BENCHMARK = $(firstword $(wildcard benchmarks/$(NAME).py benchmarks/with_$(NAME).py))
 soak: $(SERVICES) ## the service at half its peak, with flat memory and no error: make soak MINUTES=60
 	@SOAK_MINUTES=$(or $(MINUTES),60) $(BIN)/python -m pytest -m slow -s tests/serving/test_load.py -k soak $(PYTEST_ARGS)
 
+fuzz: $(READY) ## spoiled states through the native kernel below sanitizers: make fuzz [MINUTES=1] [FIRST=0] (needs gcc)
+	@$(BIN)/python -m tests.native --minutes $(or $(MINUTES),1) --first $(or $(FIRST),0)
+
+# A script that would hide the library whose name it has is called with_NAME.py.
+BENCHMARK = $(firstword $(wildcard benchmarks/$(NAME).py benchmarks/with_$(NAME).py))
 bench: $(READY) ## one benchmark: make bench NAME=lookup
 	@test -n "$(NAME)" -a -f "$(BENCHMARK)" || { \
 	  echo "bench: no benchmark '$(NAME)'; there are:" \

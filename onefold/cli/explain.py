@@ -76,7 +76,7 @@ def _state(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if state["resolution"] is not None:
         yield "", f"  events older than two buckets of {describe(state['resolution'])} are one entry a bucket"
     yield from (("", f"  {c['name']} {c['type']} = {c['sql']}") for c in state["columns"])
-    yield "", f"  a read folds {len(state['slots'])} slots over {len(state['windows'])} windows:"
+    yield "", f"  a read folds {len(state['slots'])} slots over {len(state['windows'])} windows{_kernel(state)}:"
     yield from (("", f"    {slot}") for slot in state["slots"])
     if state["request_row"]:
         yield "", f"  a request is one more event at its time, with the columns {', '.join(state['request_row'])}"
@@ -86,6 +86,16 @@ def _state(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for warning in state["warnings"]:
         yield "yellow", f"  {warning}"
     yield from _measured(state["measured"])
+
+
+def _kernel(state: Mapping[str, Any]) -> str:
+    """Who folds them."""
+    from onefold.features import native
+
+    slow = state["in_python"]
+    if native.in_use() == "python" or slow == len(state["slots"]):
+        return ", in Python"
+    return f", {slow} of them in Python" if slow else ", natively"
 
 
 def _measured(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

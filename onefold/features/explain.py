@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onefold.features import ir
 from onefold.features.functions import SPECIAL, find_overload
 from onefold.features.layout import Layout, Slot
+from onefold.features.native_fold import supports
 from onefold.features.plans import Group, ServicePlan, state_of
 from onefold.features.print_sql import frame, scalar
 from onefold.features.project import AnyView, Project
@@ -41,6 +42,7 @@ class StateFacts:
     scanned: the longest window in microseconds; None where a read goes over all events of a key.
     request_row: the columns that a request brings as one more event; empty where it is none.
     resolution: microseconds of a bucket, of which older events are one entry; None where they stay.
+    in_python: how many of the slots are folded in Python, with the native kernel or without.
     """
 
     source: str
@@ -56,6 +58,7 @@ class StateFacts:
     scanned: int | None
     request_row: tuple[str, ...]
     resolution: int | None = None
+    in_python: int = 0
 
     @property
     def reads(self) -> Mapping[int, int]:
@@ -154,6 +157,7 @@ def _state(project: Project, group: Group) -> StateFacts:
         layout.source.name, layout.entity.name, tuple(f.name for f in layout.key_fields), layout.fingerprint, shared,
         columns, layout.retention, event_bytes(layout), windows, tuple(_slot(s) for s in group.slots), group.reach,
         tuple(f.name for f in group.row_fields), layout.resolution,
+        sum(group.request_row or not supports(s) for s in group.slots),
     )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from onefold.features import native
+
 BUCKETS = (
     0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
@@ -43,6 +45,9 @@ class Metrics:
         self._reloads = self._counter("reloads", "Definitions, keys and models that were taken over", "what", "result")
         self._untaken = self._gauge(
             "untaken", "Definitions, keys and models that are there and could not be taken over", "livemax"
+        )
+        self._gauge("native_kernel", "1 where the native kernel reads states, 0 where Python does", "livemin").set(
+            native.in_use() == "native"
         )
         # Finding a child by its labels takes longer than counting: they are few, and kept.
         self._requests, self._rows, self._statuses = cache(requests.labels), cache(rows.labels), cache(statuses.labels)

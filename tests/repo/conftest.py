@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import site
 import subprocess
 import sys
@@ -39,12 +40,16 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy without git, so that nothing is written into the checkout."""
-    source, target = tmp_path_factory.mktemp("source") / "onefold", tmp_path_factory.mktemp("dist")
+    return built_wheel(root, tmp_path_factory.mktemp("wheel"))
+
+
+def built_wheel(root: Path, folder: Path, **environment: str) -> Path:
+    source, target = folder / "onefold", folder / "dist"
     source.mkdir()
     files = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=root, text=True)
     _copy(root, source, [name for name in files.split("\0") if name])
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(source)]
-    built = subprocess.run(build, capture_output=True, text=True, timeout=120)
+    built = subprocess.run(build, capture_output=True, text=True, timeout=240, env={**os.environ, **environment})
     assert built.returncode == 0, built.stdout + built.stderr
     (found,) = target.glob("onefold-*.whl")
     return found

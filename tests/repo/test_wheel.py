@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.repo.conftest import built_wheel
 
 if TYPE_CHECKING:
     from tests.repo.conftest import Installed
@@ -71,6 +74,19 @@ def test_installed_wheel_is_imported_from_its_own_environment(installed: Install
     )
     assert done.returncode == 0, done.stderr
     assert all(Path(line).is_relative_to(installed.packages) for line in done.stdout.split())
+
+
+def test_wheel_has_the_native_kernel_and_not_its_sources(wheel_names: frozenset[str], installed: Installed) -> None:
+    assert len([name for name in wheel_names if name.startswith("onefold/features/_kernel.")]) == 1
+    assert not [name for name in wheel_names if name.endswith((".c", ".h"))]
+    done = installed.run("-c", "from onefold.features import native; print(native.in_use())")
+    assert done.stdout == "native\n", done.stderr
+
+
+def test_wheel_is_built_without_a_compiler_too(root: Path, tmp_path: Path) -> None:
+    wheel = built_wheel(root, tmp_path, CC="false")
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if "_kernel" in name]
 
 
 def test_installed_command_answers_help(installed: Installed) -> None:

@@ -39,7 +39,7 @@ static void add_sums(const entries *e, acc *a, uint32_t start, uint32_t end, uin
     a->total.has_more = 1;
     for (uint32_t i = start; i < end; i++) {
         add_whole(&a->total.more, &e->total, i);
-        a->n += (uint64_t)e->n[i];
+        a->n = (int64_t)((uint64_t)a->n + (uint64_t)e->n[i]);
         if (kind != P_SUM) a->flags |= (int)e->flags[i];
         if (kind == P_SQUARES) add_whole(&a->squares, &e->squares, i);
     }
@@ -60,7 +60,7 @@ void fold_entries(const slot *s, const part *p, const entries *e, acc *a, uint32
     int greatest = s->function == F_MAX || s->function == F_MAX_BY;
     switch (p->kind) {
     case P_COUNT:
-        for (uint32_t i = start; i < end; i++) a->n += (uint64_t)e->n[i];
+        for (uint32_t i = start; i < end; i++) a->n = (int64_t)((uint64_t)a->n + (uint64_t)e->n[i]);
         break;
     case P_SUM: case P_DOUBLES: case P_SQUARES: add_sums(e, a, start, end, p->kind); break;
     case P_END: add_end(a, e, start, end, s->function == F_LAST); break;

@@ -135,7 +135,7 @@ static PyObject *spread_of(reading *r, const slot *s, const acc *a)
     int root = s->function == F_STDDEV_POP || s->function == F_STDDEV_SAMP;
     if (a->n < (sample ? 2 : 1)) return none();
     if (a->flags & TOO_LARGE) return value_error(r);
-    double found = a->flags ? NAN : a->n == 1 ? 0.0 : variance((int64_t)a->n, &a->total, &a->squares, sample);
+    double found = a->flags ? NAN : a->n == 1 ? 0.0 : variance(a->n, &a->total, &a->squares, sample);
     return PyFloat_FromDouble(root ? sqrt(found) : found);
 }
 
@@ -143,7 +143,7 @@ static PyObject *spread_of(reading *r, const slot *s, const acc *a)
 PyObject *finish_slot(reading *r, const slot *s, const acc *a)
 {
     switch (s->function) {
-    case F_COUNT: case F_DISTINCT: return PyLong_FromUnsignedLongLong(a->n);
+    case F_COUNT: case F_DISTINCT: return PyLong_FromLongLong(a->n);
     case F_SUM:
         if (!a->n) return none();
         return s->type.kind == K_DOUBLE ? sum_of_doubles(r, s, a) : sum_of_integers(r, s, a);

@@ -78,7 +78,7 @@ static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
     const double *x = l->x->x.d;
     int some = l->filter || l->x->nulls;
     uint32_t from = l->x->low;
-    uint64_t n = a->n;
+    int64_t n = a->n;
     grid g = {.high = a->total.high, .low = a->total.low};
     if (!some && l->x->ordinary) {
         add_ordinary(x + (low - from), high - low, &g);
@@ -186,7 +186,7 @@ static int distinct(reading *r, const lanes *l, acc *a, uint32_t low, uint32_t h
         if (!counts(l, i)) continue;
         int is_new = add_distinct(r->work, &a->met, l->x, i);
         if (is_new < 0) return -1;
-        a->n += (uint64_t)is_new;
+        a->n += is_new;
     }
     return 0;
 }

@@ -264,7 +264,7 @@ typedef struct { uint32_t low, high, first, end; } bounds;
 typedef struct { uint32_t *places; uint32_t size, used; uint64_t seed; } table;
 
 typedef struct {
-    uint64_t n;                  /* values met */
+    int64_t n;                   /* values met */
     i128 whole;                  /* sum of integers, the low 64 bits in `whole` and the others in `carry` where wide */
     i128 carry;
     grid total;
