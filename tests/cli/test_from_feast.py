@@ -62,6 +62,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_quickstart_of_feast_gives_the_same_values(run: Run, project: Path) -> None:
     """The walk of docs/from-feast.md."""
     from feast import FeatureStore

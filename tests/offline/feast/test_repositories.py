@@ -61,6 +61,7 @@ def test_a_folder_of_features_is_the_users_own(tmp_path: Path, package: bool) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_quickstart_of_feast_runs_on_our_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`feast init`, its workflow step by step, with the values of its data file."""
     from feast import FeatureStore
