@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sys
 import time
 import urllib.request
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import orjson
 from _harness import Options, Report, interleave, quantile, tell
-from _http import ECHO, Server, closed_loop, connected, free_port, onefold_serve, paced, post, running
+from _http import ECHO, HERE, Server, closed_loop, connected, free_port, onefold_serve, paced, post, running
 
 CONNECTIONS = 8
 NAMES = {
@@ -44,10 +45,10 @@ online_store: {{type: redis, connection_string: "127.0.0.1:{port},db=1"}}
 
 
 def over_http(
-    report: Report, options: Options, *, definitions: str, port: int, users: Sequence[str], refs: Sequence[str], at: str
+    report: Report, options: Options, *, port: int, users: Sequence[str], refs: Sequence[str], at: str
 ) -> None:
-    """definitions: of the project whose state is in the Redis at `port`, with a service `all`; refs: for Feast."""
-    project = _project(options.scratch / "served", definitions, port)
+    """port: of the Redis that has the state of `_online_definitions` and Feast's values; refs: Feast's features."""
+    project = _project(options.scratch / "served", port)
     commands: dict[str, Sequence[str]] = {
         "onefold": onefold_serve(project), "no_log": onefold_serve(project, log=False), "echo": ECHO,
     }  # fmt: skip
@@ -64,9 +65,9 @@ def over_http(
         report.figure("http.memory", servers["onefold"].memory(), "MB")
 
 
-def _project(folder: Path, definitions: str, port: int) -> Path:
+def _project(folder: Path, port: int) -> Path:
     (folder / "features").mkdir(parents=True)
-    (folder / "features" / "definitions.py").write_text(definitions)
+    shutil.copy(HERE / "_online_definitions.py", folder / "features" / "definitions.py")
     (folder / "onefold.toml").write_text(TOML.format(port=port))
     return folder
 

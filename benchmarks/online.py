@@ -13,11 +13,11 @@ from typing import Any
 import _feast_sdk
 import redis
 from _harness import Options, Report, Samples, clocked, frozen, interleave, main, tell
+from _online_definitions import VIEWS, definitions
 from _online_http import over_http
 from redis_store import server
 
 from onefold.features import native
-from onefold.features.definitions import Entity, EventSource, FeatureService, FeatureView
 from onefold.features.keys import encode_key, state_name
 from onefold.features.project import Project
 from onefold.features.state import StateCodec
@@ -32,12 +32,6 @@ from onefold.streaming.state_writer import StateWriter
 from onefold.streaming.sweep import Sweeper
 from onefold.streaming.worker import Worker
 
-VIEWS = ("amount", "items", "discount", "minutes", "distance")
-FEATURES = tuple(
-    f"{fn}({{x}}) OVER (RANGE BETWEEN INTERVAL {window} PRECEDING AND CURRENT ROW)"
-    for window in ("1 HOUR", "1 DAY", "7 DAYS") for fn in ("sum", "avg", "max")
-)  # fmt: skip
-LAST = "last_value({x}) OVER (RANGE BETWEEN INTERVAL 7 DAYS PRECEDING AND CURRENT ROW)"
 NAMES = {"onefold": "Lookup.read", "mget": "redis-py MGET, hiredis", "feast": "Feast SDK"}
 SECOND, WEEK = 1_000_000, 604_800_000_000
 NOW = 1_704_672_000_000_000
@@ -56,7 +50,6 @@ def measure(report: Report, options: Options) -> None:
         over_http(
             report,
             options,
-            definitions=DEFINITIONS,
             port=port,
             users=arms.users,
             refs=arms.refs,
@@ -69,7 +62,7 @@ class _Arms:
 
     def __init__(self, store: RedisStore, port: int, options: Options, *, users: int, events: int) -> None:
         self.users = [f"u{n}" for n in range(users)]
-        project = _project()
+        project = Project.of(*definitions())
         _stream(project, store, options.scratch, self.users, events)
         self.lookup = Lookup(store, project.service("all"))
         (self._layout,) = project.layouts.values()
@@ -95,32 +88,6 @@ class _Arms:
             "mget": lambda i: self._client.mget(names[i]),
             "feast": lambda i: self._feast.get_online_features(features=self.refs, entity_rows=rows[i]),
         }
-
-
-DEFINITIONS = f"""\
-import sys
-sys.path.append({str(Path(__file__).parent)!r})
-from online import definitions
-for made in definitions():
-    globals()[made.name] = made
-"""
-"""What a server of the same project loads."""
-
-
-def _project() -> Project:
-    return Project.of(*definitions())
-
-
-def definitions() -> list[Any]:
-    """The views and the service that has all of their features."""
-    schema = {"user": "VARCHAR", "ts": "TIMESTAMP", **dict.fromkeys(VIEWS, "DOUBLE")}
-    orders = EventSource(name="orders", schema=schema, event_time="ts")
-    user = Entity(name="user", keys={"user": "VARCHAR"})
-    views = []
-    for x in VIEWS:
-        columns = ", ".join(f"{sql.format(x=x)} AS {x}_{i}" for i, sql in enumerate((*FEATURES, LAST)))
-        views.append(FeatureView(name=x, source=orders, entity=user, sql=f"SELECT {columns} FROM orders"))
-    return [*views, FeatureService(name="all", features=views)]
 
 
 def _stream(project: Project, store: RedisStore, folder: Path, users: Sequence[str], events: int) -> None:

@@ -34,7 +34,7 @@
     connections = 2000         # of one worker
     rate = 1000.0              # requests a second and API key; then 429. 0: any number
     burst = 2.0                # seconds' worth of them that may come at once
-    watch = "1 second"         # between two looks at definitions, models and keys that have changed
+    watch = "1 second"         # between two looks at definitions, models and keys that have changed; 0: on SIGHUP
     drain = "0 seconds"        # at the end, while /ready already says no
     access_log = false         # a line of JSON a request on standard output
     traces = false             # OpenTelemetry, as its own variables say (OTEL_EXPORTER_OTLP_ENDPOINT, ..)

@@ -47,15 +47,17 @@ def create_app(
     doorman: Doorman | None = None,
     watchers: Sequence[Watcher] = (),
     background: Sequence[Background] = (),
+    batches: Batches | None = None,
 ) -> Front:
     """The application for a catalog; its lifespan is that of the log and of what goes on in the background.
 
-    doorman: asks for API keys; without one everybody may ask everything. watchers: told of every exchange.
+    doorman: asks for API keys; without one everybody may ask everything. watchers: told of every exchange. batches: of
+    whoever knows better how many requests are under way than their count in here.
     """
     live = catalog if isinstance(catalog, Live) else Live(catalog)
     metrics, limits = metrics or Metrics(), limits or Limits()
     gate = Gate(limits.at_once)
-    batches = Batches(lambda: gate.inside)
+    batches = batches or Batches(lambda: gate.inside)
     answers = Answers(
         live.catalog, log=log, metrics=metrics, max_rows=limits.rows, max_features=limits.features, batches=batches
     )

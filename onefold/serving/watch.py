@@ -65,7 +65,7 @@ class Watch:
     """Looks at places, and puts what is newer into `live` and `doorman`.
 
     marks: what they looked like before `live` was loaded; load: the definitions, called in a thread of its own;
-    interval: seconds between two looks.
+    interval: seconds between two looks; 0: only when it is told to.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Watch:
         self._live, self._places, self._load = live, places, load
         self._doorman, self._metrics, self._interval = doorman, metrics, interval
         self._definitions, self._models, self._keys = marks.definitions, dict(marks.models), marks.keys
-        self._pending: Project | None = None
+        self._pending: Catalog | None = None
         self._refused_models: dict[str, Mark] | None = None
         self._lock, self._looked = asyncio.Lock(), 0.0
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +90,8 @@ class Watch:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._run())
+        if self._interval > 0:
+            self._task = self._loop.create_task(self._run())
 
     def close(self) -> None:
         if self._task is not None:
@@ -141,22 +142,26 @@ class Watch:
         if mark != self._definitions:
             self._definitions, self._pending, self._refused_models = mark, None, None
             try:
-                self._pending = await asyncio.to_thread(self._load)
+                self._pending = await asyncio.to_thread(self._candidate)
             except OnefoldError as error:
                 self._refused("definitions", "definitions", error)
         if self._pending is not None:
             await self._take_definitions(self._pending)
 
-    async def _take_definitions(self, project: Project) -> None:
+    def _candidate(self) -> Catalog:
+        serving = self._live.catalog
+        return Catalog(self._load(), serving.store, serving.clock)
+
+    async def _take_definitions(self, candidate: Catalog) -> None:
         """Definitions take over with all models, or not at all; until then their state and models are waited for."""
-        live, models = self._live, self._places.model_marks()
-        candidate = Catalog(project, live.catalog.store, live.catalog.clock)
+        live, models = self._live, await asyncio.to_thread(self._places.model_marks)
         try:
             for service in candidate.services.values():
                 await service.check()
             if models == self._refused_models:
                 return
             self._refused_models = models
+            candidate.models, candidate.refused = {}, {}
             await asyncio.to_thread(candidate.load_models, self._places.models)
             await warm(candidate, live.catalog)
         except OnefoldError as error:
@@ -169,7 +174,7 @@ class Watch:
         self._taken("definitions", "definitions")
 
     async def _look_at_models(self) -> None:
-        marks = self._places.model_marks()
+        marks = await asyncio.to_thread(self._places.model_marks)
         if marks == self._models:
             return
         before, self._models = self._models, marks

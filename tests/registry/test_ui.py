@@ -10,12 +10,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from onefold.registry import Registry
 from onefold.registry.of_project import records_of
 from tests.registry.worlds import everything
 from tests.services.process import free_port, wait_until
 
 
+@pytest.mark.timeout(900)
 def test_feasts_ui_lists_views_and_services(tmp_path: Path) -> None:
     Registry(tmp_path / "registry.db", project="shop", archive=tmp_path).apply(records_of(everything()))
     port = free_port()

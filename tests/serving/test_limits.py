@@ -245,7 +245,7 @@ def test_a_batch_has_a_bound_and_a_large_request_goes_alone() -> None:
 
 
 def test_a_failure_is_told_to_each_of_a_batch() -> None:
-    found = scored(Batches(lambda: 2), Model(), [1], [None])
+    found = scored(Batches(lambda: 3), Model(), [1], [None])
     assert [type(f) for f in found] == [ValueError, ValueError]
 
 

@@ -73,7 +73,7 @@ def test_models_change_without_a_failed_request(world: World) -> None:
 
 
 def test_hang_up_looks_at_once(world: World) -> None:
-    with serving(world.folder, watch=3600.0) as server:
+    with serving(world.folder, watch=0.0) as server:
         world.write_model(trees(6), version="2")
         server.signal(signal.SIGHUP)
         eventually(lambda: httpx.get(f"{server.url}/v1/models").json()["models"][0]["version"] == "2")
@@ -108,7 +108,7 @@ def test_a_worker_that_dies_is_replaced(world: World) -> None:
 
 
 def test_workers_take_signals_from_their_parent(world: World) -> None:
-    with serving(world.folder, workers=2, watch=3600.0) as server:
+    with serving(world.folder, workers=2, watch=0.0) as server:
         world.write_model(trees(6), version="2")
         server.signal(signal.SIGHUP)
 

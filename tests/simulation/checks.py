@@ -255,7 +255,7 @@ class Checks:
         for known, live in self._live():
             if live is not None:
                 self._states(known, live)
-        lookup, now = self._world.new_reader(), self._world.now
+        lookup, now = self._world.reader(), self._world.now
         if None in [live for _, live in self._live()]:
             return
         for user, shop, t in zip(USERS, (*SHOPS, SHOPS[0]), (now, now, now - HOUR), strict=True):

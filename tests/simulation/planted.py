@@ -17,7 +17,8 @@ from typing import Any
 from unittest import mock
 
 from onefold.features.errors import OnefoldError, StoreError
-from onefold.streaming import flushing
+from onefold.features.keys import encode_pointer
+from onefold.streaming import flushing, live
 from onefold.streaming.flushing import Flusher
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.joining import Joiner
@@ -247,6 +248,12 @@ def _deletes_beyond(self: Any, layout: Any, epoch: int) -> None:
 
 
 plant("what a topic left that was made anew is not owed", Joiner, "_gone")(lambda self, source: [])
+
+
+@plant("a state is begun over what has come to be there", live, "_begin")
+def _begins_over(store: Any, layouts: Any, session: Any) -> None:
+    pointers = [encode_pointer(FIRST_EPOCH, layout.fingerprint) for layout in layouts]
+    store.put(list(zip(live.pointer_names(layouts), pointers, strict=True)))
 
 
 class _Any:

@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.planted import PLANTED, planted
 from tests.simulation.rounds import Total, in_processes, simulate
 
-SEEDS = int(os.environ.get("ONEFOLD_SIMULATION_SEEDS", "2000"))
+SEEDS = int(os.environ.get("ONEFOLD_SIMULATION_SEEDS", "10000"))
 SHOWN_BY = {
     "marks are raised before the appends": 0,
     "a step that failed does not go back": 0,
@@ -18,7 +18,7 @@ SHOWN_BY = {
     "a feed goes on from what was flushed, not from the lowest": 0,
     "a feed goes on from what the marks say, not from the lowest": 0,
     "what was held back is kept when a feed joins anew": 1,
-    "retention's cut is passed over": 2,
+    "retention's cut is passed over": 10,
 }
 """Faults that an early seed shows; the others take more seeds (docs/simulation.md)."""
 
@@ -33,7 +33,7 @@ def test_no_seed_shows_a_difference() -> None:
     assert (total.seeds, total.crashes > 0, total.counts["compaction"] > 0) == (SEEDS, True, True)
 
 
-@pytest.mark.parametrize("seed", [3, 17])
+@pytest.mark.parametrize("seed", [3, 41])
 def test_a_seed_replays_exactly(seed: int) -> None:
     first, second = simulate(seed, told=True), simulate(seed, told=True)
     assert first == second

@@ -99,7 +99,7 @@ class World:
         self._decoder = Decoder(self.project.sources[SOURCE])
         self._builds = self._readers = 0
         self.slots = [Slot(name) for name in SLOTS[: rng.randrange(2, 4)]]
-        self._reader: Lookup | None = self.new_reader()
+        self._reader: Lookup | None = None
         self.chaos.between = self._between
         for number in range(rng.randrange(2, 4)):
             self.topic.make(f"p{number}")
@@ -219,7 +219,7 @@ class World:
 
     def read(self) -> None:
         """By the reader that is at hand: a reader does one thing at a time."""
-        reader, self._reader = self._reader or self.new_reader(), None
+        reader, self._reader = self.reader(), None
         try:
             self.checks.reading(reader)
         except (OnefoldError, Crash) as error:
@@ -422,7 +422,10 @@ class World:
         if self.chaos.history is not None:
             self.chaos.note(f"{name}/{offset}: {value.decode()}")
 
-    def new_reader(self) -> Lookup:
+    def reader(self) -> Lookup:
+        """The one that is at hand, or a new one."""
+        if self._reader is not None:
+            return self._reader
         self._readers += 1
         return Lookup(SimStore(self.kept, self.chaos, f"reader{self._readers}"), plan(self.project))
 

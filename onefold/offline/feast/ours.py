@@ -74,7 +74,6 @@ class OurViews:
         groups: dict[tuple[tuple[str, str], ...], list[Wanted]] = {}
         for wanted in self.wanted:
             groups.setdefault(tuple(sorted(wanted.view.projection.join_key_map.items())), []).append(wanted)
-        # An on-demand view's keys are those of the views below it: it goes with a group that has them.
         return groups.values()
 
     def _computed(self, plan: ServicePlan, spine: Spine, aliases: Mapping[str, str]) -> pa.Table:

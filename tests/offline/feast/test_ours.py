@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from feast import FeatureStore
 
-from onefold import Entity, EventSource, FeatureView, compute
+from onefold import Entity, EventSource, FeatureView, OnDemandView, compute
 from onefold.features.errors import InputError
 from onefold.features.project import Project
 from onefold.offline.archive import DeltaArchive
@@ -39,6 +39,10 @@ PAIRS = FeatureView(name="pairs", source=CLICKS, entity=BOTH, sql=(
     "SELECT count(*) OVER d AS n FROM clicks WINDOW d AS (RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW)"
 ))  # fmt: skip
 
+RATIO = OnDemandView(
+    name="ratio", views=[HOURS], request={"basket": "DOUBLE"}, sql="SELECT basket / ms AS of_usual, n + 1 AS next"
+)
+
 
 def events() -> pa.Table:
     hours = [0, 0.5, 1, 1, 3]
@@ -61,7 +65,7 @@ def store(tmp_path: Path) -> Any:
     archive.append("clicks", archive.sequence("clicks", "feed"), rows)
     state = tmp_path / "state"
     registry = Registry(state / "registry.db", project="shop", archive=tmp_path / "archive")
-    registry.apply(records_of(Project.of(HOURS, PAIRS)))
+    registry.apply(records_of(Project.of(HOURS, PAIRS, RATIO)))
     return FeatureStore(config=RepoConfig(
         project="shop", provider="local", registry={"registry_type": "sql", "path": f"sqlite:///{state}/registry.db"},
         offline_store={"type": OURS}, online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
@@ -89,6 +93,14 @@ def test_types_are_those_that_the_registry_declares(store: Any) -> None:
     found = store.get_historical_features(asked, features=["hours:day", "hours:paid"]).to_arrow()
     assert found["day"].to_pylist() == [datetime(2022, 1, 11, tzinfo=UTC)]
     assert found["paid"].to_pylist() == ["3.30"]
+
+
+def test_on_demand_views_are_the_engines_too(store: Any) -> None:
+    asked = pd.DataFrame({"user": [1, 7], "event_timestamp": [at(2), at(2)], "basket": [1.4, 1.0]})
+    names = ["ratio:of_usual", "ratio:next", "hours:ms"]
+    found = store.get_historical_features(asked, features=names, full_feature_names=True).to_df()
+    assert found.ratio__next.tolist() == [4, 1]
+    assert plain(found.ratio__of_usual) == [1.4 / found.hours__ms[0], None]
 
 
 def test_a_missing_key_or_time_loses_no_row(store: Any) -> None:
