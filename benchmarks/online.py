@@ -33,6 +33,7 @@ from onefold.streaming.sweep import Sweeper
 from onefold.streaming.worker import Worker
 
 NAMES = {"onefold": "Lookup.read", "mget": "redis-py MGET, hiredis", "feast": "Feast SDK"}
+SECOND, WEEK = 1_000_000, 604_800_000_000
 NOW = 1_704_672_000_000_000
 """2024-01-08T00:00:00Z, in microseconds."""
 
@@ -98,8 +99,11 @@ def _stream(project: Project, store: RedisStore, folder: Path, users: Sequence[s
         dead_letters=DeadLetters(folder / "letters"), batch=5_000, archive_every=10**9,
     )  # fmt: skip
     (layout,) = project.layouts.values()
-    for part, compacts in ((events - 3, True), (3, False)):
-        feed.extend(_event(dice, user) for _ in range(part) for user in users)
+    times = [sorted(NOW - dice.randrange(WEEK) for _ in range(events)) for _ in users]
+    for part, compacts in (((0, events - 3), True), ((events - 3, events), False)):
+        feed.extend(
+            _event(dice, user, ts[place]) for place in range(*part) for user, ts in zip(users, times, strict=True)
+        )
         worker.run()
         sweeper = Sweeper(store, [StateWriter(store, layout, 1)])
         while compacts and not sweeper.resting:
@@ -108,10 +112,9 @@ def _stream(project: Project, store: RedisStore, folder: Path, users: Sequence[s
     assert held.records == 3 and len(held.events.ts) == events, held
 
 
-def _event(dice: random.Random, user: str) -> bytes:
+def _event(dice: random.Random, user: str, ts: int) -> bytes:
     values = ", ".join(f'"{x}": {dice.random() * 100:.2f}' for x in VIEWS)
-    day, hour, minute = dice.randrange(1, 8), dice.randrange(24), dice.randrange(60)
-    return f'{{"user": "{user}", "ts": "2024-01-{day:02}T{hour:02}:{minute:02}:00Z", {values}}}'.encode()
+    return f'{{"user": "{user}", "ts": "{timestamp_text(ts // SECOND * SECOND)}", {values}}}'.encode()
 
 
 def _values(lookup: Lookup, users: Sequence[str]) -> dict[str, dict[str, list[float]]]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from onefold.features.codec import read_head
 from onefold.features.errors import StateError
 from onefold.features.state import StateCodec
 from tests.native.cases import both, case, shown
@@ -49,11 +50,14 @@ def one(seed: int) -> tuple[int, int]:
 
 
 def _is_sound(codec: StateCodec, state: bytes) -> bool:
+    """Whether the codec takes it, and its head is in the order that heads have."""
     try:
         codec.decode(state)
     except StateError:
         return False
-    return True
+    head = read_head(state, codec.layout.types).events()
+    places = list(zip(head.ts, head.sequences, strict=True))
+    return places == sorted(places)
 
 
 def _seeds(given: argparse.Namespace) -> Iterator[int]:

@@ -82,10 +82,12 @@ static double special(int flags)
     return flags & PLUS_INF ? INFINITY : -INFINITY;
 }
 
-static PyObject *sum_of_doubles(reading *r, const slot *s, const acc *a)
+static PyObject *sum_of_doubles(reading *r, const slot *s, acc *a)
 {
     if (a->flags & TOO_LARGE) return value_error(r);
-    double total = a->flags ? special(a->flags) : grid_double(&a->total);
+    if (!a->has_sum) a->sum = a->flags ? special(a->flags) : grid_double(&a->total);
+    a->has_sum = 1;
+    double total = a->sum;
     return PyFloat_FromDouble(s->function == F_SUM ? total : total / (double)a->n + 0.0);
 }
 
@@ -140,7 +142,7 @@ static PyObject *spread_of(reading *r, const slot *s, const acc *a)
 }
 
 /* A value of the slot; NULL with an error, Python's or the work's. */
-PyObject *finish_slot(reading *r, const slot *s, const acc *a)
+PyObject *finish_slot(reading *r, const slot *s, acc *a)
 {
     switch (s->function) {
     case F_COUNT: case F_DISTINCT: return PyLong_FromLongLong(a->n);

@@ -213,11 +213,15 @@ static int update(reading *r, const slot *s, const lanes *l, acc *a, uint32_t lo
     return 0;
 }
 
-/* Starts anew, where only events that were met in a shorter window were kept. */
-static void start(acc *a)
+/* Starts anew. Only what the function looks at is made ready: the large numbers take longer than most folds. */
+static void start(const reading *r, const slot *s, acc *a)
 {
-    memset(a, 0, sizeof *a);
+    a->n = 0;
+    a->whole = a->carry = a->total.high = a->total.low = 0;
+    a->total.has_more = a->flags = a->has_value = a->has_table = a->has_sum = 0;
     a->best = a->entry = a->held = -1;
+    if (r->buckets) memset(&a->total.more, 0, sizeof a->total.more);
+    if (s->function >= F_VAR_POP && s->function <= F_STDDEV_SAMP) memset(&a->squares, 0, sizeof a->squares);
 }
 
 static const bounds *bounds_of(const reading *r, const slot *s)
@@ -252,7 +256,7 @@ static int32_t *sorted(reading *r, int32_t first, int32_t *few, uint32_t *count)
     return found;
 }
 
-static int set_value(reading *r, int32_t number, const acc *a)
+static int set_value(reading *r, int32_t number, acc *a)
 {
     PyObject *value = finish_slot(r, &r->plan->slots[number], a);
     if (!value) return -1;
@@ -263,6 +267,7 @@ static int set_value(reading *r, int32_t number, const acc *a)
 /* Brings the fold from what was met to a wider window. */
 static int widen(reading *r, const slot *s, const lanes *l, acc *a, const bounds *met, const bounds *wanted)
 {
+    if (wanted->low < met->low || wanted->first < met->first) a->has_sum = 0;
     if (wanted->low < met->low && update(r, s, l, a, wanted->low, met->low) < 0) return -1;
     if (r->buckets && s->part >= 0 && wanted->first < met->first)
         fold_entries(s, &r->plan->parts[s->part], &r->buckets->parts[s->part], a, wanted->first, met->first);
@@ -283,7 +288,7 @@ int fold_job(reading *r, int32_t first)
     for (uint32_t i = 0; i < n; i++) {
         const bounds *wanted = bounds_of(r, &r->plan->slots[order[i]]);
         if (i == 0 || wanted->high != met.high || wanted->end != met.end) {
-            start(&a);
+            start(r, s, &a);
             met = (bounds){wanted->high, wanted->high, wanted->end, wanted->end};
         }
         if (widen(r, s, &l, &a, &met, wanted) < 0 || set_value(r, order[i], &a) < 0) return -1;

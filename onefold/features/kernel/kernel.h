@@ -272,8 +272,9 @@ typedef struct {
     int flags;
     int64_t best, entry;         /* an event, and an entry of buckets, or -1 */
     int held;                    /* of booleans: -1 none, 0, 1 */
-    int has_value;
+    int has_value, has_sum;
     double value;                /* the best, where it needs no place */
+    double sum;                  /* of DOUBLEs, where it was worked out (has_sum) */
     table met;
     int has_table;
 } acc;
@@ -313,7 +314,7 @@ void fold_entries(const slot *s, const part *p, const entries *e, acc *a, uint32
 int takes_entry(const reading *r, const slot *s, const acc *a);
 big sum_of(const acc *a);        /* of whole numbers, entries of buckets among them */
 int fold_job(reading *r, int32_t first);
-PyObject *finish_slot(reading *r, const slot *s, const acc *a);
+PyObject *finish_slot(reading *r, const slot *s, acc *a);
 PyObject *value_of(work *w, const type *t, const lane *l, uint32_t event);
 int add_distinct(work *w, table *t, const lane *l, uint32_t event);  /* 1 new, 0 met before, -1 error */
 PyObject *wide_long(i128 x);

@@ -112,19 +112,28 @@ static int put_recorded(work *w, const layout *l, const record *r, int column, l
     return 0;
 }
 
+/* The events from `i` on that stand in the head as they stand in the view: one behind the last of them. */
+static uint32_t end_of_run(const view *v, uint32_t i, uint32_t high)
+{
+    uint32_t first = v->order[i], end = i + 1;
+    while (end < high && v->order[end] == first + (end - i) && v->order[end] < v->s->head.n) end++;
+    return end;
+}
+
+/* Of events that were put in order: run by run. */
 static int fill_any(work *w, const layout *l, const view *v, int column, lane *out)
 {
     const state *s = v->s;
-    const packed *p = &s->head.columns[column];
-    for (uint32_t i = out->low; i < out->high; i++) {
-        uint32_t event = event_at(v, i), at = i - out->low;
+    for (uint32_t i = out->low; i < out->high;) {
+        uint32_t event = v->order[i], at = i - out->low, end = i + 1;
         int done;
         if (event >= s->head.n) done = put_recorded(w, l, &s->records[event - s->head.n], column, out, at);
-        else if (p->code == NO_VALUES || (p->nulls && bit_at(p->nulls, event))) {
-            done = some_null(w, out);
-            if (!done) out->nulls[at] = 1;
-        } else done = put_packed(w, p, s->head.n, event, out, at);
+        else {
+            end = end_of_run(v, i, out->high);
+            done = fill_run(w, &s->head.columns[column], s->head.n, event, event + (end - i), out, at);
+        }
         if (done < 0) return -1;
+        i = end;
     }
     return 0;
 }
@@ -146,8 +155,8 @@ int fill_lane(work *w, const layout *l, const view *v, int column, lane *out)
         fill_times(v, out);
         return 0;
     }
-    if (v->order) return fill_any(w, l, v, column, out);
     out->ordinary = out->kind == K_DOUBLE;
+    if (v->order) return fill_any(w, l, v, column, out);
     uint32_t end = out->high < n ? out->high : n;
     if (out->low < end && fill_run(w, &v->s->head.columns[column], n, out->low, end, out, 0) < 0) return -1;
     for (uint32_t i = out->low > end ? out->low : end; i < out->high; i++)

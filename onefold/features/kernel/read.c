@@ -152,6 +152,7 @@ static int fold(const plan *p, const state *s, reading *r, PyObject **parts)
         if (fold_job(r, p->jobs[i]) < 0) return -1;
     for (uint32_t i = 0; i < p->n_slots; i++)
         if (!PyTuple_GET_ITEM(r->values, i)) PyTuple_SET_ITEM(r->values, i, Py_NewRef(Py_None));
+    PyObject_GC_UnTrack(r->values);  /* it holds no containers, so that no collection need look at it */
     return finish(p, s, r, &all, parts);
 }
 
