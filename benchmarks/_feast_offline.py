@@ -85,9 +85,9 @@ def _run(store: str, folder: Path, python: str) -> dict[str, Any]:
 
 def _tell(report: Report, case: Case, size: Size, ran: dict[str, list[dict[str, Any]]]) -> None:
     def middle(store: str, what: str) -> float:
-        return median(one[what] for one in ran[store])
+        return float(median(one[what] for one in ran[store]))
 
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for store, name in NAMES.items():
         if ran[store]:
             spread = Spread.of([one["seconds"] for one in ran[store]])
