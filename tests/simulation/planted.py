@@ -17,12 +17,10 @@ from typing import Any
 from unittest import mock
 
 from onefold.features.errors import OnefoldError, StoreError
-from onefold.features.keys import encode_pointer
-from onefold.streaming import flushing, live
+from onefold.streaming import flushing
 from onefold.streaming.flushing import Flusher
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.joining import Joiner
-from onefold.streaming.live import FIRST_EPOCH
 from onefold.streaming.materialize import _Build
 from onefold.streaming.state_writer import StateWriter
 from onefold.streaming.worker import Worker
@@ -45,7 +43,7 @@ def plant(name: str, where: Any, attribute: str, *, first: int = 0) -> Callable[
 
 _SEND, _SETTLE, _TAKE, _STEP = Worker._send, Worker._settle, Worker._take, Worker.step
 _START, _WRITE_TO = Flusher.start, JoinedFeed.write_to
-_CONSIDER, _WRITER, _DELETE = StateWriter._consider, _Build._writer, _Build._delete
+_CONSIDER = StateWriter._consider
 
 
 @plant("marks are raised before the appends", Worker, "_settle")
@@ -229,31 +227,6 @@ plant("the catch-up marks what it does not append", _Build, "_append")(lambda se
 plant("a build does not tidy up before it begins", _Build, "_writer")(
     lambda self, layout, old: StateWriter(self._store, layout, 2 if old is None else old.epoch + 1, slack=self._reach)
 )
-
-
-@plant("a build deletes the state that a worker may begin", _Build, "_writer")
-def _deletes_begun(self: Any, layout: Any, old: Any) -> Any:
-    if old is None:
-        self._delete(layout, FIRST_EPOCH)
-    return _WRITER(self, layout, old)
-
-
-@plant("a build deletes whatever the store has become", _Build, "_delete")
-def _deletes_beyond(self: Any, layout: Any, epoch: int) -> None:
-    session, self._session = self._session, None
-    try:
-        _DELETE(self, layout, epoch)
-    finally:
-        self._session = session
-
-
-plant("what a topic left that was made anew is not owed", Joiner, "_gone")(lambda self, source: [])
-
-
-@plant("a state is begun over what has come to be there", live, "_begin")
-def _begins_over(store: Any, layouts: Any, session: Any) -> None:
-    pointers = [encode_pointer(FIRST_EPOCH, layout.fingerprint) for layout in layouts]
-    store.put(list(zip(live.pointer_names(layouts), pointers, strict=True)))
 
 
 class _Any:
