@@ -124,6 +124,8 @@ static int read_record(work *w, const layout *l, const uint8_t *bytes, size_t *a
     r->offset = read_i64(p + 5);
     r->ts = read_i64(p + 13);
     r->id = read_u64(p + 21);
+    if (r->ts > MOST_TIME || r->ts < -MOST_TIME)
+        return corrupt(w, "a record of the tail has the time %lld, outside all years", (long long)r->ts);
     r->at = p + NULLS_AT;
     r->texts = texts;
     if (l->width % 8 && r->at[l->null_bytes - 1] >> l->width % 8)
