@@ -224,9 +224,6 @@ def _flips_first(self: Any) -> Iterator[Any]:
 
 
 plant("the catch-up marks what it does not append", _Build, "_append")(lambda self, writer, items: None)
-plant("a build does not tidy up before it begins", _Build, "_writer")(
-    lambda self, layout, old: StateWriter(self._store, layout, 2 if old is None else old.epoch + 1, slack=self._reach)
-)
 
 
 class _Any:
