@@ -18,7 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-NAMES = ("training_set", "spark", "replay", "lookup", "score", "redis_store", "stream", "leak", "feast")
+NAMES = ("training_set", "spark", "replay", "lookup", "online", "score", "redis_store", "stream", "leak", "feast")
 
 
 def run(name: str, scratch: Path, *, quick: bool) -> Mapping[str, Any]:

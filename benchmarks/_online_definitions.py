@@ -13,7 +13,7 @@ LAST = "last_value({x}) OVER (RANGE BETWEEN INTERVAL 7 DAYS PRECEDING AND CURREN
 
 
 def definitions() -> list[Definition]:
-    """The views, and the service `all` with all of their features."""
+    """The views, the service `all` with all of their features, and `thirty` with those of the first three."""
     schema = {"user": "VARCHAR", "ts": "TIMESTAMP", **dict.fromkeys(VIEWS, "DOUBLE")}
     orders = EventSource(name="orders", schema=schema, event_time="ts")
     user = Entity(name="user", keys={"user": "VARCHAR"})
@@ -21,7 +21,7 @@ def definitions() -> list[Definition]:
     for x in VIEWS:
         columns = ", ".join(f"{sql.format(x=x)} AS {x}_{i}" for i, sql in enumerate((*FEATURES, LAST)))
         views.append(FeatureView(name=x, source=orders, entity=user, sql=f"SELECT {columns} FROM orders"))
-    return [*views, FeatureService(name="all", features=views)]
+    return [*views, FeatureService(name="all", features=views), FeatureService(name="thirty", features=views[:3])]
 
 
 for _made in definitions():

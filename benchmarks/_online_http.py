@@ -19,6 +19,7 @@ from pathlib import Path
 import orjson
 from _harness import Options, Report, interleave, quantile, tell
 from _http import ECHO, HERE, Server, closed_loop, connected, free_port, onefold_serve, paced, post, running
+from _online_model import with_trees
 
 CONNECTIONS = 8
 NAMES = {
@@ -44,11 +45,16 @@ online_store: {{type: redis, connection_string: "127.0.0.1:{port},db=1"}}
 """
 
 
+FOR_EVER = ("--max-requests", "0", "--max-requests-jitter", "0")
+"""Without these a worker of `feast serve` is replaced after 1,000 requests, in the midst of a run."""
+
+
 def over_http(
     report: Report, options: Options, *, port: int, users: Sequence[str], refs: Sequence[str], at: str
 ) -> None:
     """port: of the Redis that has the state of `_online_definitions` and Feast's values; refs: Feast's features."""
     project = _project(options.scratch / "served", port)
+    with_trees(project, "thirty", rounds=options.pick(200, 5))
     commands: dict[str, Sequence[str]] = {
         "onefold": onefold_serve(project), "no_log": onefold_serve(project, log=False), "echo": ECHO,
     }  # fmt: skip
@@ -62,6 +68,7 @@ def over_http(
             _closed(report, options, servers, bodies, rows)
             if rows == 1:
                 _at_half_the_rate(report, options, servers["onefold"], bodies["onefold"])
+                _scores(report, options, servers["onefold"], users, at)
         report.figure("http.memory", servers["onefold"].memory(), "MB")
 
 
@@ -100,7 +107,7 @@ def _feast(folder: Path, port: int) -> Iterator[Server]:
     repo.mkdir()
     (repo / "feature_store.yaml").write_text(FEAST.format(folder=folder, port=port))
     own, feast = free_port(), str(Path(sys.executable).with_name("feast"))
-    command = (sys.executable, feast, "-c", str(repo), "serve", "--host", "127.0.0.1", "--port", str(own))
+    command = (sys.executable, feast, "-c", str(repo), "serve", "--host", "127.0.0.1", "--port", str(own), *FOR_EVER)
     with running(_pinned((*command, "--no-access-log")), url=f"http://127.0.0.1:{own}", answers=_answers) as server:
         yield server
 
@@ -167,6 +174,28 @@ def _block(server: Server, request: Callable[[int], bytes], count: int, used: li
         took = closed_loop(connections, request, count)
         used.append((server.processor() - before) / count)
         return took
+
+
+def _scores(report: Report, options: Options, server: Server, users: Sequence[str], at: str) -> None:
+    """Scores of a model of 30 features, beside lookups of the same; one row a request."""
+    rows = [{"user": user, "event_timestamp": at} for user in users]
+    requests = {
+        "lookup": [post("/v1/lookup", orjson.dumps({"service": "thirty", "rows": [row]})) for row in rows],
+        "score": [post("/v1/score/trees", orjson.dumps({"row": row})) for row in rows],
+    }
+    count, used = options.pick(4_000, 20), {name: list[float]() for name in requests}
+
+    def arm(name: str, number: int) -> float:
+        wanted = requests[name]
+        return _block(server, lambda i: wanted[i % len(wanted)], count, used[name])
+
+    samples = interleave({name: partial(arm, name) for name in requests}, rounds=options.pick(9, 1), warmup=1)
+    report.table(
+        f"One row of 30 features, and XGBoost of 200 trees; {CONNECTIONS} connections",
+        ("", "requests/s", "the server's processor time, µs a request"),
+        [(name, round(count / samples.of(name).median), quantile(used[name], 0.5) * 1e6) for name in requests],
+    )
+    report.headline("score_over_lookup", samples.ratio("score", "lookup").median)
 
 
 def _at_half_the_rate(report: Report, options: Options, server: Server, bodies: Sequence[bytes]) -> None:

@@ -27,9 +27,21 @@ BENCHMARKS = {
     "redis_store": ["append_over_bare", "append_over_redis_py", "read_1_over_mget", "lookup_1_over_mget"],
     "stream": ["cpu_ratio", "freshness_p99", "bootstrap_ratio", "history_rate_ratio"],
     "feast": [],
+    "online": ["lookup_1x50.p50", "http_1x50.requests_per_second", "http.memory"],
     "leak": ["request.december_auc", "day_end.december_auc", "december_auc_lost"],
 }
 HEADLINES = {
+    "online": [
+        "lookup_1x50_over_mget",
+        "lookup_1x50_over_feast",
+        "lookup_10x50_over_mget",
+        "lookup_10x50_over_feast",
+        "http_1x50_over_echo",
+        "http_1x50_over_feast_serve",
+        "p99_over_p50",
+        "score_over_lookup",
+        "http_10x50_over_feast_serve",
+    ],
     "feast": [
         "feast_apply_speedup",
         "feast_online_1x50_speedup",
@@ -45,7 +57,9 @@ HEADLINES = {
     ],
 }
 """Figures that scripts know without the benchmark's name."""
-FIGURE = re.compile(r"figure ([a-z_]+(?:\.[a-z0-9_-]+)+|[a-z0-9_]+_(?:ratio|speedup)) (-?\d+(?:\.\d+)?)(?: (\S+))?")
+FIGURE = re.compile(
+    r"figure ([a-z_]+(?:\.[a-z0-9_-]+)+|[a-z0-9_]+_(?:ratio|speedup|p50|over_[a-z_]+)) (-?\d+(?:\.\d+)?)(?: (\S+))?"
+)
 
 
 @pytest.fixture(scope="module")
