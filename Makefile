@@ -63,8 +63,8 @@ format: $(READY) ## sort the imports, lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint $(SPARK) $(SERVICES) ## lint, then every test that is not slow (they need Java 17 and Redis 7)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+test: lint $(SPARK) $(SERVICES) ## lint, then every test that is not slow, some files at a time: [WORKERS=2]
+	$(BIN)/python -m pytest -m "not slow" -n $(or $(WORKERS),2) --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(SPARK) $(SERVICES) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
