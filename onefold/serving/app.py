@@ -132,5 +132,6 @@ class Front:
             elif message["type"] == "lifespan.shutdown":
                 for part in self._background:
                     await asyncio.to_thread(part.close)
+                await self._live.catalog.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

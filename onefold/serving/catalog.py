@@ -76,6 +76,10 @@ class Catalog:
         for name in self.project.services if not self.services else ():
             self.services[name] = self._service(self.project.service(name))
 
+    async def aclose(self) -> None:
+        """Give up the connections that an event loop reads the store by; the store is whose opened it."""
+        await async_reads(self.store).aclose()
+
     def _service(self, plan: ServicePlan, *, logged: bool = True) -> Service:
         return Service(plan, RowReader(plan), AsyncLookup(async_reads(self.store), plan), Document(plan), logged)
 
