@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 
 from onefold.features import native
 
@@ -20,7 +20,19 @@ BUCKETS = (
 )  # fmt: skip
 """Seconds: a lookup over LMDB is below the first few, a request limit is at the end."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def share(folder: str | None) -> None:
+    """Have the metrics that are made from now on in files of this folder, for several processes; None: in memory.
+
+    To be said before the first is made: Feast, where it is imported, names a folder for a server of its own.
+    """
+    if folder is None:
+        os.environ.pop(_FOLDER, None)
+    else:
+        os.environ[_FOLDER] = folder
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # it was asked once, at the import
 
 
 class Metrics:
@@ -28,6 +40,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._shared = values.ValueClass is not values.MutexValue
         self._queue: Callable[[], float] = lambda: 0
         requests = self._counter("requests", "Requests by path and HTTP status", "path", "status")
         rows = self._counter("rows", "Rows served, by service", "service")
@@ -108,7 +121,7 @@ class Metrics:
 
     def text(self) -> bytes:
         self.refresh()
-        if not os.environ.get(FOLDER):
+        if not self._shared:
             return generate_latest(self.registry)
         from prometheus_client import multiprocess
 

@@ -100,8 +100,10 @@ def serve(
 
             run_workers(settings, listening, asks=asks, project=project, ready=ready)
         else:
+            from onefold.serving.metrics import share
             from onefold.serving.server import run_server
 
+            share(None)
             run_server(settings, listening, asks=asks, project=project, ready=ready)
 
 

@@ -22,11 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
 from onefold.features.errors import OnefoldError, StoreError
-from onefold.serving.metrics import FOLDER
+from onefold.serving.metrics import share
 from onefold.serving.server import run_server
 
 if TYPE_CHECKING:
@@ -63,13 +62,11 @@ def run_workers(
 def _shared_metrics() -> Iterator[None]:
     """A folder for the numbers of all workers, gone at the end."""
     folder = tempfile.mkdtemp(prefix="onefold-metrics-")
-    os.environ[FOLDER] = folder
-    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # it was asked once, at the import
+    share(folder)
     try:
         yield
     finally:
-        del os.environ[FOLDER]
-        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+        share(None)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -24,6 +24,7 @@ from onefold.features.project import Project
 from onefold.features.records import RecordCodec
 from onefold.online.lmdb_store import LmdbStore
 from onefold.serving.catalog import Catalog
+from onefold.serving.metrics import share
 
 NOW = 1_385_886_600_000_000  # 2013-12-01T08:30:00Z
 HOUR = 3_600_000_000
@@ -182,6 +183,12 @@ class Client:
     def post(self, path: str, body: object) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.ask("POST", path, content=content)
+
+
+@pytest.fixture(autouse=True)
+def in_memory() -> None:
+    """Metrics of this process alone, whatever a test before has imported."""
+    share(None)
 
 
 @pytest.fixture
