@@ -110,9 +110,19 @@ def _one_size(report: Report, stores: tuple[Any, Any, Any], size: int, keys: int
 
 
 def _arm(store: Any, features: list[str], rows: Sequence[Any], *, message: bool = False) -> Callable[[int], object]:
-    if message:
-        return lambda number: store.get_online_features(features=features, entity_rows=rows[number]).proto
-    return lambda number: store.get_online_features(features=features, entity_rows=rows[number]).to_dict()
+    """Feast keeps what it resolved for one registry a process, and several take turns here: each arm has its own."""
+    from feast import utils
+
+    held: tuple[Any, Any] = {}, None
+
+    def ask(number: int) -> object:
+        nonlocal held
+        utils._feature_resolution_cache, utils._feature_resolution_registry_ts = held
+        found = store.get_online_features(features=features, entity_rows=rows[number])
+        held = utils._feature_resolution_cache, utils._feature_resolution_registry_ts
+        return found.proto if message else found.to_dict()
+
+    return ask
 
 
 def _agree(theirs: Any, ours: Any, features: list[str], rows: Any) -> None:
