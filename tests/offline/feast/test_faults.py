@@ -103,7 +103,7 @@ def test_a_stream_processor_can_be_built(tmp_path: Path) -> None:
     from feast.infra.contrib.stream_processor import ProcessorConfig, get_stream_processor_object
 
     with pytest.raises(TypeError, match="stream_source_options"):
-        get_stream_processor_object(ProcessorConfig(mode="spark", source="kafka"), None, None)  # type: ignore[arg-type]
+        get_stream_processor_object(ProcessorConfig(mode="spark", source="kafka"), None, None)
 
     user = Entity(name="user", keys={"id": "BIGINT"})
     orders = EventSource(name="orders", schema={"id": "BIGINT", "x": "DOUBLE", "ts": "TIMESTAMP"}, event_time="ts")
