@@ -18,13 +18,14 @@ from _http import ECHO, Connection, Server, closed_loop, connected, onefold_serv
 from _project import live_until, train_model, with_past
 
 from onefold.examples.flights.model import SERVICE
+from onefold.features.clock import now_micros
 from onefold.online.lookup import Lookup
 from onefold.online.opening import open_store
 from onefold.serving.answers import Answers
 from onefold.serving.catalog import Catalog
 from onefold.serving.messages import Answer, Request
 from onefold.serving.metrics import Metrics
-from onefold.serving.run import ServeSettings, load_catalog, now_micros
+from onefold.serving.run import ServeSettings, load_catalog
 from onefold.wiring import Workspace
 
 PATH = f"/v1/score/{SERVICE}"

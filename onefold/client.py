@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from onefold.features.clock import now_micros
 from onefold.features.errors import InputError
 from onefold.features.native_values import native_parser, native_timestamp, native_writer
 from onefold.online.async_reads import async_reads
@@ -73,7 +73,7 @@ class OnlineClient:
     def __init__(self, project: Project, store: OnlineStore, *, clock: Callable[[], int] | None = None) -> None:
         """From parts: definitions and a store, which stays open. clock: now, in microseconds since 1970 UTC."""
         self._project, self._store = project, store
-        self._clock = clock or (lambda: time_ns() // 1_000)
+        self._clock = clock or now_micros
         self._kept: OrderedDict[str | tuple[str, ...], _Asked] = OrderedDict()
         self._lock = threading.Lock()
         self._opened = ExitStack()

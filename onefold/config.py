@@ -280,22 +280,12 @@ class Settings(BaseSettings):
     @property
     def online_store(self) -> Path | RedisOptions:
         """Where the online store is: a folder, or the Redis of [online] url. Raises ConfigError for a wrong URL."""
-        from onefold.features.windows import duration
         from onefold.online.redis_options import RedisOptions
 
         given = self.online
         if not given.url:
             return self.online_path
-        files = {
-            name: str(self._root / path)
-            for name, path in (("ca", given.tls_ca), ("cert", given.tls_cert), ("key", given.tls_key))
-            if path
-        }
-        return RedisOptions.of(
-            given.url, username=given.username or None, password=given.password or None, expire=given.expire,
-            check_hostname=given.tls_check_hostname, timeout=duration(given.timeout) / 1e6,
-            retry_for=duration(given.retry_for) / 1e6, **files,
-        )  # fmt: skip
+        return RedisOptions.named(given, below=self._root)
 
     @property
     def server(self) -> ServerSettings:

@@ -6,13 +6,13 @@ import os
 import random
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onefold.features.clock import now_micros
 from onefold.features.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def create(name: str, folder: Path, *, now: int | None = None) -> Path:
         with as_file(files("onefold") / "templates" / "project") as template:
             shutil.copytree(template, fresh, ignore=shutil.ignore_patterns("__pycache__"))
         _fill_in(fresh, name)
-        _write_data(fresh / "data", now if now is not None else time.time_ns() // 1000 // _HOUR * _HOUR)
+        _write_data(fresh / "data", now if now is not None else now_micros() // _HOUR * _HOUR)
         if target.exists():
             target.rmdir()
         os.rename(fresh, target)

@@ -78,12 +78,11 @@ class Workspace:
 
     def letters_in_topics(self, source: EventSource) -> Iterator[SentLetter]:
         """The dead letters in the topics beside those of a source; none where [kafka] has them in files."""
-        topics = {t for t in (source.topic, *(b.topic for b in source.branches)) if t}
-        if not topics or self.settings.kafka.dead_letters != "topic":
+        if not source.topics or self.settings.kafka.dead_letters != "topic":
             return
         from onefold.streaming.kafka_dead_letters import read_letters
 
-        for topic in sorted(topics):
+        for topic in sorted(source.topics):
             yield from read_letters(self.kafka, topic)
 
     def refused(self, source: str) -> Iterator[tuple[int, int]]:
@@ -108,7 +107,7 @@ class Workspace:
     @property
     def has_topics(self) -> bool:
         """Whether some source, or a branch of one, is fed by a topic."""
-        return any(s.topic or any(b.topic for b in s.branches) for s in self.project.sources.values())
+        return any(s.topics for s in self.project.sources.values())
 
     def topics(self) -> KafkaGroup:
         """The feeds that the consumer group gives this process; it must be closed."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onefold.cli.console import JsonOption, ProjectOption, note, say_done, say_json, say_table
+from onefold.features.clock import now_micros
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def create(
     file = _file(project)
     services = (keys.ALL,) if all_services else _checked(service or [], project, operator=operator)
     with file.changing():
-        now = _now()
+        now = now_micros()
         key, text = keys.create(
             name, services=services, now=now, expires=_end(expires, now), operator=operator, rate=rate
         )
@@ -61,7 +62,7 @@ def create(
 @keys_app.command("list")
 def list_(project: ProjectOption = None, json: JsonOption = False) -> None:
     """Every key: what it reaches, until when. None can be shown again."""
-    now, found = _now(), _file(project).read()
+    now, found = now_micros(), _file(project).read()
     if json:
         say_json({"keys": [_facts(key, now) for key in found]})
         return
@@ -86,7 +87,7 @@ def rotate(
 
     file = _file(project)
     with file.changing():
-        now = _now()
+        now = now_micros()
         changed, text = keys.rotate(
             file.read(), key, now=now, expires=_end(expires, now), overlap=_length(overlap, "--overlap")
         )
@@ -101,7 +102,7 @@ def revoke(key: KeyArgument, project: ProjectOption = None, json: JsonOption = F
 
     file = _file(project)
     with file.changing():
-        now, known = _now(), file.read()
+        now, known = now_micros(), file.read()
         gone = keys.find(known, key)
         file.write(keys.revoke(known, gone.id, now=now))
     if json:
@@ -129,12 +130,6 @@ def _checked(services: Sequence[str], project: str | None, *, operator: bool) ->
         if name not in known:
             raise NotFoundError(f"service {name!r} is not defined{nearest(name, known)}")
     return tuple(dict.fromkeys(services))
-
-
-def _now() -> int:
-    from onefold.serving.run import now_micros
-
-    return now_micros()
 
 
 def _end(expires: str, now: int) -> int | None:

@@ -44,8 +44,7 @@ def get(
 
     onefold get customer_spend --key customer_id=42
     """
-    import time
-
+    from onefold.features.clock import now_micros
     from onefold.online.lookup import Lookup
     from onefold.wiring import Workspace
 
@@ -54,7 +53,7 @@ def get(
     workspace = Workspace.find(project)
     plan = _plan(workspace.project, refs or [], service)
     row = _row(plan, pairs(key or (), option="--key"), pairs(request or (), option="--request"))
-    moment = _moment(at) if at is not None else time.time_ns() // 1_000
+    moment = _moment(at) if at is not None else now_micros()
     with workspace.store(readonly=True) as store:
         served = Lookup(store, plan).read([row], [moment])[0]
     if json:

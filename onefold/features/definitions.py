@@ -138,6 +138,11 @@ class EventSource:
     def fields(self) -> tuple[Field, ...]:
         return fields(self.schema)
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that feed it, itself or its branches."""
+        return tuple([t for t in (self.topic, *(b.topic for b in self.branches)) if t is not None])
+
     def branch(self, name: str) -> Branch:
         """A branch by its name; DefinitionError where there is none of that name."""
         found = next((b for b in self.branches if b.name == name), None)

@@ -21,6 +21,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
+from onefold.features.clock import now_micros
 from onefold.features.definitions import Branch, EventSource
 from onefold.features.errors import NotFoundError, StoreError
 from onefold.offline.archive_rows import POSITION, ArchiveFile, check_columns, positioned
@@ -43,11 +44,6 @@ class Snapshot:
     version: int
     files: tuple[str, ...]
     flushed: Mapping[int, int]
-
-
-def now_micros() -> int:
-    """The wall clock, as microseconds since 1970-01-01 UTC."""
-    return time.time_ns() // 1000
 
 
 class DeltaArchive:

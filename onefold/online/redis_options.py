@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from onefold.features.errors import ConfigError
+from onefold.features.windows import duration
 
 _SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 _EXAMPLES = "write redis://host:6379/0, rediss:// for TLS, unix:///path/redis.sock, or redis+cluster://a:6379,b:6379"
@@ -25,6 +27,21 @@ class Address:
         if not self.port:
             return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class RedisSettings(Protocol):
+    """What people write: lengths of time as text, as "5 seconds"; empty texts for what is not said."""
+
+    url: str
+    username: str
+    password: str
+    tls_ca: str
+    tls_cert: str
+    tls_key: str
+    tls_check_hostname: bool
+    timeout: str
+    retry_for: str
+    expire: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,20 @@ tls=True, ca='', cert='', key='', check_hostname=True, timeout=5.0, retry_for=5.
         if found.cluster and found.database:
             raise ConfigError(f"{found} names database {found.database}; a cluster has database 0 only")
         return replace(found, **{name: value for name, value in others.items() if value is not None})
+
+    @classmethod
+    def named(cls, given: RedisSettings, *, below: Path) -> RedisOptions:
+        """The options of settings that name a URL; relative paths of files are `below` a folder."""
+        files = {
+            name: str(below / path)
+            for name, path in (("ca", given.tls_ca), ("cert", given.tls_cert), ("key", given.tls_key))
+            if path
+        }
+        return cls.of(
+            given.url, username=given.username or None, password=given.password or None, expire=given.expire,
+            check_hostname=given.tls_check_hostname, timeout=duration(given.timeout) / 1e6,
+            retry_for=duration(given.retry_for) / 1e6, **files,
+        )  # fmt: skip
 
     def at(self, address: Address) -> RedisOptions:
         """The same for one server."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from onefold.features.timing import PARTS
 from onefold.serving.access import ANYONE, CURRENT, Access, Current, Doorman, Reach
@@ -91,9 +91,7 @@ class Answering:
         if body is None:
             return None
         access, seen = exchange.access or ANYONE, self._live.generation
-        request = Request(
-            exchange.path, body, exchange.scope["headers"], monotonic() + self._limits.seconds, access.key
-        )
+        request = Request(exchange.path, body, exchange.scope["headers"])
         try:
             return await self._handle(route, request, access)
         except ApiError as error:

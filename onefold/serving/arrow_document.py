@@ -9,8 +9,6 @@ from onefold.offline.arrow import from_internal
 from onefold.online.served_row import STATUSES
 from onefold.serving.documents import Served
 
-_STATUS = pa.dictionary(pa.int8(), pa.string())
-
 
 def arrow_stream(served: Served) -> bytes:
     """`request_id`, `event_timestamp`, then FEATURE and FEATURE__status in service order; what it is, as metadata."""

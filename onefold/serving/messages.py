@@ -12,28 +12,17 @@ JSON = "application/json"
 class Request:
     """A POST whose body has come.
 
-    headers: names in lower case. deadline: on `time.monotonic`, after which nobody waits for the answer; None for
-    never. principal: whoever was recognised by a key; None where no keys are asked for.
+    headers: names in lower case.
     """
 
     path: str
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
-    deadline: float | None = None
-    principal: str | None = None
 
     @property
     def accept(self) -> str:
         """What the answer may be, as the client said it; empty where it said nothing."""
-        return self.header(b"accept")
-
-    @property
-    def content_type(self) -> str:
-        return self.header(b"content-type")
-
-    def header(self, name: bytes) -> str:
-        """The first of that name; empty where there is none."""
-        return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
+        return next((value.decode("latin-1") for name, value in self.headers if name == b"accept"), "")
 
 
 @dataclass(frozen=True, slots=True)

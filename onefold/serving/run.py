@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import time_ns
 from typing import TYPE_CHECKING
 
+from onefold.features.clock import now_micros
 from onefold.features.errors import ConfigError
 from onefold.features.loading import load_project
 from onefold.serving.catalog import Catalog
@@ -69,11 +69,6 @@ class ServeSettings:
             definitions=project / "features", online=state / "online", models=state / "models",
             served=state / "served", keys=state / "keys.json", host=host, port=port,
         )  # fmt: skip
-
-
-def now_micros() -> int:
-    """The time, in microseconds since the epoch."""
-    return time_ns() // 1_000
 
 
 def serve(

@@ -6,7 +6,6 @@ original bytes. headers: reason, source, topic, partition, offset, sequence, tim
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
+from onefold.features.clock import now_micros
 from onefold.features.errors import StoreError
 from onefold.features.values import timestamp_text
 from onefold.streaming.dead_letters import KafkaPlace, place_of
@@ -24,10 +24,6 @@ SUFFIX = ".dlq"
 LARGEST = 8 * 1024**2
 """Bytes of an original that a letter carries; of a larger one it says where it stands."""
 _ROOM = 1024**2
-
-
-def now_micros() -> int:
-    return time.time_ns() // 1000
 
 
 class KafkaDeadLetters:

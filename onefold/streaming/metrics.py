@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from onefold.features.clock import now_micros
 from onefold.features.protocols import Records
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.report import StepReport
@@ -61,7 +61,7 @@ class WorkerMetrics:
     def acknowledged(self, joined: JoinedFeed, records: Records) -> None:
         """A batch has become readable: how long its first and its last record waited for it."""
         if records.times:
-            now = time.time_ns() // 1000
+            now = now_micros()
             seen = self._freshness.labels(joined.source)
             for at in (records.times[0], records.times[-1]):
                 seen.observe(max(0.0, (now - at) / 1e6))

@@ -22,10 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onefold.features.clock import now_micros
 from onefold.features.errors import ConfigError, SessionError, StoreError, UnbuiltError
 from onefold.features.project import Project
 from onefold.features.protocols import DeadLetterSink, OnlineStore
-from onefold.offline.archive import DeltaArchive, now_micros
+from onefold.offline.archive import DeltaArchive
 from onefold.offline.spark_session import SparkSettings, session
 from onefold.online.opening import open_store
 from onefold.streaming.joining import Joiner
@@ -176,7 +177,7 @@ class SparkStream:
     def _join(self) -> None:
         self._joiner.follow(self._group.feeds(0))
         if not self._joiner.by_feed:
-            topics = ", ".join(sorted(t for s in self._project.sources.values() for t in _topics(s)))
+            topics = ", ".join(sorted(t for s in self._project.sources.values() for t in s.topics))
             raise StoreError(f"Kafka at {self._kafka.bootstrap} has none of the topics {topics}; make them first")
         for joined in list(self._joiner.by_feed.values()):
             self._joiner.join(joined).lost = False
@@ -265,7 +266,3 @@ def _reader(workspace: Workspace) -> ReaderOf:
     registry = {"url": said.schema_registry, "token": said.schema_registry_token, **named}
     registry["patience"] = workspace.settings.kafka_patience
     return ReaderOf(workspace.settings.root, tuple(registry.items()))
-
-
-def _topics(source: Any) -> list[str]:
-    return [t for t in (source.topic, *(b.topic for b in source.branches)) if t is not None]

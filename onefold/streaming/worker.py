@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from onefold.features.clock import now_micros
 from onefold.features.errors import OnefoldError
 from onefold.features.project import Project
 from onefold.features.protocols import Archive, DeadLetterSink, EventFeed, FeedGroup, OnlineStore, Records
-from onefold.offline.archive import now_micros
 from onefold.streaming.decode import Decoded
 from onefold.streaming.flushing import Flusher
 from onefold.streaming.joined import JoinedFeed

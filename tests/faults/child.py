@@ -24,7 +24,8 @@ import onefold.streaming.kafka_feeds
 import onefold.streaming.materialize
 import onefold.streaming.metrics
 import onefold.streaming.running
-from onefold.offline.archive import DeltaArchive, now_micros
+from onefold.features.clock import now_micros
+from onefold.offline.archive import DeltaArchive
 from onefold.online.redis_store import RedisStore
 from onefold.streaming.worker import Worker
 from onefold.wiring import Workspace

@@ -41,7 +41,7 @@ def plant(name: str, where: Any, attribute: str, *, first: int = 0) -> Callable[
     return put
 
 
-_SEND, _SETTLE, _TAKE, _STEP = Worker._send, Worker._settle, Worker._take, Worker.step
+_SETTLE, _TAKE, _STEP = Worker._settle, Worker._take, Worker.step
 _START, _WRITE_TO = Flusher.start, JoinedFeed.write_to
 _CONSIDER = StateWriter._consider
 

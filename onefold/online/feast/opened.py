@@ -7,7 +7,6 @@ from threading import Lock
 from typing import Any
 
 from onefold.features.errors import ConfigError
-from onefold.features.windows import duration
 from onefold.online.opening import MAP_SIZE, OpenStore, open_store
 from onefold.online.redis_options import RedisOptions
 
@@ -35,14 +34,5 @@ def _place(config: Any, below: Path | None) -> Path | RedisOptions:
     if config.url:
         if config.path:
             raise ConfigError(f"online_store names both path ({config.path}) and url; leave one out")
-        files = {
-            name: str((below or Path.cwd()) / path)
-            for name, path in (("ca", config.tls_ca), ("cert", config.tls_cert), ("key", config.tls_key))
-            if path
-        }
-        return RedisOptions.of(
-            config.url, username=config.username or None, password=config.password or None, expire=config.expire,
-            check_hostname=config.tls_check_hostname, timeout=duration(config.timeout) / 1e6,
-            retry_for=duration(config.retry_for) / 1e6, **files,
-        )  # fmt: skip
+        return RedisOptions.named(config, below=below or Path.cwd())
     return ((below or Path.cwd()) / (config.path or "data/online")).absolute()

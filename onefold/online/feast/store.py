@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 
+from onefold.features.clock import now_micros
 from onefold.features.errors import InputError
 from onefold.online.feast import plain
 from onefold.online.feast.definitions import Definitions, is_ours
@@ -92,7 +92,7 @@ class OnefoldOnlineStore(OnlineStore):  # type: ignore[misc] # as above
         if is_ours(table, "view"):
             return self._read_ours(config, table, entity_keys, requested_features)
         of, alive = plain.prefix_of(config, table), plain.lifetime(table)
-        oldest = None if alive is None else _now() - alive
+        oldest = None if alive is None else now_micros() - alive
         found: Rows = []
         for string in _store(config).get([name_of(of, key) for key in entity_keys]):
             event, values = (0, None) if string is None else plain.values_of(string, requested_features)
@@ -121,7 +121,7 @@ class OnefoldOnlineStore(OnlineStore):  # type: ignore[misc] # as above
                 include_feature_view_version_metadata,
             )  # fmt: skip
         request = self._request(config, context, registry, project, full_feature_names)
-        return request.answer(_columns(entity_rows), _now(), versions=include_feature_view_version_metadata)
+        return request.answer(_columns(entity_rows), now_micros(), versions=include_feature_view_version_metadata)
 
     async def get_online_features_async(
         self, config: Any, features: Any, entity_rows: Any, registry: Any, project: str,
@@ -163,7 +163,7 @@ class OnefoldOnlineStore(OnlineStore):  # type: ignore[misc] # as above
         parts = Parts(asked, views, entity_name_to_join_key_map, {})
         registry, project = self._local.asked
         request = Request(config, parts, _store(config), self._lookups(config, registry, project))
-        for column in request.columns(join_key_values, _now()):
+        for column in request.columns(join_key_values, now_micros()):
             online_features_response.metadata.feature_names.val.append(column.name)
             online_features_response.results.append(column.vector())
         if include_feature_view_version_metadata:
@@ -207,7 +207,7 @@ class OnefoldOnlineStore(OnlineStore):  # type: ignore[misc] # as above
         names = list(wanted or (f.name for f in table.features))
         members = [Member(table.name, name, name) for name in names]
         given = {name: [_part(key, name) for key in keys] for name in keys[0].join_keys}
-        now = _now()
+        now = now_micros()
         lookup = self._lookups(config, self._registry(config), config.project)(members, {})
         vectors = [column.vector().values for column in lookup.columns(given, [now] * len(keys))]
         moment = datetime.fromtimestamp(now / 1e6, tz=UTC)
@@ -224,10 +224,6 @@ class OnefoldOnlineStore(OnlineStore):  # type: ignore[misc] # as above
 
 def _store(config: Any) -> OpenStore:
     return store_of(config.online_store, Path(config.repo_path) if config.repo_path else None)
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
 
 
 def _part(key: EntityKey, name: str) -> Value:
