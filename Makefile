@@ -12,7 +12,7 @@ SERVICES_DIR ?= .services
 REDIS_PORT ?= 6390
 KAFKA_PORT ?= 9390
 # The extras are those of scripts/setup.
-EXPORT := --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra kafka --extra redis --extra formats --extra postgresql
+EXPORT := --quiet --frozen --no-header --no-annotate --no-emit-project --extra flights --extra kafka --extra redis --extra formats --extra otel --extra postgresql
 PYTEST_ARGS ?=
 export PATH := $(BIN):$(PATH)
 # Many commands start Python anew; without bytecode each would compile its libraries again.
