@@ -11,10 +11,13 @@ import select
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import hiredis
+
+from onefold.features import native
 
 ReplyError = hiredis.ReplyError
 ProtocolError = hiredis.ProtocolError
@@ -22,6 +25,11 @@ ProtocolError = hiredis.ProtocolError
 _NOTHING = object()
 _RECEIVE = 1 << 18
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@cache
+def _kernel() -> Callable[..., Any] | None:
+    return native.function("many")
 
 
 def command(*words: bytes) -> bytes:
@@ -35,6 +43,10 @@ def command(*words: bytes) -> bytes:
 
 def many(start: bytes, words: Iterable[bytes]) -> bytes:
     """A command of many words behind what it starts with."""
+    kernel = _kernel()
+    if kernel is not None:
+        found: bytes = kernel(start, list(words))
+        return found
     return start + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 

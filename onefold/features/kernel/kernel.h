@@ -17,10 +17,10 @@
 #endif
 
 /* What `native.py` expects; raised with every change of the specification that it passes to `Plan`. */
-#define INTERFACE 2
+#define INTERFACE 3
 
-/* The functions of records.c, appends.c and times.c. */
-extern PyMethodDef RECORDS[], APPENDS[], TIMES[];
+/* The functions of records.c, appends.c, times.c, names.c and served.c. */
+extern PyMethodDef RECORDS[], APPENDS[], TIMES[], NAMES[], SERVED[];
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)

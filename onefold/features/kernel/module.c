@@ -143,7 +143,8 @@ static PyType_Spec TYPE = {
 static int fill(PyObject *module)
 {
     if (PyModule_AddFunctions(module, RECORDS) < 0 || PyModule_AddFunctions(module, APPENDS) < 0) return -1;
-    if (PyModule_AddFunctions(module, TIMES) < 0) return -1;
+    if (PyModule_AddFunctions(module, TIMES) < 0 || PyModule_AddFunctions(module, NAMES) < 0) return -1;
+    if (PyModule_AddFunctions(module, SERVED) < 0) return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &TYPE, NULL);
     if (!type) return -1;
     int done = PyModule_AddObjectRef(module, "Plan", type);
