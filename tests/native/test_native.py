@@ -10,8 +10,10 @@ import pytest
 from onefold.features import native
 from onefold.features.errors import ConfigError, StateError
 from onefold.features.fold import StateFold
+from onefold.features.native import built
 from onefold.features.native_fold import supports
 from tests.native.cases import NOW, both, case, shown
+from tests.native.replies import in_a_reply
 from tests.native.sanitized import build, run
 
 SEEDS_A_BLOCK, BLOCKS = 15, 8
@@ -54,6 +56,17 @@ def test_no_state_and_empty_bytes_give_what_no_events_give() -> None:
     native, _, python, _ = both(found.layout, found.slots)
     for got, want in zip(native.many([None, b""], [NOW, NOW]), python.many([None, b""], [NOW, NOW]), strict=True):
         assert shown(got) == shown(want)
+
+
+def test_states_are_read_where_they_lie_in_an_answer() -> None:
+    kernel = built()
+    assert kernel is not None
+    for seed in range(20):
+        found = case(seed)
+        native = StateFold(found.layout, found.slots)
+        states, times = [*found.states, None, b""], [*found.times, NOW, NOW]
+        want = [shown(one) for one in native.many(states, times)]
+        assert [shown(one) for one in native.many(in_a_reply(kernel.Replies(), states), times)] == want
 
 
 def test_times_beyond_all_years_are_times() -> None:

@@ -1,5 +1,5 @@
 /* What is made of many readings: statuses by age, as `group_reader.judged` finds them, and rows, as `served_row.rows` does. */
-#include "kernel.h"
+#include "bulks.h"
 
 #define MOST_BOUNDS 64
 
@@ -22,14 +22,21 @@ static int ages_from(PyObject *list, ages *a)
 }
 
 /* Which of the frequent statuses; -1 where they must be worked out. */
-static long judge_one(PyObject *state, PyObject *time, PyObject *newest, int is_whole, const ages *a, long missing)
+static long judge_one(int is_state, PyObject *time, PyObject *newest, int is_whole, const ages *a, long missing)
 {
     int64_t t, last;
-    if (state == Py_None || (PyBytes_Check(state) && !PyBytes_GET_SIZE(state))) return missing;
+    if (!is_state) return missing;
     if (!is_whole || !small(newest, &last) || !small(time, &t)) return -1;
     long found = 0;
     while (found < a->count && a->at[found] < t - last) found++;
     return found;
+}
+
+static int is_state(PyObject *states, Py_ssize_t i)
+{
+    if (is_bulks(states)) return bulk_of((const Bulks *)states, i).size > 0;
+    PyObject *state = PySequence_Fast_GET_ITEM(states, i);
+    return state != Py_None && !(PyBytes_Check(state) && !PyBytes_GET_SIZE(state));
 }
 
 /* judge(states, times, newest, partial, whole, bounds, missing) -> [number | None] */
@@ -43,16 +50,17 @@ static PyObject *judge(PyObject *self, PyObject *args)
         return NULL;
     Py_ssize_t n = PyList_GET_SIZE(newest);
     if (!ages_from(bounds, &a)) return PyErr_Format(PyExc_ValueError, "bounds are at most %d ages", MOST_BOUNDS);
-    if (!(states = PySequence_Fast(states, "states are a sequence"))) return NULL;
+    if (!(states = is_bulks(states) ? Py_NewRef(states) : PySequence_Fast(states, "states are a sequence"))) return NULL;
+    Py_ssize_t given = is_bulks(states) ? PySequence_Length(states) : PySequence_Fast_GET_SIZE(states);
     PyObject *found = NULL;
     if (!(times = PySequence_Fast(times, "times are a sequence"))) goto end;
-    if (PySequence_Fast_GET_SIZE(states) != n || PySequence_Fast_GET_SIZE(times) != n || PyList_GET_SIZE(partial) != n) {
+    if (given != n || PySequence_Fast_GET_SIZE(times) != n || PyList_GET_SIZE(partial) != n) {
         PyErr_SetString(PyExc_ValueError, "there are as many states as times and readings");
         goto end;
     }
     found = PyList_New(n);
     for (Py_ssize_t i = 0; found && i < n; i++) {
-        long number = judge_one(PySequence_Fast_GET_ITEM(states, i), PySequence_Fast_GET_ITEM(times, i),
+        long number = judge_one(is_state(states, i), PySequence_Fast_GET_ITEM(times, i),
                                 PyList_GET_ITEM(newest, i), PyList_GET_ITEM(partial, i) == whole, &a, missing);
         PyObject *one = number < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(number);
         if (one) PyList_SET_ITEM(found, i, one);
