@@ -1,8 +1,8 @@
 """One socket to a Redis: whole requests out, replies in, never stuck when both directions are full.
 
 Requests are RESP bytes that are built by hand, many commands in one; replies are read by hiredis, and the strings of a
-lookup where they lie, by the native kernel. The socket does not block: what cannot be sent waits while replies are read,
-so that a server that stops reading until its own answers are taken is no deadlock.
+lookup where they lie, by the native kernel. The socket does not block: what cannot be sent waits while replies are
+read, so that a server that stops reading until its own answers are taken is no deadlock.
 """
 
 from __future__ import annotations
