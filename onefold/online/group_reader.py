@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 from onefold.features import keys as names
+from onefold.features import native
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StoreError
 from onefold.features.fold import Readings, StateFold
@@ -16,6 +16,7 @@ from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
 from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
+_MOST_BOUNDS = 64
 Row = Mapping[str, Any]
 Statuses = int | tuple[str, ...]
 """The statuses of a row, or the number of some that are frequent."""
@@ -35,12 +36,13 @@ class Live:
 class GroupRows:
     """What a group gives, by row: values, its features' statuses, where they came from, and what went wrong.
 
-    statuses: as the group's `statuses` tells them; 0 are the best.
+    statuses: as the group's `statuses` tells them; 0 are the best. place and offsets: what they were read from.
     """
 
     values: list[Sequence[Any]]
     statuses: list[Statuses]
-    reads: list[tuple[Place, dict[int, int]]]
+    place: Place
+    offsets: list[dict[int, int]]
     errors: dict[int, str]
 
 
@@ -63,6 +65,7 @@ class GroupReader:
         self._bounds, aged = _by_age(self._features)
         self._missing, self._failed, self._behind = (len(aged) + i for i in range(3))
         self._frequent = [*aged, *((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))]
+        self._native = native.function("judge") if len(self._bounds) <= _MOST_BOUNDS else None
         self._names = names.namer(layout.key_fields)
 
     def follow(self, pointer: bytes | None) -> None:
@@ -100,11 +103,10 @@ class GroupReader:
             statuses = [self._behind for _ in rows]
         layout = self.layout
         place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
-        reads = list(zip(repeat(place), found.offsets))
         for i in found.errors:
             values[i], statuses[i] = self._none, self._failed
         errors = {i: f"state of ({place.source}, {place.entity}): {error}" for i, error in found.errors.items()}
-        return GroupRows(values, statuses, reads, errors)
+        return GroupRows(values, statuses, place, found.offsets, errors)
 
     def _readings(self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]) -> Readings:
         event = self._row_event
@@ -118,6 +120,8 @@ class GroupReader:
         return self._frequent[found] if isinstance(found, int) else found
 
     def _judge(self, strings: Sequence[bytes | None], times: Sequence[int], found: Readings) -> list[Statuses]:
+        if self._native is not None:
+            return self._judge_natively(strings, times, found)
         statuses: list[Statuses] = []
         bounds, whole = self._bounds, self._fold.whole
         for i, (string, t, newest, partial) in enumerate(zip(strings, times, found.newest, found.partial, strict=True)):
@@ -128,6 +132,20 @@ class GroupReader:
             else:
                 statuses.append(self._judge_one(partial, None if newest is None else t - newest, found.events[i]))
         return statuses
+
+    def _judge_natively(self, strings: Sequence[bytes | None], times: Sequence[int], found: Readings) -> list[Statuses]:
+        """The same, where the kernel tells which of the frequent ones most are."""
+        assert self._native is not None
+        judged: list[Any] = self._native(
+            strings, times, found.newest, found.partial, self._fold.whole, self._bounds, self._missing
+        )
+        if None in judged:
+            for i in [i for i, one in enumerate(judged) if one is None]:
+                newest = found.newest[i]
+                judged[i] = self._judge_one(
+                    found.partial[i], None if newest is None else times[i] - newest, found.events[i]
+                )
+        return judged
 
     def _judge_one(self, partial: Sequence[bool], age: int | None, events: int) -> tuple[str, ...]:
         if age is None:

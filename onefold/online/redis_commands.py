@@ -88,7 +88,8 @@ def marks(group: bytes) -> bytes:
 
 def marks_of(reply: Sequence[bytes]) -> dict[int, int]:
     """The marks of a group, by field."""
-    return {int(field): int(float(score)) for field, score in zip(reply[::2], reply[1::2], strict=True)}
+    flat = iter(reply)
+    return {int(field): int(float(score)) for field, score in zip(flat, flat, strict=True)}
 
 
 def swap(name: bytes, *, length: int, generation: bytes, value: bytes, keep_ms: int | None, whole: bool) -> bytes:

@@ -208,7 +208,7 @@ def _read(
         asked.append(mget(names))
     if not asked:
         return [], []
-    replies = connection.ask(b"".join(asked), len(asked))
+    replies = connection.read(b"".join(asked), len(asked))
     for reply, name in zip(replies, (*groups, b""), strict=False):
         if isinstance(reply, Exception):
             commands.checked([reply], connection.address, what="a read", names=(name,))
