@@ -26,9 +26,10 @@ from onefold.serving.batches import Batches
 from onefold.serving.catalog import Catalog, ServedModel, Service
 from onefold.serving.documents import Rows, Served, texts_of
 from onefold.serving.errors import ApiError, invalid, translate
+from onefold.serving.ids import request_ids
 from onefold.serving.messages import Answer, Request
 from onefold.serving.metrics import Metrics
-from onefold.serving.recording import Recorder, request_ids
+from onefold.serving.recording import Recorder
 from onefold.serving.rows import parse_object
 
 if TYPE_CHECKING:

@@ -12,17 +12,12 @@ JSON = "application/json"
 class Request:
     """A POST whose body has come.
 
-    headers: names in lower case.
+    accept: what the answer may be, as the client said it; empty where it said nothing.
     """
 
     path: str
     body: bytes
-    headers: Sequence[tuple[bytes, bytes]] = ()
-
-    @property
-    def accept(self) -> str:
-        """What the answer may be, as the client said it; empty where it said nothing."""
-        return next((value.decode("latin-1") for name, value in self.headers if name == b"accept"), "")
+    accept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
