@@ -45,23 +45,20 @@ def test_rows_and_statuses_are_counted_once() -> None:
 
 def test_other_workers_can_read_what_a_loop_counts(tmp_path: Path) -> None:
     share(str(tmp_path))
-    metrics, others = Metrics(), CollectorRegistry()
     try:
-        MultiProcessCollector(others, path=str(tmp_path))  # type: ignore[no-untyped-call]  # as the library has it
-
-        def seen() -> float | None:
-            return others.get_sample_value("onefold_requests_total", {"path": "/v1/lookup", "status": "200"})
-
-        async def go() -> None:
-            for _ in range(2):
-                metrics.request("/v1/lookup", 200, 0.001)
-            while seen() != 2:
-                await asyncio.sleep(0.01)
-
-        asyncio.run(asyncio.wait_for(go(), 20))
+        asyncio.run(asyncio.wait_for(_counted(tmp_path), 20))
     finally:
         share(None)
-        del metrics
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # the library never closes its files
             gc.collect()
+
+
+async def _counted(folder: Path) -> None:
+    """Two requests, until they are in the files of this folder."""
+    metrics, others = Metrics(), CollectorRegistry()
+    MultiProcessCollector(others, path=str(folder))  # type: ignore[no-untyped-call]  # as the library has it
+    for _ in range(2):
+        metrics.request("/v1/lookup", 200, 0.001)
+    while others.get_sample_value("onefold_requests_total", {"path": "/v1/lookup", "status": "200"}) != 2:
+        await asyncio.sleep(0.01)
