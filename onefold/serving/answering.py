@@ -98,15 +98,13 @@ class Answering:
             return None
         access, seen = exchange.access or ANYONE, self._live.generation
         request = Request(exchange.path, body, exchange.head.accept)
+        CURRENT.set(self._current(access))
         try:
-            return await self._handle(route, request, access)
+            return await route.handler(request)
         except ApiError as error:
             # Definitions that came with a state built for them: the watch may have them in hand already.
             if error.code != "mismatch" or self._live.catch_up is None or not await self._live.catch_up(seen):
                 raise
-        return await self._handle(route, request, access)
-
-    async def _handle(self, route: Route, request: Request, access: Access) -> Answer:
         CURRENT.set(self._current(access))
         return await route.handler(request)
 

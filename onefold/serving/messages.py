@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A POST whose body has come.
 
     accept: what the answer may be, as the client said it; empty where it said nothing.
@@ -20,8 +19,7 @@ class Request:
     accept: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer. headers: those beside content-type and content-length."""
 
     body: bytes
