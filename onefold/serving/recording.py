@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
 from onefold.offline.served_record import ServedRecord
+from onefold.serving.ids import request_ids
 
 if TYPE_CHECKING:
     from onefold.online.served_row import ServedRow
@@ -68,9 +68,3 @@ class _Records(Sequence[ServedRecord]):
             answer.values, answer.statuses, answer.provenance, self._model[0], self._model[1],
             self._scores[place] if self._scores else None,
         )  # fmt: skip
-
-
-def request_ids(count: int) -> list[str]:
-    """So many names of 128 random bits, in hexadecimal."""
-    text = os.urandom(16 * count).hex()
-    return [text[i : i + 32] for i in range(0, 32 * count, 32)]
