@@ -76,32 +76,32 @@ def _struct(fields: Sequence[Field], columns: Iterable[Sequence[Any]], mask: pa.
 
 def _statuses(_: ServedInputs, blocks: Blocks) -> pa.Array:
     """Few rows differ in their statuses: each sort is made once."""
-    kinds: dict[Sequence[str], int] = {}
-    places = [kinds.setdefault(s, len(kinds)) for s in chain.from_iterable(b.statuses for b in blocks)]
-    return pa.array(list(kinds), pa.list_(pa.string())).take(pa.array(places, pa.int64()))
+    known: dict[tuple[str, ...], int] = {}
+    places: list[int] = []
+    for block in blocks:
+        kinds, which = block.statuses
+        found = [known.setdefault(tuple(kind), len(known)) for kind in kinds]
+        places += [found[i] for i in which]
+    return pa.array(list(known), pa.list_(pa.string())).take(pa.array(places, pa.int64()))
 
 
 def _provenance(_: ServedInputs, blocks: Blocks) -> pa.Array:
-    known: dict[int, tuple[Place, tuple[str, str]]] = {}
-    texts = chain.from_iterable(_texts(b, known) for b in blocks)
-    return pa.array([*texts], pa.string())
+    return pa.array([*chain.from_iterable(map(_texts, blocks))], pa.string())
 
 
-def _texts(block: ServedBlock, known: dict[int, tuple[Place, tuple[str, str]]]) -> Iterator[str]:
+def _texts(block: ServedBlock) -> Iterator[str]:
     """The strings that each row was read from, as a JSON list."""
     if not block.reads:
         return repeat("[]", _rows(block))
-    states = [_state_texts(reads, known) for reads in block.reads]
-    return (f"[{','.join(texts)}]" for texts in zip(*states, strict=True))
+    return (f"[{','.join(texts)}]" for texts in zip(*map(_state_texts, block.reads), strict=True))
 
 
-def _state_texts(reads: Reads, known: dict[int, tuple[Place, tuple[str, str]]]) -> Iterator[str]:
-    for place, offsets in zip(*reads, strict=True):
-        found = known.get(id(place))
-        if found is None:
-            found = known[id(place)] = place, _around(place)
-        start, end = found[1]
-        yield f"{start}{_numbers(offsets)}{end}"
+def _state_texts(reads: Reads) -> Iterator[str]:
+    places, which, offsets = reads
+    around = [_around(place) for place in places]
+    for i, held in zip(which, offsets, strict=True):
+        start, end = around[i]
+        yield f"{start}{_numbers(held)}{end}"
 
 
 def _around(place: Place) -> tuple[str, str]:

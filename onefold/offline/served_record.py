@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+_Thing = TypeVar("_Thing")
 Place = tuple[str, str, int, str, Mapping[int, int]]
 """Where state strings were read from: source, entity, epoch, layout, and the progress marker of each sequence."""
-Reads = tuple[Sequence[Place], Sequence[Mapping[int, int]]]
-"""By row, the place of the string that was read, and the highest offset of each sequence in it."""
+Statuses = tuple[Sequence[Sequence[str]], Sequence[int]]
+"""Those of rows, each different sort once, and by row which of them."""
+Reads = tuple[Sequence[Place], Sequence[int], Sequence[Mapping[int, int]]]
+"""Places, each once; by row which of them, and the highest offset of each sequence in the string."""
 
 
 class ServedBlock(NamedTuple):
@@ -26,7 +29,22 @@ class ServedBlock(NamedTuple):
     times: Sequence[int]
     rows: Sequence[Mapping[str, object]]
     features: Sequence[Sequence[object] | None]
-    statuses: Sequence[Sequence[str]]
+    statuses: Statuses
     reads: Sequence[Reads]
     scores: Sequence[float] | None = None
     errors: Sequence[str] | None = None
+
+
+def each_once(things: Sequence[_Thing]) -> tuple[Sequence[_Thing], Sequence[int]]:
+    """The different objects among things, and which of them each is: most often there is one.
+
+    >>> one, other = (1,), (2,)
+    >>> each_once([one, one]), each_once([one, other, one])
+    (([(1,)], [0, 0]), ([(1,), (2,)], [0, 1, 0]))
+    """
+    first = things[0]
+    if things.count(first) == len(things):
+        return [first], [0] * len(things)
+    found = dict(zip(map(id, things), things, strict=True))
+    places = {name: place for place, name in enumerate(found)}
+    return list(found.values()), [places[id(thing)] for thing in things]

@@ -1,7 +1,7 @@
 """What goes between those who serve and the process that writes the served log: lengths, and MessagePack behind them.
 
 To the log: [WRITER, name], once on each connection; [TABLE, number, inputs as JSON], before what is of that table;
-[FRAME, number, known, parts], rows; [FLUSH], to write what is there now.
+[FRAME, number, index, blocks], rows; [FLUSH], to write what is there now.
 From the log: [DONE, frame's number, rows that could not be written and are gone]; [FAILED, how many attempts, why], and
 the frames are tried again.
 """
@@ -18,12 +18,11 @@ from onefold.offline.served_record import ServedBlock
 
 WRITER, TABLE, FRAME, FLUSH, DONE, FAILED = range(6)
 Message = Sequence[Any]
-Known = Mapping[int, tuple[Any, ...]]
-"""What many rows of a frame share, by the number that stands for it in them: statuses, and where they were read."""
-Parts = Mapping[int, tuple[int, list[bytes]]]
-"""Of a frame, by table: how many rows, and the blocks that they are in."""
+Index = Sequence[tuple[int, int, int]]
+"""Of a frame, for each block: the number of its table, its rows, and its bytes."""
 _LENGTH = struct.Struct("<I")
-_STATUSES, _READS = ServedBlock._fields.index("statuses"), ServedBlock._fields.index("reads")
+_BYTES, _NO_BYTES = struct.Struct(">BI"), b"\xc4\x00"
+"""How MessagePack begins bytes, and has none of them."""
 _WIDE = 1
 """Marks an integer of more than 64 bits, as the unscaled value of a DECIMAL may be."""
 
@@ -52,53 +51,49 @@ class Unpacker:
 
 
 class Frame:
-    """Blocks on their way to the log, sent as one message. rows: in all of them; size: their bytes."""
+    """Blocks on their way to the log, sent as one message. rows: in all of them."""
 
     def __init__(self) -> None:
-        self.rows, self.size = 0, 0
-        self._known: dict[int, Sequence[Any]] = {}
-        self._parts: dict[int, tuple[list[int], list[bytes]]] = {}
+        self.rows = 0
+        self._index: list[tuple[int, int, int]] = []
+        self._blocks = bytearray()
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self._blocks)
 
     def add(self, table: int, block: ServedBlock) -> None:
-        """The request waits for this: what several rows share is told by its address, and written once a frame."""
-        known = self._known
-        statuses = list(map(id, block.statuses))
-        known.update(zip(statuses, block.statuses, strict=True))
-        reads = []
-        for places, offsets in block.reads:
-            numbers = list(map(id, places))
-            known.update(zip(numbers, places, strict=True))
-            reads.append((numbers, offsets))
-        found = _dumps((*block[:_STATUSES], statuses, reads, *block[_READS + 1 :]))
-        rows, blocks = self._parts.setdefault(table, ([], []))
-        rows.append(len(block.request_ids))
-        blocks.append(found)
-        self.rows += rows[-1]
-        self.size += len(found)
+        """The request waits for this. Whatever it raises, the frame is what it was."""
+        blocks, rows = self._blocks, len(block.request_ids)
+        start = len(blocks)
+        try:
+            _encode_into(block, blocks, -1)
+        except OverflowError:
+            blocks[start:] = _encode(_narrowed(block))
+        except BaseException:
+            del blocks[start:]
+            raise
+        self._index.append((table, rows, len(blocks) - start))
+        self.rows += rows
 
-    def message(self, number: int) -> bytes:
-        parts = {table: (sum(rows), blocks) for table, (rows, blocks) in self._parts.items()}
-        return packed((FRAME, number, self._known, parts))
+    def message(self, number: int) -> tuple[bytes, bytearray]:
+        """In two parts, so that the blocks are copied by nobody."""
+        head = _encode((FRAME, number, self._index, b""))[: -len(_NO_BYTES)] + _BYTES.pack(0xC6, self.size)
+        return _LENGTH.pack(len(head) + self.size) + head, self._blocks
 
 
-def known_of(told: Mapping[int, Sequence[Any]]) -> Known:
-    """What a frame's message tells of what its rows share: equal statuses as one tuple."""
-    return {number: tuple(thing) for number, thing in told.items()}
+def apart(index: Index, blocks: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The blocks of a frame, each with the number of its table and its rows."""
+    start = 0
+    for table, rows, size in index:
+        yield table, rows, blocks[start : start + size]
+        start += size
 
 
-def block_of(data: bytes, known: Known) -> ServedBlock:
+def block_of(data: bytes) -> ServedBlock:
     """A block as it was added to a frame, with lists for its tuples."""
-    found = _decode(data)
-    statuses, reads = found[_STATUSES], found[_READS]
-    told = [([known[n] for n in numbers], offsets) for numbers, offsets in reads]
-    return ServedBlock._make([*found[:_STATUSES], [known[n] for n in statuses], told, *found[_READS + 1 :]])
-
-
-def _dumps(values: tuple[Any, ...]) -> bytes:
-    try:
-        return _encode(values)
-    except OverflowError:
-        return _encode(_narrowed(values))
+    return ServedBlock._make(_decode(data))
 
 
 def _narrowed(value: Any) -> Any:
@@ -114,5 +109,5 @@ def _widened(kind: int, data: memoryview) -> int:
     return int(bytes(data))
 
 
-_encode = msgpack.Encoder().encode
+_encode, _encode_into = msgpack.Encoder().encode, msgpack.Encoder().encode_into
 _decode = msgpack.Decoder(ext_hook=_widened).decode

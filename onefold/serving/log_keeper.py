@@ -10,12 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from onefold.features.errors import StoreError
 from onefold.offline.served_inputs import ServedInputs
 from onefold.offline.served_record import ServedBlock
-from onefold.serving.log_frames import DONE, FAILED, Known, Message, Parts, block_of, known_of
+from onefold.serving.log_frames import DONE, FAILED, Index, Message, apart, block_of
 
 logger = logging.getLogger("onefold.serving")
 _LONGEST_PAUSE = 30.0
@@ -44,20 +44,31 @@ class Writer:
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """A frame that is not written yet, or not all of it. dropped: rows of it that nobody could write."""
+    """A frame that is not written yet, or not all of it.
+
+    parts: by table, how many rows, and the blocks that they are in; dropped: rows that nobody could write.
+    """
 
     writer: Writer
     number: int
-    known: Known
-    parts: Parts
+    parts: dict[int, tuple[int, list[bytes]]]
     dropped: int = 0
+
+    @classmethod
+    def of(cls, writer: Writer, number: int, index: Index, blocks: bytes) -> Held:
+        parts: dict[int, tuple[int, list[bytes]]] = {}
+        for table, rows, block in apart(index, blocks):
+            before, found = parts.get(table, (0, []))
+            found.append(block)
+            parts[table] = before + rows, found
+        return cls(writer, number, parts)
 
     @property
     def rows(self) -> int:
         return sum(rows for rows, _ in self.parts.values())
 
     def blocks(self, table: int) -> Iterator[ServedBlock]:
-        return (block_of(data, self.known) for data in self.parts[table][1])
+        return (block_of(data) for data in self.parts[table][1])
 
 
 Part = tuple[Held, int]
@@ -94,13 +105,13 @@ class LogKeeper:
     def holds(self, writer: Writer) -> bool:
         return any(held.writer is writer for held in self._held)
 
-    def take(self, writer: Writer, number: int, known: Mapping[int, Sequence[Any]], parts: Parts) -> None:
+    def take(self, writer: Writer, number: int, index: Index, blocks: bytes) -> None:
         if number <= writer.taken:
             if not any(held.writer is writer and held.number == number for held in self._held):
                 writer.tell((DONE, number, 0))
             return
         writer.taken = number
-        held = Held(writer, number, known_of(known), parts)
+        held = Held.of(writer, number, index, blocks)
         self._held.append(held)
         self._rows += held.rows
         if not self._failed:

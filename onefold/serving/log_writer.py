@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -32,7 +33,7 @@ _AGAIN = 0.5
 class _Sent(NamedTuple):
     rows: int
     size: int
-    message: bytes
+    message: tuple[bytes, bytearray]
 
 
 class LogWriter(asyncio.Protocol):
@@ -95,7 +96,7 @@ class LogWriter(asyncio.Protocol):
         if number is None:
             number = self._tables[key] = len(self._tables)
             self._told.append(packed((TABLE, number, ServedInputs.of(plan).to_json())))
-            self._write(self._told[-1])
+            self._write([self._told[-1]])
         return number
 
     def _send(self) -> None:
@@ -113,9 +114,9 @@ class LogWriter(asyncio.Protocol):
         self._bytes += sent.size
         self._write(sent.message)
 
-    def _write(self, message: bytes) -> None:
+    def _write(self, parts: Iterable[bytes | bytearray]) -> None:
         if self._transport is not None:
-            self._transport.write(message)
+            self._transport.writelines(parts)
 
     def close(self, *, timeout: float = 30.0) -> None:
         """Have all that waits written. What cannot be is counted as dropped, and logged. timeout: seconds."""
@@ -136,7 +137,7 @@ class LogWriter(asyncio.Protocol):
         if self._loop is None:
             self.start()
         else:
-            self._write(packed((FLUSH,)))
+            self._write([packed((FLUSH,))])
         if self._sent:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._over.wait(), timeout)
@@ -165,8 +166,11 @@ class LogWriter(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tell again what a log must know, and send again what the one before has not said to be written."""
         self._transport, self._received = cast("asyncio.WriteTransport", transport), Unpacker()
-        messages = [*self._told, *(sent.message for sent in self._sent.values())]
-        self._write(b"".join([*messages, packed((FLUSH,))] if self._closing else messages))
+        self._write(self._told)
+        for sent in self._sent.values():
+            self._write(sent.message)
+        if self._closing:
+            self._write([packed((FLUSH,))])
 
     def data_received(self, data: bytes) -> None:
         for message in self._received.feed(data):

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from onefold.offline.served_record import ServedBlock
+from onefold.offline.served_record import ServedBlock, each_once
 
 if TYPE_CHECKING:
-    from onefold.offline.served_record import Place, Reads
+    from onefold.offline.served_record import Place, Reads, Statuses
     from onefold.online.served_row import ServedRow
     from onefold.serving.catalog import ServedModel, Service
     from onefold.serving.documents import Served
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Failure = tuple[Mapping[str, object], int, "ServedRow | None", str]
 """A row, its time, what the lookup gave for it (if anything), and why it failed."""
+
+
+_FIRST = (0,)
 
 
 class Recorder:
@@ -28,10 +31,10 @@ class Recorder:
     def served(self, served: Served, *, model: ServedModel | None = None, scores: Sequence[float] = ()) -> None:
         if self._log is None or not served.service.logged:
             return
-        values, statuses, reads, _ = zip(*served.answers, strict=True)
+        values, statuses, reads = _columns(served.answers)
         block = ServedBlock(
             self._clock(), *_named(model), served.request_ids, served.times, served.rows,
-            values, statuses, _by_state(reads), scores or None,
+            values, statuses, reads, scores or None,
         )  # fmt: skip
         self._log.offer(served.service.plan, block)
 
@@ -43,7 +46,7 @@ class Recorder:
         statuses, reads = [a.statuses if a else () for a in answers], [a.reads if a else () for a in answers]
         block = ServedBlock(
             self._clock(), *_named(model), request_ids(len(rows)), times, rows,
-            [None] * len(rows), statuses, _by_state(reads), None, errors,
+            [None] * len(rows), each_once(statuses), _by_state(reads), None, errors,
         )  # fmt: skip
         self._log.offer(service.plan, block)
 
@@ -52,9 +55,22 @@ def _named(model: ServedModel | None) -> tuple[str | None, str | None]:
     return (None, None) if model is None else (model.model.name, model.model.version)
 
 
-def _by_state(reads: Sequence[tuple[tuple[Place, dict[int, int]], ...]]) -> list[Reads]:
+def _columns(answers: Sequence[ServedRow]) -> tuple[Sequence[Sequence[object]], Statuses, Sequence[Reads]]:
+    """What was served, by column. Most answers have one row."""
+    if len(answers) == 1:
+        ((values, statuses, reads, _),) = answers
+        return (values,), ((statuses,), _FIRST), [((place,), _FIRST, (offsets,)) for place, offsets in reads]
+    values, statuses, reads, _ = zip(*answers, strict=True)
+    return values, each_once(statuses), _by_state(reads)
+
+
+def _by_state(reads: Sequence[tuple[tuple[Place, dict[int, int]], ...]]) -> Sequence[Reads]:
     """What the rows were read from, by state: every row is read from the same ones."""
-    return [(places, offsets) for places, offsets in (zip(*rows, strict=True) for rows in zip(*reads, strict=True))]
+    states: list[Reads] = []
+    for rows in zip(*reads, strict=True):
+        places, offsets = zip(*rows, strict=True)
+        states.append((*each_once(places), offsets))
+    return states
 
 
 def request_ids(count: int) -> list[str]:

@@ -51,7 +51,8 @@ def row(
     failed = features is None
     return ServedBlock(
         2_000_000, "late", "1", [request_id], [1_000_001], [{"user_id": 7, "scheduled": -1} if row is None else row],
-        [features], [() if failed else ("fresh",) * len(features or ())], [([place], [held]) for place, held in reads],
+        [features], ([() if failed else ("fresh",) * len(features or ())], [0]),
+        [([place], [0], [held]) for place, held in reads],
         None if failed else [0.5], [error] if error else None,
     )  # fmt: skip
 
@@ -87,9 +88,9 @@ def test_a_record_comes_back_as_it_was(log: ServedLog) -> None:
 
 def test_a_block_of_several_rows_and_states(log: ServedLog) -> None:
     other: Place = ("items", "user", 2, "ef", {})
-    reads: list[Reads] = [([READ[0]] * 2, [{0: 1}, {}]), ([other] * 2, [{}, {3: 9}])]
+    reads: list[Reads] = [([READ[0]], [0, 0], [{0: 1}, {}]), ([READ[0], other], [0, 1], [{}, {3: 9}])]
     rows: list[dict[str, object]] = [{"user_id": 1, "scheduled": 0}, {"user_id": None, "scheduled": None}]
-    statuses = [("fresh",), ("missing",)]
+    statuses = [("fresh",), ("missing",)], [0, 1]
     log.append(OTHER, [ServedBlock(5, None, None, ["a", "b"], [1, 2], rows, [(1.5,), (None,)], statuses, reads)])
     first, second = only(log).to_pylist()
     assert (first["request_id"], first["score"], first["model"], first["error"]) == ("a", None, None, None)
@@ -98,6 +99,7 @@ def test_a_block_of_several_rows_and_states(log: ServedLog) -> None:
     assert [r["offsets"] for r in json.loads(first["provenance"])] == [{"0": 1}, {}]
     assert [r["offsets"] for r in json.loads(second["provenance"])] == [{}, {"3": 9}]
     assert [r["source"] for r in json.loads(second["provenance"])] == ["orders", "items"]
+    assert [r["source"] for r in json.loads(first["provenance"])] == ["orders", "orders"]
 
 
 def test_a_commit_says_how_far_each_writer_has_come(log: ServedLog) -> None:

@@ -14,7 +14,7 @@ import pytest
 from onefold.features.errors import StoreError
 from onefold.offline.served import ServedBlock, ServedInputs, ServedLog
 from onefold.online.served_row import Place
-from onefold.serving.log_frames import DONE, FAILED, Frame, Message, Unpacker, block_of, known_of
+from onefold.serving.log_frames import DONE, FAILED, Frame, Message, Unpacker, apart, block_of
 from onefold.serving.log_keeper import LogKeeper, Writer
 from onefold.serving.log_writer import LogWriter
 from onefold.serving.metrics import Metrics
@@ -57,7 +57,9 @@ def block(*ids: str, value: Any = 7) -> ServedBlock:
     """Rows that were asked for and served nothing."""
     count = len(ids)
     rows = [{"customer_id": value}] * count
-    return ServedBlock(1, None, None, ids, [1] * count, rows, [None] * count, [()] * count, [], None, ["no"] * count)
+    return ServedBlock(
+        1, None, None, ids, [1] * count, rows, [None] * count, ([()], [0] * count), [], None, ["no"] * count
+    )
 
 
 def value(metrics: Metrics, name: str) -> float:
@@ -166,13 +168,13 @@ def test_rows_that_are_wrong_do_not_hold_up_the_rest(world: World, sink: Sink, m
     assert told == [(DONE, 1, 1), (DONE, 2, 0), (DONE, 3, 0)]
 
 
-def parts_of(*blocks: ServedBlock) -> tuple[Any, Any]:
-    """What a frame of blocks of table 0 is told by."""
+def parts_of(*blocks: ServedBlock, table: int = 0) -> tuple[Any, Any]:
+    """What a frame of blocks of one table is told by."""
     frame = Frame()
     for found in blocks:
-        frame.add(0, found)
-    ((_, _, known, parts),) = Unpacker().feed(frame.message(1))
-    return known, parts
+        frame.add(table, found)
+    ((_, _, index, data),) = Unpacker().feed(b"".join(frame.message(1)))
+    return index, data
 
 
 def test_a_frame_that_comes_twice_is_written_once(world: World, metrics: Metrics) -> None:
@@ -198,10 +200,8 @@ def test_a_table_that_cannot_be_written_holds_up_no_other(world: World, sink: Si
     keeper, told = LogKeeper(lambda: sink, batch=1, interval=1.0), list[Message]()
     tables = {n: ServedInputs.of(world.project.service(name)) for n, name in enumerate(("returns", "everything"))}
     writer = Writer("w", told.append, tables)
-    known, parts = parts_of(block("a"))
-    keeper.take(writer, 1, known, parts)
-    keeper.take(writer, 2, known, {1: parts[0]})
-    keeper.take(writer, 3, known, parts)
+    for number, table in enumerate((0, 1, 0), 1):
+        keeper.take(writer, number, *parts_of(block("a"), table=table))
     sink.faults = [StoreError("no room")]
     keeper.flush()
     assert sink.batches == [("everything", ["a"])]
@@ -301,18 +301,27 @@ def test_a_block_comes_out_of_a_frame_as_it_went_in() -> None:
     plain, wide = (1.5, None, True, -(2**63), "é", (1, None), float("inf")), (10**30, (-(10**37), None))
     blocks = [
         ServedBlock(
-            5, "late", "2", ["a", "b"], [1, 2], [{"k": 1}, {"k": None}], [values, None], [("fresh", "stale"), ()],
-            [((place, place), ({0: 1}, {}))], [0.5, float("-inf")], None,
+            5, "late", "2", ["a", "b"], [1, 2], [{"k": 1}, {"k": None}], [values, None],
+            ([("fresh", "stale"), ()], [0, 1]), [([place], [0, 0], ({0: 1}, {}))], [0.5, float("-inf")], None,
         )
         for values in (plain, wide)
     ]  # fmt: skip
     frame = Frame()
     for found in blocks:
         frame.add(3, found)
-    ((_, number, told, parts),) = Unpacker().feed(frame.message(9))
-    rows, data = parts[3]
-    assert (number, rows, frame.rows) == (9, 4, 4)
-    assert [listed(block_of(text, known_of(told))) for text in data] == [listed(found) for found in blocks]
+    ((_, number, index, data),) = Unpacker().feed(b"".join(frame.message(9)))
+    came = list(apart(index, data))
+    assert (number, frame.rows, [(table, rows) for table, rows, _ in came]) == (9, 4, [(3, 2), (3, 2)])
+    assert [listed(block_of(text)) for _, _, text in came] == list(map(listed, blocks))
+
+
+def test_what_cannot_be_told_leaves_a_frame_as_it_was() -> None:
+    frame = Frame()
+    frame.add(0, block("a"))
+    before = b"".join(frame.message(1))
+    with pytest.raises(TypeError):
+        frame.add(0, block("b", value=object()))
+    assert b"".join(frame.message(1)) == before
 
 
 def listed(value: Any) -> Any:
@@ -323,7 +332,7 @@ def listed(value: Any) -> Any:
 def test_messages_come_in_any_pieces() -> None:
     frame = Frame()
     frame.add(0, block("a"))
-    data = frame.message(1) + frame.message(2)
+    data = b"".join([*frame.message(1), *frame.message(2)])
     received = Unpacker()
     assert [m[1] for i in range(len(data)) for m in received.feed(data[i : i + 1])] == [1, 2]
 
