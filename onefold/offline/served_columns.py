@@ -76,13 +76,13 @@ def _struct(fields: Sequence[Field], columns: Iterable[Sequence[Any]], mask: pa.
 
 def _statuses(_: ServedInputs, blocks: Blocks) -> pa.Array:
     """Few rows differ in their statuses: each sort is made once."""
-    known: dict[tuple[str, ...], int] = {}
+    known: dict[str, int] = {}
     places: list[int] = []
     for block in blocks:
         kinds, which = block.statuses
-        found = [known.setdefault(tuple(kind), len(known)) for kind in kinds]
+        found = [known.setdefault(kind, len(known)) for kind in kinds]
         places += [found[i] for i in which]
-    return pa.array(list(known), pa.list_(pa.string())).take(pa.array(places, pa.int64()))
+    return pa.array([kind.split() for kind in known], pa.list_(pa.string())).take(pa.array(places, pa.int64()))
 
 
 def _provenance(_: ServedInputs, blocks: Blocks) -> pa.Array:

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 _Thing = TypeVar("_Thing")
 Place = tuple[str, str, int, str, Mapping[int, int]]
 """Where state strings were read from: source, entity, epoch, layout, and the progress marker of each sequence."""
-Statuses = tuple[Sequence[Sequence[str]], Sequence[int]]
-"""Those of rows, each different sort once, and by row which of them."""
+Statuses = tuple[Sequence[str], Sequence[int]]
+"""The statuses of a row in one text, with spaces between, each text once; and by row which of them."""
 Reads = tuple[Sequence[Place], Sequence[int], Sequence[Mapping[int, int]]]
 """Places, each once; by row which of them, and the highest offset of each sequence in the string."""
 

@@ -57,6 +57,7 @@ def keep_log(settings: ServeSettings, listening: socket.socket, life: int) -> No
     opened = _opened(folder)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(1_000_000)  # what is written is lists by the ten thousand, none of which ends in a circle
     serve_log(LogKeeper(lambda: opened, batch=settings.log_batch, interval=settings.log_interval), listening, life)
 
 

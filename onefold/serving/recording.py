@@ -46,7 +46,7 @@ class Recorder:
         statuses, reads = [a.statuses if a else () for a in answers], [a.reads if a else () for a in answers]
         block = ServedBlock(
             self._clock(), *_named(model), request_ids(len(rows)), times, rows,
-            [None] * len(rows), each_once(statuses), _by_state(reads), None, errors,
+            [None] * len(rows), _in_words(statuses), _by_state(reads), None, errors,
         )  # fmt: skip
         self._log.offer(service.plan, block)
 
@@ -59,9 +59,14 @@ def _columns(answers: Sequence[ServedRow]) -> tuple[Sequence[Sequence[object]], 
     """What was served, by column. Most answers have one row."""
     if len(answers) == 1:
         ((values, statuses, reads, _),) = answers
-        return (values,), ((statuses,), _FIRST), [((place,), _FIRST, (offsets,)) for place, offsets in reads]
+        return (values,), ((" ".join(statuses),), _FIRST), [((place,), _FIRST, (offsets,)) for place, offsets in reads]
     values, statuses, reads, _ = zip(*answers, strict=True)
-    return values, each_once(statuses), _by_state(reads)
+    return values, _in_words(statuses), _by_state(reads)
+
+
+def _in_words(statuses: Sequence[Sequence[str]]) -> Statuses:
+    kinds, which = each_once(statuses)
+    return list(map(" ".join, kinds)), which
 
 
 def _by_state(reads: Sequence[tuple[tuple[Place, dict[int, int]], ...]]) -> Sequence[Reads]:

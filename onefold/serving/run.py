@@ -52,7 +52,7 @@ class ServeSettings:
     tls_key: Path | None = None
     limits: Limits = field(default_factory=Limits)
     log_capacity: int = 100_000
-    log_batch: int = 5_000
+    log_batch: int = 10_000
     log_interval: float = 2.0
     grace: int = 10
     drain: float = 0.0

@@ -89,7 +89,7 @@ def test_one_logged_value_is_changed(tmp_path: Path) -> None:
     log, plan = ServedLog(tmp_path), PROJECT.service("clicking")
     values = [(0, None), (1, 2.5), (2, 3.5)]
     served = ServedBlock(
-        0, None, None, ["a", "b", "c"], [0, 1, 2], [{"user": 1}] * 3, values, ([("fresh",) * 2], [0] * 3), []
+        0, None, None, ["a", "b", "c"], [0, 1, 2], [{"user": 1}] * 3, values, (["fresh fresh"], [0] * 3), []
     )
     log.append(ServedInputs.of(plan), [served])
     before = log.read(plan.name, plan.fingerprint).to_pylist()

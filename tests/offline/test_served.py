@@ -51,7 +51,7 @@ def row(
     failed = features is None
     return ServedBlock(
         2_000_000, "late", "1", [request_id], [1_000_001], [{"user_id": 7, "scheduled": -1} if row is None else row],
-        [features], ([() if failed else ("fresh",) * len(features or ())], [0]),
+        [features], ([" ".join(["fresh"] * len(features or ()))], [0]),
         [([place], [0], [held]) for place, held in reads],
         None if failed else [0.5], [error] if error else None,
     )  # fmt: skip
@@ -90,7 +90,7 @@ def test_a_block_of_several_rows_and_states(log: ServedLog) -> None:
     other: Place = ("items", "user", 2, "ef", {})
     reads: list[Reads] = [([READ[0]], [0, 0], [{0: 1}, {}]), ([READ[0], other], [0, 1], [{}, {3: 9}])]
     rows: list[dict[str, object]] = [{"user_id": 1, "scheduled": 0}, {"user_id": None, "scheduled": None}]
-    statuses = [("fresh",), ("missing",)], [0, 1]
+    statuses = ["fresh", "missing"], [0, 1]
     log.append(OTHER, [ServedBlock(5, None, None, ["a", "b"], [1, 2], rows, [(1.5,), (None,)], statuses, reads)])
     first, second = only(log).to_pylist()
     assert (first["request_id"], first["score"], first["model"], first["error"]) == ("a", None, None, None)

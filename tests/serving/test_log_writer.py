@@ -58,7 +58,7 @@ def block(*ids: str, value: Any = 7) -> ServedBlock:
     count = len(ids)
     rows = [{"customer_id": value}] * count
     return ServedBlock(
-        1, None, None, ids, [1] * count, rows, [None] * count, ([()], [0] * count), [], None, ["no"] * count
+        1, None, None, ids, [1] * count, rows, [None] * count, ([""], [0] * count), [], None, ["no"] * count
     )
 
 
@@ -302,7 +302,7 @@ def test_a_block_comes_out_of_a_frame_as_it_went_in() -> None:
     blocks = [
         ServedBlock(
             5, "late", "2", ["a", "b"], [1, 2], [{"k": 1}, {"k": None}], [values, None],
-            ([("fresh", "stale"), ()], [0, 1]), [([place], [0, 0], ({0: 1}, {}))], [0.5, float("-inf")], None,
+            (["fresh stale", ""], [0, 1]), [([place], [0, 0], ({0: 1}, {}))], [0.5, float("-inf")], None,
         )
         for values in (plain, wide)
     ]  # fmt: skip
