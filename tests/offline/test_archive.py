@@ -15,12 +15,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import InputError, MismatchError, NotFoundError, StoreError
 from onefold.features.types import fields
-from onefold.offline.archive import DeltaArchive
+from onefold.offline.archive import DeltaArchive, _add
 from onefold.offline.arrow import schema_of
 from onefold.offline.dead_letters import DeadLetters
 
@@ -132,16 +132,16 @@ def test_stale_handle_is_refused_and_starts_again(archive: DeltaArchive, monkeyp
     """A rival commits the same batch between our open and our commit; Delta refuses ours, and the retry trims it."""
     sequence = archive.sequence("orders", "live")
     archive.append("orders", sequence, events([0]))
-    name, real = "onefold.offline.archive.write_deltalake", write_deltalake
+    name, real = "onefold.offline.archive._add", _add
     rival, calls = DeltaArchive(archive.root), list[int]()
 
-    def raced(table: DeltaTable, *args: Any, **options: Any) -> None:
+    def raced(table: DeltaTable, *args: Any) -> None:
         calls.append(table.version())
         if len(calls) == 1:
             monkeypatch.setattr(name, real)
             rival.append("orders", sequence, events([1, 2]))
             monkeypatch.setattr(name, raced)
-        real(table, *args, **options)
+        real(table, *args)
 
     monkeypatch.setattr(name, raced)
     assert archive.append("orders", sequence, events([1, 2, 3])) == 1
