@@ -27,7 +27,7 @@ class Committed:
 
     def append(self, source: str, sequence: int, events: pa.Table) -> int:
         self.tables.append(events)
-        return events.num_rows
+        return int(events.num_rows)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
