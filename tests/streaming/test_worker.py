@@ -33,7 +33,7 @@ class Faulty:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._part, name)
-        if name not in ("append", "begin_append", "put", "swap", "get", "mark", "read"):
+        if name not in ("append", "begin_append", "put", "swap_all", "get", "mark", "read"):
             return method
 
         def call(*args: Any, **options: Any) -> Any:
