@@ -42,8 +42,10 @@ def one(seed: int) -> tuple[int, int]:
     codec = StateCodec(found.layout)
     states = [mutated(dice, found.states) for _ in range(ROUNDS)]
     times = [dice.choice(found.times) for _ in states]
-    readings = native.many(in_a_reply(sys.modules[NAME].Replies(), states), times)
-    for state, t, reading in zip(states, times, readings, strict=True):
+    readings = native.many(states, times)  # each in bytes of its own: behind them lies nothing
+    within = native.many(in_a_reply(sys.modules[NAME].Replies(), states), times)
+    for state, t, reading, other in zip(states, times, readings, within, strict=True):
+        assert shown(other) == shown(reading), f"seed {seed}: {state!r} at {t}: {other} within a reply"
         if not isinstance(reading, StateError) and _is_sound(codec, state):
             (want,) = python.many([state], [t])
             assert shown(reading) == shown(want), f"seed {seed}: {state!r} at {t}: {reading} is to be {want}"
