@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from onefold.features import keys as names
 from onefold.features import native
@@ -32,8 +32,7 @@ class Live:
     marks: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GroupRows:
+class GroupRows(NamedTuple):
     """What a group gives, by row: values, its features' statuses, where they came from, and what went wrong.
 
     statuses: as the group's `statuses` tells them; 0 are the best. place and offsets: what they were read from.
@@ -44,6 +43,15 @@ class GroupRows:
     place: Place
     offsets: list[dict[int, int]]
     errors: dict[int, str]
+
+
+class _Placed(NamedTuple):
+    """Marks, and what they mean: where strings are read from, and whether the state lacks events that it has held."""
+
+    live: Live
+    marks: dict[int, int]
+    place: Place
+    behind: bool
 
 
 class GroupReader:
@@ -65,6 +73,7 @@ class GroupReader:
         self._bounds, aged = _by_age(self._features)
         self._missing, self._failed, self._behind = (len(aged) + i for i in range(3))
         self._frequent = [*aged, *((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))]
+        self._place = self._placed(self.live, {})
         self._native = native.function("judge") if len(self._bounds) <= _MOST_BOUNDS else None
         self._names = names.namer(layout.key_fields)
 
@@ -94,19 +103,25 @@ class GroupReader:
         times: Sequence[int],
     ) -> GroupRows:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
-        markers = {s: offset for s, offset in marks.items() if s >= 0}
-        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        known = self._place
+        if known.live is not live or known.marks != marks:
+            known = self._place = self._placed(live, marks)
         found = self._readings(strings, rows, times)
         values = found.values if self._finish is None else list(map(self._finish, found.values, times))
         statuses = self._judge(strings, times, found)
-        if behind:
+        if known.behind:
             statuses = [self._behind for _ in rows]
-        layout = self.layout
-        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
-        for i in found.errors:
+        place, errors = known.place, {}
+        for i, error in found.errors.items():
             values[i], statuses[i] = self._none, self._failed
-        errors = {i: f"state of ({place.source}, {place.entity}): {error}" for i, error in found.errors.items()}
+            errors[i] = f"state of ({place.source}, {place.entity}): {error}"
         return GroupRows(values, statuses, place, found.offsets, errors)
+
+    def _placed(self, live: Live, marks: dict[int, int]) -> _Placed:
+        layout, markers = self.layout, {s: offset for s, offset in marks.items() if s >= 0}
+        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
+        return _Placed(live, marks, place, behind)
 
     def _readings(self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]) -> Readings:
         event = self._row_event

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from onefold.features.compile_python import ValueErrors
 from onefold.features.plans import ServicePlan
@@ -20,8 +19,7 @@ Judged = tuple[tuple[str, ...], bool]
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a lookup asks of a store: values by name, and groups of marks.
 
     The names begin with a pointer for each group; where one is not known yet, they are all. lives: the epoch that each
@@ -66,12 +64,15 @@ class LookupPlan:
     def ask(self, rows: Sequence[Row]) -> Asked:
         """What to read for these rows, all of it from one moment."""
         groups, asked = self._groups, list(self.pointers)
-        if any(g.live.pointer is None for g in groups):
-            return Asked(asked, [], [], [])
-        strings = [group.string_names(rows) for group in groups]
-        for found in strings:
+        lives = [g.live for g in groups]
+        strings: list[list[bytes | None]] = []
+        for group, live in zip(groups, lives, strict=True):
+            if live.pointer is None:
+                return Asked(asked, [], [], [])
+            found = group.string_names(rows)
+            strings.append(found)
             asked += [name for name in found if name is not None]
-        return Asked(asked, [g.live.marks for g in groups], [g.live for g in groups], strings)
+        return Asked(asked, [live.marks for live in lives], lives, strings)
 
     def fold(
         self,
@@ -100,7 +101,7 @@ class LookupPlan:
         found = list(_by_row([part.statuses for part in parts], len(rows)))
         judged = {one: self._known.get(one) or self._judge(one) for one in set(found)}
         statuses = [judged[one][0] for one in found]
-        if not all(whole for _, whole in judged.values()):
+        if [one for one, (_, whole) in judged.items() if not whole]:
             for i, worst in enumerate(statuses):  # not even what a coalesce() would make of it
                 if PARTIAL in worst or ERROR in worst:
                     pairs = zip(values[i], worst, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,6 +90,7 @@ def mark(group: bytes, field: int, offset: int) -> bytes:
     return command(b"ZADD", group, b"GT", b"%d" % offset, b"%d" % field)
 
 
+@lru_cache(maxsize=1_024)
 def marks(group: bytes) -> bytes:
     return command(b"ZRANGE", group, b"0", b"-1", b"WITHSCORES")
 
