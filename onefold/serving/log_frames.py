@@ -51,36 +51,29 @@ class Unpacker:
 
 
 class Frame:
-    """Blocks on their way to the log, sent as one message. rows: in all of them."""
+    """Blocks on their way to the log, sent as one message. rows: in all of them; size: their bytes."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows, self.size = 0, 0
         self._index: list[tuple[int, int, int]] = []
-        self._blocks = bytearray()
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self._blocks)
+        self._blocks: list[bytes] = []
 
     def add(self, table: int, block: ServedBlock) -> None:
-        """The request waits for this. Whatever it raises, the frame is what it was."""
-        blocks, rows = self._blocks, len(block.request_ids)
-        start = len(blocks)
+        """The request waits for this."""
         try:
-            _encode_into(block, blocks, -1)
+            found = _encode(block)
         except OverflowError:
-            blocks[start:] = _encode(_narrowed(block))
-        except BaseException:
-            del blocks[start:]
-            raise
-        self._index.append((table, rows, len(blocks) - start))
+            found = _encode(_narrowed(block))
+        rows, size = len(block.request_ids), len(found)
+        self._blocks.append(found)
+        self._index.append((table, rows, size))
         self.rows += rows
+        self.size += size
 
-    def message(self, number: int) -> tuple[bytes, bytearray]:
-        """In two parts, so that the blocks are copied by nobody."""
+    def message(self, number: int) -> list[bytes]:
+        """In parts, so that nobody copies the blocks."""
         head = _encode((FRAME, number, self._index, b""))[: -len(_NO_BYTES)] + _BYTES.pack(0xC6, self.size)
-        return _LENGTH.pack(len(head) + self.size) + head, self._blocks
+        return [_LENGTH.pack(len(head) + self.size) + head, *self._blocks]
 
 
 def apart(index: Index, blocks: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -109,5 +102,5 @@ def _widened(kind: int, data: memoryview) -> int:
     return int(bytes(data))
 
 
-_encode, _encode_into = msgpack.Encoder().encode, msgpack.Encoder().encode_into
+_encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(ext_hook=_widened).decode

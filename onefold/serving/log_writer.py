@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from onefold.serving.metrics import Metrics
 
 logger = logging.getLogger("onefold.serving")
-PAUSE, FULL = 0.1, 256 << 10
+PAUSE, FULL = 0.1, 64 << 10
 """A frame is sent so many seconds after its first block came, or when it has so many bytes."""
 MOST_BYTES = 64 << 20
 """What may wait, in bytes, where rows are wide."""
@@ -33,7 +32,7 @@ _AGAIN = 0.5
 class _Sent(NamedTuple):
     rows: int
     size: int
-    message: tuple[bytes, bytearray]
+    message: list[bytes]
 
 
 class LogWriter(asyncio.Protocol):
@@ -114,7 +113,7 @@ class LogWriter(asyncio.Protocol):
         self._bytes += sent.size
         self._write(sent.message)
 
-    def _write(self, parts: Iterable[bytes | bytearray]) -> None:
+    def _write(self, parts: list[bytes]) -> None:
         if self._transport is not None:
             self._transport.writelines(parts)
 
