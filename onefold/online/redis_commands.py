@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Protocol
 
