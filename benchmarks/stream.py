@@ -79,7 +79,7 @@ def _rate(report: Report, options: Options, kafka: Any, redis: Any) -> float:
 
 def _peak(options: Options, kafka: Any, redis: Any) -> float:
     """The worker's rate alone, as the better of two runs."""
-    place, rates = _topic(kafka, redis, "peak", options.pick(600_000, 4_000)), list[float]()
+    place, rates = _topic(kafka, redis, "peak", options.pick(400_000, 4_000)), list[float]()
     tell(f"the worker's rate, of {place.count:,} events")
     _run("produce", place)
     for _ in range(2):
@@ -109,7 +109,7 @@ def _tell_rate(report: Report, samples: Samples, found: dict[str, list[dict[str,
 
 def _freshness(report: Report, options: Options, kafka: Any, redis: Any, rate: float) -> None:
     """From produced to readable, with the archive's commits and without: what they cost is the difference."""
-    half, seconds, found = rate / 2, options.pick(15, 1), {name: list[dict[str, float]]() for name in FRESH}
+    half, seconds, found = rate / 2, options.pick(12, 1), {name: list[dict[str, float]]() for name in FRESH}
     for number in range(options.pick(2, 1)):
         for name in list(FRESH)[:: -1 if number % 2 else 1]:
             tell(f"freshness at {half:,.0f} events a second, {FRESH[name]}")
