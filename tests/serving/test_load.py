@@ -69,9 +69,7 @@ def test_a_soak_at_half_the_peak_keeps_memory_flat_and_fails_nothing(world: Worl
         page = httpx.get(f"{server.url}/metrics").text
         server.end()
     total = sum(load.count for load in loads)
-    print(
-        f"{total} answers, {peak.count / 4:.0f} a second at the peak; of worker and log {before} KiB before, {after} KiB after"
-    )
+    print(f"{total} answers, {peak.count / 4:.0f} a second at the peak; KiB of worker and log: {before}, then {after}")
     assert [(dict(load.statuses), load.broken) for load in loads] == [({200: load.count}, 0) for load in loads]
     assert after[0] - before[0] < GROWTH
     assert after[1] - before[1] < LOG_GROWTH
