@@ -33,15 +33,15 @@ class AccessLog:
         if len(self._lines) >= _CAPACITY:
             self._left_out += 1
             return
-        head, access, client = exchange.head, exchange.access, exchange.scope.get("client")
+        access, client = exchange.access, exchange.client
         self._lines.append(
             {
-                "time": round(time(), 6), "request_id": head.request_id.decode(), "method": exchange.method,
+                "time": round(time(), 6), "request_id": exchange.request_id.decode(), "method": exchange.method,
                 "path": exchange.path[:200], "route": exchange.route, "status": exchange.status,
                 "ms": round(seconds * 1000, 3), "bytes_in": exchange.received,
                 "bytes_out": len(exchange.answer.body) if exchange.answer else 0,
                 "key": access.key if access else None, "client": client[0] if client else None,
-                "trace_id": head.traceparent[3:35].decode() or None,
+                "trace_id": exchange.head.traceparent[3:35].decode() or None,
             }
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from onefold.features.timing import PARTS
 from onefold.serving.access import ANYONE, CURRENT, Access, Current, Doorman, Reach
-from onefold.serving.catalog import Catalog
+from onefold.serving.deadlines import Deadlines
 from onefold.serving.errors import ApiError, internal
 from onefold.serving.exchange import Exchange, Watcher
 from onefold.serving.head import Head
@@ -40,7 +40,8 @@ class Answering:
         self._live, self._limits, self._doorman, self._metrics = live, limits, doorman, metrics
         self._watchers, self._gate = watchers, gate
         self._rates = Rates(rate=limits.rate, burst=limits.burst, share=limits.share)
-        self._reaches: dict[Access, Reach] = {}
+        self._deadlines = Deadlines(limits.seconds)
+        self._currents: dict[Access, Current] = {}
         self._generation = live.generation
         self._refused_in_a_row = 0
 
@@ -71,10 +72,15 @@ class Answering:
             self._check_wait(exchange)
             exchange.access = self._admit(route.who, route.path, exchange.head)
             self._gate.enter()
+            task = self._deadlines.begin()
             try:
-                async with asyncio.timeout(self._limits.seconds):
-                    return await self._within(route, exchange)
+                return await self._within(route, exchange)
+            except asyncio.CancelledError:
+                if self._deadlines.end(task):
+                    raise TimeoutError from None
+                raise
             finally:
+                self._deadlines.end(task)
                 self._gate.leave()
         except ApiError as error:
             return error.answer()
@@ -91,17 +97,15 @@ class Answering:
         if body is None:
             return None
         access, seen = exchange.access or ANYONE, self._live.generation
-        request = Request(exchange.path, body, exchange.scope["headers"])
+        request = Request(exchange.path, body, exchange.head.accept)
+        CURRENT.set(self._current(access))
         try:
-            return await self._handle(route, request, access)
+            return await route.handler(request)
         except ApiError as error:
             # Definitions that came with a state built for them: the watch may have them in hand already.
             if error.code != "mismatch" or self._live.catch_up is None or not await self._live.catch_up(seen):
                 raise
-        return await self._handle(route, request, access)
-
-    async def _handle(self, route: Route, request: Request, access: Access) -> Answer:
-        CURRENT.set(Current(access, self._reach(access)))
+        CURRENT.set(self._current(access))
         return await route.handler(request)
 
     def _check_wait(self, exchange: Exchange) -> None:
@@ -121,18 +125,17 @@ class Answering:
             self._rates.take(access.key, access.rate)
         return access
 
-    def _reach(self, access: Access) -> Catalog | Reach:
+    def _current(self, access: Access) -> Current:
         """What of the catalog of this moment the access goes to."""
-        catalog = self._live.catalog
-        if access.services is None:
-            return catalog
-        if self._generation != self._live.generation or len(self._reaches) > _KEPT:
+        if self._generation != self._live.generation or len(self._currents) > _KEPT:
             self._generation = self._live.generation
-            self._reaches.clear()
-        reach = self._reaches.get(access)
-        if reach is None:
-            reach = self._reaches[access] = Reach(catalog, access)
-        return reach
+            self._currents.clear()
+        current = self._currents.get(access)
+        if current is None:
+            catalog = self._live.catalog
+            reach = catalog if access.services is None else Reach(catalog, access)
+            current = self._currents[access] = Current(access, reach)
+        return current
 
 
 _ONE_OF = 8

@@ -24,15 +24,15 @@ from onefold.serving.accepting import ARROW, MSGPACK, form
 from onefold.serving.access import CURRENT, Reach
 from onefold.serving.batches import Batches
 from onefold.serving.catalog import Catalog, ServedModel, Service
-from onefold.serving.documents import Rows, Served, texts_of
+from onefold.serving.documents import Served, texts_of
 from onefold.serving.errors import ApiError, invalid, translate
+from onefold.serving.ids import request_ids
 from onefold.serving.messages import Answer, Request
 from onefold.serving.metrics import Metrics
-from onefold.serving.recording import Recorder, request_ids
+from onefold.serving.recording import Recorder
 from onefold.serving.rows import parse_object
 
 if TYPE_CHECKING:
-    from onefold.online.served_row import ServedRow
     from onefold.serving.log_writer import LogWriter
 
 LOOKUP_FIELDS = ("service", "features", "rows", "at", "tolerate")
@@ -122,31 +122,23 @@ class Answers:
         except OnefoldError as error:
             self.recorder.failed(service, model, [(values[i], t, None, str(error)) for i, t in enumerate(times)])
             raise translate(error) from error
-        self.metrics.lookup(
-            service.name, [a.statuses for a in answers], perf_counter() - start,
-            value_errors=service.lookup.new_value_errors(),
-        )  # fmt: skip
-        if ERROR not in allowed:
-            self._refuse_errors(service, model, values, times, answers)
+        took = perf_counter() - start
+        found, statuses, _, errors = zip(*answers, strict=True)
+        self.metrics.lookup(service.name, statuses, took, value_errors=service.lookup.new_value_errors())
+        served = Served(service, values, times, answers, request_ids(len(times)), found, statuses, errors)
+        if ERROR not in allowed and any(errors):
+            raise self._refused(served, model)
         if allowed is not USUAL:
             self._named(partial(check, service.plan, answers), allowed)
-        return Served(service, values, times, answers, request_ids(len(times)))
+        return served
 
-    def _refuse_errors(
-        self,
-        service: Service,
-        model: ServedModel | None,
-        rows: Rows,
-        times: Sequence[int],
-        answers: Sequence[ServedRow],
-    ) -> None:
-        failed = [i for i, answer in enumerate(answers) if answer.errors]
-        if not failed:
-            return
-        whys = ["; ".join(answers[i].errors) for i in failed]
-        told = [(rows[i], times[i], answers[i], why) for i, why in zip(failed, whys, strict=True)]
-        self.recorder.failed(service, model, told)
-        raise translate(StateError(whys[0]), f"row {failed[0]}: ")
+    def _refused(self, served: Served, model: ServedModel | None) -> ApiError:
+        """What is said of rows with errors."""
+        whys = {i: "; ".join(errors) for i, errors in enumerate(served.errors) if errors}
+        told = [(served.rows[i], served.times[i], served.answers[i], why) for i, why in whys.items()]
+        self.recorder.failed(served.service, model, told)
+        first, why = next(iter(whys.items()))
+        return translate(StateError(why), f"row {first}: ")
 
     async def scored(
         self, found: ServedModel, rows: object, *, allowed: Tolerated = USUAL
@@ -154,7 +146,7 @@ class Answers:
         """Rows that were looked up, scored and written to the log."""
         served = await self.read(found.service, rows, model=found, allowed=allowed)
         start = perf_counter()
-        scores = await self._batches.score(found.model, [a.values for a in served.answers])
+        scores = await self._batches.score(found.model, served.values)
         end = perf_counter()
         self.metrics.score(found.model.name, end - start)
         note("score", start, end)
@@ -199,7 +191,7 @@ def _score_body(found: ServedModel, served: Served, scores: Sequence[float], *, 
         "request_id": served.request_ids,
         "event_timestamp": texts_of(served.times),
         "score": [to_json(s, DOUBLE) for s in scores],
-        "statuses": [not_fresh(found.service, a.statuses) for a in served.answers],
+        "statuses": [not_fresh(found.service, statuses) for statuses in served.statuses],
     }
     if single:
         return orjson.dumps(head | {name: values[0] for name, values in columns.items()})

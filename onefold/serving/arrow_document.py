@@ -15,8 +15,8 @@ def arrow_stream(served: Served) -> bytes:
     plan = served.service.plan
     columns = {"request_id": pa.array(served.request_ids), "event_timestamp": from_internal(served.times, TIMESTAMP)}
     for i, feature in enumerate(plan.features):
-        columns[feature.name] = from_internal([a.values[i] for a in served.answers], feature.type)
-        columns[f"{feature.name}__status"] = _statuses([a.statuses[i] for a in served.answers])
+        columns[feature.name] = from_internal([values[i] for values in served.values], feature.type)
+        columns[f"{feature.name}__status"] = _statuses([statuses[i] for statuses in served.statuses])
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     batch = batch.replace_schema_metadata({"service": plan.name, "fingerprint": plan.fingerprint})
     sink = pa.BufferOutputStream()

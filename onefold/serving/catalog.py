@@ -15,6 +15,7 @@ from onefold.features.protocols import OnlineStore
 from onefold.online.async_reads import async_reads
 from onefold.online.lookup import AsyncLookup
 from onefold.serving.documents import Document
+from onefold.serving.feast_document import FeastDocument
 from onefold.serving.rows import RowReader
 
 if TYPE_CHECKING:
@@ -29,13 +30,15 @@ MAX_SELECTIONS = 64
 class Service:
     """A feature service: its plan, the reader of its requests, the lookup over the store, the writer of its answers.
 
-    logged: whether what it serves goes to the served log (named services do, free selections do not).
+    feast: the writer of answers in Feast's shape. logged: whether what it serves goes to the served log (named services
+    do, free selections do not).
     """
 
     plan: ServicePlan
     rows: RowReader
     lookup: AsyncLookup
     document: Document
+    feast: FeastDocument
     logged: bool = True
 
     @property
@@ -81,7 +84,8 @@ class Catalog:
         await async_reads(self.store).aclose()
 
     def _service(self, plan: ServicePlan, *, logged: bool = True) -> Service:
-        return Service(plan, RowReader(plan), AsyncLookup(async_reads(self.store), plan), Document(plan), logged)
+        lookup, document = AsyncLookup(async_reads(self.store), plan), Document(plan)
+        return Service(plan, RowReader(plan), lookup, document, FeastDocument(plan, document.plain), logged)
 
     def service(self, name: object) -> Service:
         found = self.services.get(name) if isinstance(name, str) else None

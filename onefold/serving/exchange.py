@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from onefold.features.timing import Part
 from onefold.serving.access import Access
 from onefold.serving.head import Head
+from onefold.serving.ids import request_id
 from onefold.serving.limits import too_large
 from onefold.serving.messages import Answer
 
@@ -21,20 +22,23 @@ ARRIVED = "onefold.arrived"
 class Exchange:
     """A request on its way. route: its path as the metrics name it; access: set when it was admitted.
 
-    parts: where its time went, as far as anybody asked.
+    request_id: the client's, or a new one. client: its address and port, as far as they are known. parts: where its
+    time went, as far as anybody asked.
     """
 
     __slots__ = (
-        "_receive", "_send", "access", "answer", "head", "method", "parts", "path", "received", "route", "scope",
-        "start",
+        "_receive", "_send", "access", "answer", "client", "head", "method", "parts", "path", "received", "request_id",
+        "route", "start",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.start: float = scope.get(ARRIVED) or perf_counter()
-        self.scope, self._receive, self._send = scope, receive, send
+        self._receive, self._send = receive, send
+        self.client: tuple[str, int] | None = scope.get("client")
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.head = Head.of(scope["headers"])
+        self.request_id = self.head.request_id or request_id().encode()
         self.route, self.received = "", 0
         self.access: Access | None = None
         self.answer: Answer | None = None
@@ -67,7 +71,7 @@ class Exchange:
 
     async def send(self, answer: Answer) -> None:
         self.answer = answer
-        await send_answer(self._send, answer, self.head.request_id)
+        await send_answer(self._send, answer, self.request_id)
 
     @property
     def status(self) -> int:

@@ -6,28 +6,15 @@ A request names a `feature_service` or lists `features` as `view:feature`; `enti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
-import orjson
-
-from onefold.features.values import shown, to_json
+from onefold.features.values import shown
 from onefold.serving.answers import Answers
-from onefold.serving.documents import Served, texts_of
 from onefold.serving.errors import invalid
 from onefold.serving.messages import Answer, Request
 from onefold.serving.rows import parse_object
 
 FIELDS = ("feature_service", "features", "entities", "full_feature_names", "include_feature_view_version_metadata")
-STATUS = {
-    "fresh": "PRESENT",
-    "stale": "OUTSIDE_MAX_AGE",
-    "expired": "OUTSIDE_MAX_AGE",
-    "missing": "NOT_FOUND",
-    "partial": "INVALID",
-    "error": "INVALID",
-}
-"""Our statuses in Feast's words; a fresh NULL is NULL_VALUE."""
 
 
 class FeastAnswers:
@@ -44,7 +31,7 @@ class FeastAnswers:
         service = self._answers.chosen(data.get("feature_service"), data.get("features"), names="`feature_service`")
         served = await self._answers.read(service, _rows(data.get("entities")))
         self._answers.recorder.served(served)
-        return Answer(_body(served, full_names=full))
+        return Answer(service.feast.json(served, full_names=full))
 
 
 def _rows(entities: object) -> list[dict[str, object]]:
@@ -60,28 +47,3 @@ def _rows(entities: object) -> list[dict[str, object]]:
                 "send one value of each for every row",
             )
     return [dict(zip(entities, row, strict=True)) for row in zip(*entities.values(), strict=True)]
-
-
-def _body(served: Served, *, full_names: bool) -> bytes:
-    plan = served.service.plan
-    times = texts_of(served.times)
-    names: list[str] = [key.name for key in plan.keys]
-    results = [
-        _column([to_json(row[key.name], key.type) for row in served.rows], ["PRESENT"] * len(times), times)
-        for key in plan.keys
-    ]
-    for i, feature in enumerate(plan.features):
-        _, _, bare = feature.ref.partition(".")
-        names.append(f"{feature.view}__{bare}" if full_names else bare)
-        values = [to_json(answer.values[i], feature.type) for answer in served.answers]
-        statuses = [_status(a.statuses[i], v) for a, v in zip(served.answers, values, strict=True)]
-        results.append(_column(values, statuses, times))
-    return orjson.dumps({"metadata": {"feature_names": names}, "results": results})
-
-
-def _status(ours: str, value: object) -> str:
-    return "NULL_VALUE" if ours == "fresh" and value is None else STATUS[ours]
-
-
-def _column(values: Sequence[object], statuses: Sequence[str], times: Sequence[str]) -> dict[str, object]:
-    return {"values": values, "statuses": statuses, "event_timestamps": times}

@@ -146,5 +146,5 @@ def _tensor(name: str, datatype: str, data: list[Any]) -> dict[str, Any]:
 
 def _statuses(found: ServedModel, served: Served, scores: Sequence[float]) -> dict[str, Any]:
     """Of each row, what is not fresh, as the text of a JSON object."""
-    texts = [orjson.dumps(not_fresh(found.service, a.statuses)).decode() for a in served.answers]
+    texts = [orjson.dumps(not_fresh(found.service, statuses)).decode() for statuses in served.statuses]
     return _tensor("statuses", "BYTES", texts)

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A POST whose body has come.
 
-    headers: names in lower case.
+    accept: what the answer may be, as the client said it; empty where it said nothing.
     """
 
     path: str
     body: bytes
-    headers: Sequence[tuple[bytes, bytes]] = ()
-
-    @property
-    def accept(self) -> str:
-        """What the answer may be, as the client said it; empty where it said nothing."""
-        return next((value.decode("latin-1") for name, value in self.headers if name == b"accept"), "")
+    accept: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer. headers: those beside content-type and content-length."""
 
     body: bytes

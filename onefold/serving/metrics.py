@@ -6,13 +6,20 @@ Of several workers each answers for all of them: prometheus_client keeps their n
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, values
+from prometheus_client.registry import Collector
 
 from onefold.features import native
+from onefold.serving.tally import Tally, Times, TimesTally
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 BUCKETS = (
     0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -21,6 +28,8 @@ BUCKETS = (
 """Seconds: a lookup over LMDB is below the first few, a request limit is at the end."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_LAG = 0.1
+"""Seconds that counts may wait in a worker before the others can read them."""
 
 
 def share(folder: str | None) -> None:
@@ -36,21 +45,25 @@ def share(folder: str | None) -> None:
 
 
 class Metrics:
-    """One application's metrics, in a registry of their own, so that two can live in one process."""
+    """One application's metrics, in a registry of their own, so that two can live in one process.
+
+    What requests count waits as plain numbers for as long as `_LAG`, or until the registry is read here.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(_BeforeReading(self._flush))
         self._shared = values.ValueClass is not values.MutexValue
         self._queue: Callable[[], float] = lambda: 0
-        requests = self._counter("requests", "Requests by path and HTTP status", "path", "status")
-        rows = self._counter("rows", "Rows served, by service", "service")
-        statuses = self._counter("values", "Values served, by service and status", "service", "status")
+        self._requests = self._counter("requests", "Requests by path and HTTP status", "path", "status")
+        self._rows = self._counter("rows", "Rows served, by service", "service")
+        self._values = self._counter("values", "Values served, by service and status", "service", "status")
         self._value_errors = self._counter(
             "value_errors", "Values that overflowed or were too large to sum, and are NULL, by service", "service"
         )
-        request = self._histogram("request", "A request, from its first byte to its answer", "path")
-        lookup = self._histogram("lookup", "Looking up the rows of one request", "service")
-        score = self._histogram("score", "Scoring the rows of one request, with its wait for a batch", "model")
+        self._request = self._times("request", "A request, from its first byte to its answer", "path")
+        self._lookup = self._times("lookup", "Looking up the rows of one request", "service")
+        self._score = self._times("score", "Scoring the rows of one request, with its wait for a batch", "model")
         self._log_queue = self._gauge("served_log_queue", "Rows waiting for the served log", "livesum")
         self._logged = self._counter("served_log_rows", "Rows written to the served log")
         self._dropped = self._counter("served_log_dropped", "Rows that never reached the served log")
@@ -62,9 +75,9 @@ class Metrics:
         self._gauge("native_kernel", "1 where the native kernel reads states, 0 where Python does", "livemin").set(
             native.in_use() == "native"
         )
-        # Finding a child by its labels takes longer than counting: they are few, and kept.
-        self._requests, self._rows, self._statuses = cache(requests.labels), cache(rows.labels), cache(statuses.labels)
-        self._request, self._lookup, self._score = cache(request.labels), cache(lookup.labels), cache(score.labels)
+        self._asked = Tally[tuple[str, int]](lambda label, count: self._requests.labels(*label).inc(count))
+        self._statuses = Tally(self._count_statuses)
+        self._due = False
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"onefold_{name}", text, labels, registry=self.registry)
@@ -72,28 +85,44 @@ class Metrics:
     def _gauge(self, name: str, text: str, mode: str) -> Gauge:
         return Gauge(f"onefold_{name}", text, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]  # one of its words
 
-    def _histogram(self, name: str, text: str, label: str) -> Histogram:
-        return Histogram(f"onefold_{name}_seconds", text, (label,), buckets=BUCKETS, registry=self.registry)
+    def _times(self, name: str, text: str, label: str) -> TimesTally:
+        times = Times(f"onefold_{name}_seconds", text, (label,), buckets=BUCKETS, registry=self.registry)
+        return TimesTally(times, BUCKETS)
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        self._requests(path, status).inc()
-        self._request(path).observe(seconds)
+        """Of an event loop; the last that a request counts."""
+        self._asked.add((path, status))
+        self._request.add(path, seconds)
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_later(_LAG, self._flush)
 
-    def lookup(self, service: str, rows: Sequence[Sequence[str]], seconds: float, *, value_errors: int = 0) -> None:
+    def lookup(self, service: str, rows: Sequence[tuple[str, ...]], seconds: float, *, value_errors: int = 0) -> None:
         """`rows` are the statuses of each row's values; `value_errors` were met on the way."""
         if value_errors:
             self._value_errors.labels(service).inc(value_errors)
-        self._lookup(service).observe(seconds)
-        self._rows(service).inc(len(rows))
-        counts: dict[str, int] = {}
-        for statuses in rows:
-            for status in set(statuses):
-                counts[status] = counts.get(status, 0) + statuses.count(status)
-        for status, count in counts.items():
-            self._statuses(service, status).inc(count)
+        self._lookup.add(service, seconds)
+        if len(rows) == 1:
+            self._statuses.add((service, rows[0]))
+            return
+        # Most rows share one tuple, and its hash takes longer than its address.
+        kinds = dict(zip(map(id, rows), rows, strict=True))
+        for kind, count in Count(map(id, rows)).items():
+            self._statuses.add((service, kinds[kind]), count)
+
+    def _count_statuses(self, label: tuple[str, tuple[str, ...]], rows: int) -> None:
+        service, statuses = label
+        self._rows.labels(service).inc(rows)
+        for status, count in Count(statuses).items():
+            self._values.labels(service, status).inc(count * rows)
+
+    def _flush(self) -> None:
+        self._due = False
+        for tally in (self._asked, self._statuses, self._request, self._lookup, self._score):
+            tally.flush()
 
     def score(self, model: str, seconds: float) -> None:
-        self._score(model).observe(seconds)
+        self._score.add(model, seconds)
 
     def logged(self, rows: int) -> None:
         self._logged.inc(rows)
@@ -117,6 +146,7 @@ class Metrics:
 
     def refresh(self) -> None:
         """Bring up to date what is not counted as it happens; other workers read it from the file."""
+        self._flush()
         self._log_queue.set(self._queue())
 
     def text(self) -> bytes:
@@ -128,3 +158,17 @@ class Metrics:
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # as the library has it
         return generate_latest(together)
+
+
+class _BeforeReading(Collector):
+    """Has nothing to tell; the first of a registry, it is asked before the others."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self._flush = flush
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        self._flush()
+        return ()

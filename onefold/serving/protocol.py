@@ -38,6 +38,9 @@ class Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _under_way: asyncio.Task[None] | None = None
     _ending, _held = False, b""
+    _idle_since: float | None = None
+    """Since when a connection waits for another request, where the last one was plain; uvicorn sees to the others."""
+    _idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -48,6 +51,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        if self._idle is not None:
+            self._idle.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,6 +65,7 @@ class Protocol(HttpToolsProtocol):
             if found is not None:
                 self._answer(*found)
                 return
+        self._idle_since = None
         super().data_received(data)
         if self._in_head:
             self._wait_for_head(len(data))
@@ -84,8 +90,11 @@ class Protocol(HttpToolsProtocol):
         if not keep or self._ending:
             self.transport.close()
             return
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-        self._go_on()
+        self._idle_since = self.loop.time()
+        if self._idle is None:
+            self._idle = self.loop.call_later(self.timeout_keep_alive, self._look_if_idle)
+        if self._held:
+            self._go_on()
 
     def on_message_begin(self) -> None:
         self._in_head, self._in_message, self._head = True, True, -1
@@ -104,6 +113,7 @@ class Protocol(HttpToolsProtocol):
 
     def _answer(self, plain: Plain, body: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._idle_since = None
         if self._timer is not None:
             self._disarm()
         task = self.loop.create_task(self.answering.answer(plain.route, QuickExchange(plain, body, self)))
@@ -118,6 +128,17 @@ class Protocol(HttpToolsProtocol):
             logger.error("a request could not be answered", exc_info=error)
         if self._under_way is task:
             self.transport.abort()
+
+    def _look_if_idle(self) -> None:
+        """Close a connection that has waited for its time; a timer for each request would cost more than this look."""
+        self._idle = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle = self.loop.call_later(left, self._look_if_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _go_on(self) -> None:
         """Take what came while there was no room for it."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from onefold.serving.exchange import Exchange
 from onefold.serving.head import Head
+from onefold.serving.ids import request_id
 from onefold.serving.limits import too_large
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ class Served(Protocol):
     """Whose connection it is."""
 
     client: Any
-    scheme: Any
 
     def reply(self, written: bytes, *, keep: bool) -> None:
         """Write an answer; keep: whether another request may follow."""
@@ -48,7 +49,7 @@ class Plain(NamedTuple):
 
     route: Route
     path: str
-    headers: list[tuple[bytes, bytes]]
+    head: Head
     length: int
     keep: bool
 
@@ -92,7 +93,7 @@ class Heads:
         length, keep = _length(headers), _keeps(headers)
         if length is None or keep is None:
             return None
-        return Plain(route, line[1].decode(), headers, length, keep)
+        return Plain(route, line[1].decode(), Head.of(headers), length, keep)
 
 
 def _length(headers: list[tuple[bytes, bytes]]) -> int | None:
@@ -115,11 +116,9 @@ class QuickExchange(Exchange):
 
     def __init__(self, plain: Plain, body: bytes, served: Served) -> None:
         self.start = perf_counter()
-        self.scope = {
-            "type": "http", "method": "POST", "path": plain.path, "headers": plain.headers,
-            "client": served.client, "scheme": served.scheme,
-        }  # fmt: skip
-        self.method, self.path, self.head = "POST", plain.path, Head.of(plain.headers)
+        self.client = served.client
+        self.method, self.path, self.head = "POST", plain.path, plain.head
+        self.request_id = plain.head.request_id or request_id().encode()
         self.route, self.received = "", len(body)
         self.access = self.answer = None
         self.parts = []
@@ -132,13 +131,19 @@ class QuickExchange(Exchange):
 
     async def send(self, answer: Answer) -> None:
         self.answer = answer
-        self._served.reply(_written(answer, self.head.request_id, self._keep), keep=self._keep)
+        self._served.reply(_written(answer, self.request_id, self._keep), keep=self._keep)
 
 
 def _written(answer: Answer, request_id: bytes, keep: bool) -> bytes:
     """The whole answer."""
-    more = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
-    return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%bx-request-id: %b\r\n%b\r\n%b" % (
-        _STATUS_LINES[answer.status], answer.content_type.encode(), len(answer.body), more, request_id,
+    more = b"".join([b"%b: %b\r\n" % header for header in answer.headers]) if answer.headers else b""
+    return b"%b%d\r\n%bx-request-id: %b\r\n%b\r\n%b" % (
+        _start(answer.status, answer.content_type), len(answer.body), more, request_id,
         b"" if keep else b"connection: close\r\n", answer.body,
     )  # fmt: skip
+
+
+@cache
+def _start(status: int, content_type: str) -> bytes:
+    """The head of an answer, up to its length."""
+    return b"%bcontent-type: %b\r\ncontent-length: " % (_STATUS_LINES[status], content_type.encode())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from onefold.offline.served_record import ServedBlock, each_once
+from onefold.serving.ids import request_ids
 
 if TYPE_CHECKING:
     from onefold.offline.served_record import Place, Reads, Statuses
@@ -76,9 +76,3 @@ def _by_state(reads: Sequence[tuple[tuple[Place, dict[int, int]], ...]]) -> Sequ
         places, offsets = zip(*rows, strict=True)
         states.append((*each_once(places), offsets))
     return states
-
-
-def request_ids(count: int) -> list[str]:
-    """So many names of 128 random bits, in hexadecimal."""
-    text = os.urandom(16 * count).hex()
-    return [text[i : i + 32] for i in range(0, 32 * count, 32)]

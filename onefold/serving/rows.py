@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from onefold.features.errors import nearest
-from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType, Field
+from onefold.features.types import (
+    BIGINT,
+    BIGINT_MAX,
+    BIGINT_MIN,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    TIMESTAMP,
+    VARCHAR,
+    DataType,
+    Field,
+)  # fmt: skip
 from onefold.features.values import Parser, decimal_text, parse_timestamp, parser, shown
 from onefold.serving.errors import ApiError, invalid
 
@@ -52,6 +63,7 @@ class RowReader:
         self._kinds = {f.name: "request column" for f in plan.request} | {f.name: "key" for f in plan.keys}
         self._columns: list[tuple[str, Parser]] = [(f.name, parser_of(f.type)) for f in self.fields]
         self._parse_time = parse_time
+        self._same = _looks(self.fields) if parser_of is parser else None
 
     def read(self, rows: object, now: Callable[[], int], *, limit: int) -> tuple[list[Mapping[str, object]], list[int]]:
         """Rows as internal values by name, and the time of each in microseconds; ApiError names row and column."""
@@ -60,8 +72,20 @@ class RowReader:
         if len(rows) > limit:
             raise ApiError(413, "too-large", f"{len(rows)} rows were sent", f"send at most {limit} rows a request")
         moment = now()
+        if self._all_same(rows):
+            return rows, [moment] * len(rows)
         pairs = [self._row(row, number, moment) for number, row in enumerate(rows)]
         return [values for values, _ in pairs], [time for _, time in pairs]
+
+    def _all_same(self, rows: list[Any]) -> bool:
+        """Whether rows are their own internal values, and without a time: what parsing them would find."""
+        same = self._same
+        if same is None or len(rows) < _FEW or set(map(type, rows)) != _DICTS or set(map(len, rows)) != {len(same)}:
+            return False
+        try:
+            return all(holds([row[name] for row in rows]) for name, holds in same)
+        except KeyError:
+            return False
 
     def _row(self, row: object, number: int, now: int) -> tuple[Mapping[str, object], int]:
         if not isinstance(row, dict):
@@ -111,6 +135,27 @@ class RowReader:
         return orjson.dumps([self.example()]).decode()
 
 
+def _texts(values: list[Any]) -> bool:
+    return set(map(type, values)) == {str} and "".join(values).isascii()
+
+
+def _integers(values: list[Any]) -> bool:
+    return set(map(type, values)) == {int} and min(values) >= BIGINT_MIN and max(values) <= BIGINT_MAX
+
+
+_SAME: dict[DataType, Callable[[list[Any]], bool]] = {VARCHAR: _texts, BIGINT: _integers}
+"""Whether values as JSON has them are internal values of a type; False where it takes a closer look."""
+
+
+def _looks(fields: Sequence[Field]) -> list[tuple[str, Callable[[list[Any]], bool]]] | None:
+    """A look at the values of each column; None where there is a type that has none."""
+    found = [(f.name, _SAME[f.type]) for f in fields if f.type in _SAME]
+    return found if len(found) == len(fields) else None
+
+
+_DICTS = {dict}
+_FEW = 4
+"""Rows from which a look at all of them at once takes less time than one after the other."""
 _EXAMPLES: dict[DataType, object] = {
     BOOLEAN: True,
     BIGINT: 7,

@@ -40,7 +40,7 @@ class Tracing:
         parent = self._extract({"traceparent": exchange.head.traceparent.decode()})
         attributes: dict[str, str | int] = {
             "http.request.method": exchange.method, "http.route": exchange.route,
-            "http.response.status_code": exchange.status, "onefold.request_id": exchange.head.request_id.decode(),
+            "http.response.status_code": exchange.status, "onefold.request_id": exchange.request_id.decode(),
         }  # fmt: skip
         start = zero + round(exchange.start * 1e9)
         span = self._tracer.start_span(

@@ -31,12 +31,13 @@ def request(*headers: bytes, line: bytes = LINE, body: bytes = BODY) -> bytes:
 
 
 @contextmanager
-def served(app: Front, *, quick: bool) -> Iterator[tuple[str, int]]:
-    """The application on a port, in a thread."""
+def served(app: Front, *, quick: bool, idle: float = 5) -> Iterator[tuple[str, int]]:
+    """The application on a port, in a thread. idle: seconds that a connection may wait for another request."""
     kind = protocol(connections=50, head_seconds=5, heads=app.heads if quick else None, answering=app.answering)
     config = uvicorn.Config(
-        app, port=0, http=kind, ws="none", lifespan="on", log_config=None, server_header=False, date_header=False
-    )
+        app, port=0, http=kind, ws="none", lifespan="on", log_config=None, server_header=False, date_header=False,
+        timeout_keep_alive=idle,  # type: ignore[arg-type]  # as its loop takes it
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -117,6 +118,26 @@ def test_close_is_kept_to(connection: socket.socket) -> None:
     status, headers, _ = asked(connection, request(LENGTH, b"Connection: close"))
     assert (status, headers["connection"]) == (200, "close")
     assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_connection_that_asks_nothing_more_is_closed(world: World, quick: bool) -> None:
+    app = create_app(world.catalog())
+    with served(app, quick=quick, idle=0.2) as place, socket.create_connection(place, timeout=20) as opened:
+        for _ in range(3):
+            assert asked(opened, request(LENGTH))[0] == 200
+        assert opened.recv(1) == b""
+
+
+def test_a_connection_in_the_midst_of_a_request_is_not_idle(world: World) -> None:
+    app, whole = create_app(world.catalog()), request(LENGTH)
+    with served(app, quick=True, idle=0.05) as place, socket.create_connection(place, timeout=20) as opened:
+        assert asked(opened, whole)[0] == 200
+        opened.sendall(whole[:40])
+        with socket.create_connection(place, timeout=20) as other:  # its end tells that the time is over
+            assert asked(other, whole)[0] == 200
+            assert other.recv(1) == b""
+        assert asked(opened, whole[40:])[0] == 200
 
 
 def test_a_body_that_looks_like_a_request_is_a_body(connection: socket.socket) -> None:
