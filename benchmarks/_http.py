@@ -31,20 +31,53 @@ class Server:
     process: subprocess.Popen[str]
     seconds: float
 
-    def memory(self) -> float:
-        """Resident, in MB."""
-        said = subprocess.check_output(["ps", "-o", "rss=", "-p", str(self.process.pid)], text=True)
-        return int(said) / 1024
+    def answering(self) -> list[int]:
+        """The processes that answer: its children, or itself where it has none."""
+        own, found = os.getpriority(os.PRIO_PROCESS, self.process.pid), _children(self.process.pid)
+        return [pid for pid in found if _niceness(pid) == own] or [self.process.pid]
 
-    def processor(self) -> float:
-        """Seconds of processor time so far, of all its threads."""
-        status = Path(f"/proc/{self.process.pid}/stat")
-        if status.exists():
-            fields = status.read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        said = subprocess.check_output(["ps", "-o", "time=", "-p", str(self.process.pid)], text=True)
-        minutes, _, seconds = said.strip().rpartition(":")
-        return int(minutes.rpartition(":")[2] or 0) * 60 + float(seconds)
+    def log(self) -> list[int]:
+        """The process that writes the served log, which stands back behind the others; [] where there is none."""
+        return [pid for pid in _children(self.process.pid) if pid not in self.answering()]
+
+    def free_log(self) -> None:
+        """Let the log run on every core, where the server was bound to one."""
+        for pid in self.log() if hasattr(os, "sched_setaffinity") else ():
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), os.sched_getaffinity(0))
+
+
+def memory(pids: Sequence[int]) -> float:
+    """Resident, in MB: of the largest."""
+    said = [subprocess.check_output(["ps", "-o", "rss=", "-p", str(pid)], text=True) for pid in pids]
+    return max((int(text) / 1024 for text in said), default=0.0)
+
+
+def processor(pids: Sequence[int]) -> float:
+    """Seconds of processor time so far, of all their threads."""
+    return sum(map(_processor, pids))
+
+
+def _processor(pid: int) -> float:
+    status = Path(f"/proc/{pid}/stat")
+    if status.exists():
+        fields = status.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    said = subprocess.check_output(["ps", "-o", "time=", "-p", str(pid)], text=True)
+    minutes, _, seconds = said.strip().rpartition(":")
+    return int(minutes.rpartition(":")[2] or 0) * 60 + float(seconds)
+
+
+def _children(pid: int) -> list[int]:
+    lines = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid="], text=True).splitlines()
+    return [int(child) for child, parent in map(str.split, lines) if int(parent) == pid]
+
+
+def _niceness(pid: int) -> int | None:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return None
 
 
 def free_port() -> int:

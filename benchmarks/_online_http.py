@@ -1,6 +1,7 @@
 """The online path over HTTP: `onefold serve` beside a Starlette echo of the same body sizes, and beside `feast serve`.
 
-Servers have one process each, on the first core; the client has the last.
+One process answers of each server, on the first core; the client has the last. The process that writes the
+served log may run on any core, but in one arm.
 """
 
 from __future__ import annotations
@@ -18,12 +19,28 @@ from pathlib import Path
 
 import orjson
 from _harness import Options, Report, interleave, quantile, tell
-from _http import ECHO, HERE, Server, closed_loop, connected, free_port, onefold_serve, paced, post, running
+from _http import (
+    ECHO,
+    HERE,
+    Server,
+    closed_loop,
+    connected,
+    free_port,
+    memory,
+    onefold_serve,
+    paced,
+    post,
+    processor,
+    running,
+)
 from _online_model import with_trees
 
 CONNECTIONS = 8
+Used = tuple[float, float]
+"""Seconds of processor time a request: of the processes that answer, and of the one that writes their log."""
 NAMES = {
     "onefold": "onefold serve",
+    "one_core": "onefold serve, its log on the same core",
     "no_log": "onefold serve --no-log",
     "echo": "Starlette echo",
     "feast": "feast serve",
@@ -56,12 +73,14 @@ def over_http(
     project = _project(options.scratch / "served", port)
     with_trees(project, "thirty", rounds=options.pick(200, 5))
     commands: dict[str, Sequence[str]] = {
-        "onefold": onefold_serve(project), "no_log": onefold_serve(project, log=False), "echo": ECHO,
+        "onefold": onefold_serve(project), "one_core": onefold_serve(project),
+        "no_log": onefold_serve(project, log=False), "echo": ECHO,
     }  # fmt: skip
     with ExitStack() as stack:
         servers = {name: stack.enter_context(running(_pinned(command))) for name, command in commands.items()}
         tell("feast serve")
         servers["feast"] = stack.enter_context(_feast(options.scratch, port))
+        servers["onefold"].free_log()
         stack.enter_context(_last_core())
         for rows in (1, options.pick(100, 10)):
             bodies = _bodies(users, refs, at, rows, options.pick(1_000, 20))
@@ -69,7 +88,8 @@ def over_http(
             if rows == 1:
                 _at_half_the_rate(report, options, servers["onefold"], bodies["onefold"])
                 _scores(report, options, servers["onefold"], users, at)
-        report.figure("http.memory", servers["onefold"].memory(), "MB")
+        report.figure("http.memory", memory(servers["onefold"].answering()), "MB")
+        report.figure("http.log_memory", memory(servers["onefold"].log()), "MB")
 
 
 def _project(folder: Path, port: int) -> Path:
@@ -126,7 +146,7 @@ def _bodies(users: Sequence[str], refs: Sequence[str], at: str, rows: int, count
     picked = [dice.sample(users, min(rows, len(users))) for _ in range(count)]
     ours = [orjson.dumps({"service": "all", "rows": [{"user": u} for u in some], "at": at}) for some in picked]
     theirs = [orjson.dumps({"features": refs, "entities": {"user": some}}) for some in picked]
-    return {"onefold": ours, "no_log": ours, "echo": ours, "feast": theirs}
+    return {"onefold": ours, "one_core": ours, "no_log": ours, "echo": ours, "feast": theirs}
 
 
 def _closed(
@@ -134,10 +154,10 @@ def _closed(
 ) -> None:
     with connected(servers["onefold"], 1) as (one,):
         size = len(one.ask(post("/v1/lookup", bodies["onefold"][0])))
-    paths = {"onefold": "/v1/lookup", "no_log": "/v1/lookup", "echo": f"/echo/{size}", "feast": "/get-online-features"}
+    paths = dict.fromkeys(bodies, "/v1/lookup") | {"echo": f"/echo/{size}", "feast": "/get-online-features"}
     count, blocks = options.pick(4_000 if rows == 1 else 400, 20), options.pick(9, 1)
     tell(f"{rows} rows a request: {blocks} blocks of {count:,}")
-    used: dict[str, list[float]] = {name: [] for name in servers}
+    used: dict[str, list[Used]] = {name: [] for name in servers}
     counts = {name: count if name != "feast" else max(count // 20, 10) for name in servers}
 
     def arm(name: str, number: int) -> float:
@@ -150,29 +170,36 @@ def _closed(
     if rows == 1:
         report.headline("http_1x50_over_echo", samples.ratio("echo", "onefold").median)
     report.headline(f"http_{rows}x50_over_feast_serve", samples.ratio("feast", "onefold").median * factor)
+    report.figure(f"http_{rows}x50.log_cost", _middle(used["onefold"], 0) / _middle(used["no_log"], 0))
     report.figure(f"http_{rows}x50.requests_per_second", count / samples.of("onefold").median, "requests/s")
 
 
 def _table(report, ratio, of, used, counts, title) -> None:  # type: ignore[no-untyped-def]  # as its caller has them
     report.table(
         f"{title}; {CONNECTIONS} connections",
-        ("", "requests/s", "of the echo's", "the server's processor time, µs a request"),
+        ("", "requests/s", "of the echo's", "processor time, µs a request", "of its log, µs"),
         [
             (
                 NAMES[n], round(counts[n] / of(n).median), ratio("echo", n).median * counts[n] / counts["echo"],
-                quantile(used[n], 0.5) * 1e6,
+                _middle(used[n], 0) * 1e6, _middle(used[n], 1) * 1e6,
             )
             for n in used
         ],
     )  # fmt: skip
 
 
-def _block(server: Server, request: Callable[[int], bytes], count: int, used: list[float]) -> float:
+def _middle(used: Sequence[Used], which: int) -> float:
+    return quantile([some[which] for some in used], 0.5)
+
+
+def _block(server: Server, request: Callable[[int], bytes], count: int, used: list[Used]) -> float:
     """New connections for each block: a server closes those that ask for nothing for five seconds."""
+    pids = server.answering(), server.log()
     with connected(server, CONNECTIONS) as connections:
-        before = server.processor()
+        before = [processor(some) for some in pids]
         took = closed_loop(connections, request, count)
-        used.append((server.processor() - before) / count)
+        answering, log = (processor(some) - spent for some, spent in zip(pids, before, strict=True))
+        used.append((answering / count, log / count))
         return took
 
 
@@ -183,7 +210,7 @@ def _scores(report: Report, options: Options, server: Server, users: Sequence[st
         "lookup": [post("/v1/lookup", orjson.dumps({"service": "thirty", "rows": [row]})) for row in rows],
         "score": [post("/v1/score/trees", orjson.dumps({"row": row})) for row in rows],
     }
-    count, used = options.pick(4_000, 20), {name: list[float]() for name in requests}
+    count, used = options.pick(4_000, 20), {name: list[Used]() for name in requests}
 
     def arm(name: str, number: int) -> float:
         wanted = requests[name]
@@ -192,8 +219,8 @@ def _scores(report: Report, options: Options, server: Server, users: Sequence[st
     samples = interleave({name: partial(arm, name) for name in requests}, rounds=options.pick(9, 1), warmup=1)
     report.table(
         f"One row of 30 features, and XGBoost of 200 trees; {CONNECTIONS} connections",
-        ("", "requests/s", "the server's processor time, µs a request"),
-        [(name, round(count / samples.of(name).median), quantile(used[name], 0.5) * 1e6) for name in requests],
+        ("", "requests/s", "processor time, µs a request"),
+        [(name, round(count / samples.of(name).median), _middle(used[name], 0) * 1e6) for name in requests],
     )
     report.headline("score_over_lookup", samples.ratio("score", "lookup").median)
 

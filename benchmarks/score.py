@@ -14,7 +14,8 @@ import numpy as np
 import orjson
 from _flights import data_of, requests_after
 from _harness import Arm, Options, Report, Samples, Spread, clocked, frozen, interleave, main, quantile, tell
-from _http import ECHO, Connection, Server, closed_loop, connected, onefold_serve, post, running
+from _http import ECHO, Connection, Server, closed_loop, connected, onefold_serve, post, processor, running
+from _http import memory as memory_of
 from _project import live_until, train_model, with_past
 
 from onefold.examples.flights.model import SERVICE
@@ -60,7 +61,7 @@ def _starts(report: Report, space: Workspace, *, rounds: int) -> None:
 
     def start(name: str, command: Sequence[str], _: int) -> float:
         with running(command) as server:
-            memory[name].append(server.memory())
+            memory[name].append(memory_of(server.answering()))
             return server.seconds
 
     commands: dict[str, Sequence[str]] = {"onefold": onefold_serve(space.settings.root), "echo": ECHO}
@@ -87,7 +88,7 @@ def _over_http(report: Report, space: Workspace, bodies: Mapping[int, list[bytes
             requests = _requests(servers["onefold"], bodies[rows])
             _latency(report, servers, requests, rows, calls)
             _throughput(report, servers, requests, rows, options.pick(calls, 16), options.pick(blocks, 1))
-        memory = {name: server.memory() for name, server in servers.items()}
+        memory = {name: memory_of(server.answering()) for name, server in servers.items()}
     report.table(
         "resident memory after all this", ("", "MB"), [(NAMES[name], round(used)) for name, used in memory.items()]
     )
@@ -165,9 +166,10 @@ def _throughput(
 def _block(server: Server, request: Callable[[int], bytes], count: int, used: list[float], _: int) -> float:
     """New connections for each block: a server closes those that ask for nothing for five seconds."""
     with connected(server, CONNECTIONS) as connections:
-        before = server.processor()
+        pids = server.answering()
+        before = processor(pids)
         took = closed_loop(connections, request, count)
-        used.append(server.processor() - before)
+        used.append(processor(pids) - before)
         return took
 
 
