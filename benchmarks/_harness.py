@@ -168,26 +168,38 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """quick: tiny sizes, to see that all works. data: folder of the prepared flights. scratch: goes at the end."""
+    """quick: tiny sizes, to see that all works. data: folder of the prepared flights. scratch: goes at the end.
+
+    only: the part of the benchmark that is asked for; all of them where it is empty.
+    """
 
     quick: bool
     data: Path
     scratch: Path
+    only: str = ""
 
     def pick(self, usual: int, quick: int) -> int:
         return quick if self.quick else usual
 
 
-def main(name: str, measure: Callable[[Report, Options], None], arguments: Sequence[str] | None = None) -> None:
-    """Run one benchmark from the command line."""
+def main(
+    name: str,
+    measure: Callable[[Report, Options], None],
+    arguments: Sequence[str] | None = None,
+    *,
+    parts: Sequence[str] = (),
+) -> None:
+    """Run one benchmark from the command line. parts: those that can be asked for alone."""
     parser = argparse.ArgumentParser(prog=name)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work? The figures mean nothing")
     parser.add_argument("--data", type=Path, help="folder of prepared flights; made there when it has none")
     parser.add_argument("--json", type=Path, help="write the report there too")
+    if parts:
+        parser.add_argument("--only", choices=parts, default="", help="one part, in less time")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix=f"onefold-bench-{name}-") as folder:
         scratch = Path(folder)
-        options = Options(given.quick, given.data or scratch / "flights", scratch)
+        options = Options(given.quick, given.data or scratch / "flights", scratch, vars(given).get("only", ""))
         report = Report(name, machine())
         measure(report, options)
     show(report)

@@ -1,7 +1,8 @@
 """The arms of the stream's benchmark, each in a process of its own: `python _stream_arms.py ARM JSON`.
 
 bare: kafka-python's poll and orjson, nothing kept. worker: `onefold`'s worker into Redis and an archive. fresh: the
-worker again, and how long each event waited from its being produced to its being readable. produce: events at a rate.
+worker again, and how long each event waited from its being produced to its being readable. unarchived: that, with an
+archive which commits nothing. produce: events at a rate.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 from _sender import Sender
 from _stream_project import events, project
 from kafka import KafkaConsumer, TopicPartition
 
+from onefold.config import StreamSettings
 from onefold.features.protocols import Records
+from onefold.features.windows import duration
 from onefold.offline.archive import DeltaArchive
 from onefold.offline.dead_letters import DeadLetters
 from onefold.online.redis_store import RedisStore
@@ -30,8 +34,8 @@ from onefold.streaming.kafka_feeds import KafkaGroup
 from onefold.streaming.running import tuned
 from onefold.streaming.worker import Worker
 
-BATCH = 10_000
-ARCHIVE_EVERY = 200_000
+STREAM = StreamSettings()
+"""The worker runs as `onefold stream` does by default."""
 FILLED, SLICE = 600, 0.005
 """Events of a batch that fills a topic, and seconds of events that are a batch at a rate."""
 
@@ -51,7 +55,7 @@ class Place:
 def bare(place: Place) -> dict[str, float]:
     consumer = KafkaConsumer(
         bootstrap_servers=place.kafka, group_id=None, enable_auto_commit=False, isolation_level="read_committed",
-        max_poll_records=BATCH, max_partition_fetch_bytes=8 << 20, fetch_max_bytes=32 << 20,
+        max_poll_records=STREAM.batch, max_partition_fetch_bytes=8 << 20, fetch_max_bytes=32 << 20,
     )  # fmt: skip
     at = TopicPartition(place.topic, 0)
     consumer.assign([at])
@@ -86,26 +90,32 @@ def worker(place: Place) -> dict[str, float]:
     return found
 
 
-def fresh(place: Place) -> dict[str, float]:
-    """Says `ready` on stdout once it has its feed; then percentiles of the seconds that events waited."""
-    waited: list[float] = []
+def fresh(place: Place, *, kind: type[DeltaArchive] = DeltaArchive) -> dict[str, float]:
+    """Says `ready` on stdout once it has its feed; then percentiles of the seconds that events waited, but for the
+    first tenth of them; and processor time an event."""
+    seen: list[tuple[float, list[int]]] = []
 
     def acknowledged(_: JoinedFeed, records: Records) -> None:
-        now = time.time()
-        waited.extend(now - at / 1e6 for at in records.times)
+        seen.append((time.time(), records.times))
 
-    made = _worker(place, on_acknowledged=acknowledged, archive_seconds=2.0)
+    made = _worker(place, on_acknowledged=acknowledged, kind=kind)
     while not made.feeds:
         made.step(0.2)
     print("ready", flush=True)
     gc.collect()
-    taken = 0
+    taken, cpu = 0, time.process_time()
     with tuned():
         while taken < place.count:
             taken += made.step(0.2).records
+    cpu = time.process_time() - cpu
     made.close()
+    waited = [now - at / 1e6 for now, times in seen for at in times]
     waited = sorted(waited[len(waited) // 10 :])
-    return {f"p{share}": waited[int(len(waited) * share / 100)] for share in (50, 90, 99)}
+    return {f"p{share}": waited[int(len(waited) * share / 100)] for share in (50, 90, 99)} | {"cpu": cpu / taken}
+
+
+def unarchived(place: Place) -> dict[str, float]:
+    return fresh(place, kind=Unarchived)
 
 
 def produce(place: Place) -> dict[str, float]:
@@ -124,14 +134,21 @@ def produce(place: Place) -> dict[str, float]:
     return {"seconds": seconds}
 
 
-def _worker(place: Place, **options: Any) -> Worker:
+class Unarchived(DeltaArchive):
+    """An archive that commits nothing."""
+
+    def append(self, source: str, sequence: int, events: pa.Table) -> int:
+        return int(events.num_rows)
+
+
+def _worker(place: Place, *, kind: type[DeltaArchive] = DeltaArchive, **options: Any) -> Worker:
     made = project(topic=place.topic)
     folder = Path(place.folder)
     return Worker(
-        made, store=RedisStore(place.redis), archive=DeltaArchive(folder / "archive"),
+        made, store=RedisStore(place.redis), archive=kind(folder / "archive"),
         feeds=KafkaGroup(made, KafkaSettings(bootstrap=place.kafka, group=folder.name)),
-        dead_letters=DeadLetters(folder / "letters"), batch=BATCH, archive_every=ARCHIVE_EVERY, background=True,
-        **options,
+        dead_letters=DeadLetters(folder / "letters"), batch=STREAM.batch, archive_every=STREAM.archive_every,
+        archive_seconds=duration(STREAM.archive_within) / 1e6, background=True, **options,
     )  # fmt: skip
 
 
@@ -150,5 +167,5 @@ def _timed(step: Callable[[], int], count: int, *, then: Callable[[], object] = 
 
 
 if __name__ == "__main__":
-    arms = {"bare": bare, "worker": worker, "fresh": fresh, "produce": produce}
+    arms = {"bare": bare, "worker": worker, "fresh": fresh, "unarchived": unarchived, "produce": produce}
     print(json.dumps(arms[sys.argv[1]](Place(**json.loads(sys.argv[2])))))

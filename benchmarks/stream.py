@@ -1,6 +1,7 @@
 """The stream: a worker beside a bare loop on the same broker, freshness, bootstrap, and whether history costs.
 
-make bench NAME=stream (some 10 minutes; it starts a Kafka broker and a Redis of its own)
+make bench NAME=stream (some 10 minutes; it starts a Kafka broker and a Redis of its own), or
+python benchmarks/stream.py --only freshness (two minutes)
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ from onefold.streaming.materialize import materialize
 ARMS = Path(__file__).with_name("_stream_arms.py")
 ROUNDS = 5
 DAYS = 30
+FRESH = {"fresh": "state in Redis, archive", "unarchived": "the same, but nothing is committed to the archive"}
 
 
 def measure(report: Report, options: Options) -> None:
     with _services(options.scratch) as (kafka, redis):
+        if options.only == "freshness":
+            _freshness(report, options, kafka, redis, _peak(options, kafka, redis))
+            return
         rate = _rate(report, options, kafka, redis)
         _freshness(report, options, kafka, redis, rate)
         _bootstrap(report, options, kafka, redis)
@@ -72,6 +77,19 @@ def _rate(report: Report, options: Options, kafka: Any, redis: Any) -> float:
     return 1 / samples.of("worker").median
 
 
+def _peak(options: Options, kafka: Any, redis: Any) -> float:
+    """The worker's rate alone, as the better of two runs."""
+    place, rates = _topic(kafka, redis, "peak", options.pick(600_000, 4_000)), list[float]()
+    tell(f"the worker's rate, of {place.count:,} events")
+    _run("produce", place)
+    for _ in range(2):
+        _empty(redis)
+        with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+            got = _run("worker", place, folder=folder)
+        rates.append(got["events"] / got["seconds"])
+    return max(rates)
+
+
 def _tell_rate(report: Report, samples: Samples, found: dict[str, list[dict[str, float]]], count: int) -> None:
     rounds = len(samples.seconds["bare"])
     cpu = {n: Spread.of([r["cpu"] / r["events"] * 1e6 for r in runs[-rounds:]]) for n, runs in found.items()}
@@ -90,23 +108,35 @@ def _tell_rate(report: Report, samples: Samples, found: dict[str, list[dict[str,
 
 
 def _freshness(report: Report, options: Options, kafka: Any, redis: Any, rate: float) -> None:
-    half, seconds = rate / 2, options.pick(20, 1)
-    place = _topic(kafka, redis, "fresh", int(half * seconds), rate=half)
-    tell(f"freshness at {half:,.0f} events a second")
-    _empty(redis)
-    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-        reader = _start("fresh", place, folder=folder)
-        assert reader.stdout is not None
-        reader.stdout.readline()
-        _run("produce", place)
-        answer, _ = reader.communicate(timeout=600)
-    found = json.loads(answer)
+    """From produced to readable, with the archive's commits and without: what they cost is the difference."""
+    half, seconds, found = rate / 2, options.pick(15, 1), {name: list[dict[str, float]]() for name in FRESH}
+    for number in range(options.pick(2, 1)):
+        for name in list(FRESH)[:: -1 if number % 2 else 1]:
+            tell(f"freshness at {half:,.0f} events a second, {FRESH[name]}")
+            place = _topic(kafka, redis, f"{name}-{number}", int(half * seconds), rate=half)
+            _empty(redis)
+            with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+                found[name].append(_waited(name, place, folder))
+    shares = [share for share in found["fresh"][0] if share.startswith("p")]
+    spread = {name: {s: Spread.of([run[s] * 1000 for run in runs]) for s in shares} for name, runs in found.items()}
     report.table(
-        f"From produced to readable, at {half:,.0f} events a second (half of what the worker takes)",
-        ("p50, ms", "p90, ms", "p99, ms"), [tuple(found[p] * 1000 for p in ("p50", "p90", "p99"))],
-    )  # fmt: skip
-    for name, value in found.items():
-        report.figure(f"freshness_{name}", value * 1000, "ms")
+        f"From produced to readable, at {half:,.0f} events a second (half of what the worker takes), ms",
+        ("", *shares, "processor time an event, us"),
+        [(FRESH[n], *spread[n].values(), Spread.of([r["cpu"] * 1e6 for r in runs])) for n, runs in found.items()],
+    )
+    for share, value in spread["fresh"].items():
+        report.figure(f"freshness_{share}", value.median, "ms")
+
+
+def _waited(arm: str, place: Place, folder: str) -> dict[str, float]:
+    """Percentiles of the seconds that events waited, while they are produced at a rate."""
+    reader = _start(arm, place, folder=folder)
+    assert reader.stdout is not None
+    reader.stdout.readline()
+    _run("produce", place)
+    answer, _ = reader.communicate(timeout=600)
+    found: dict[str, float] = json.loads(answer)
+    return found
 
 
 def _bootstrap(report: Report, options: Options, kafka: Any, redis: Any) -> None:
@@ -205,4 +235,4 @@ def _run(arm: str, place: Place, *, folder: str = "") -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main("stream", measure)
+    main("stream", measure, parts=("freshness",))

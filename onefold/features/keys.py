@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
+from onefold.features import native
 from onefold.features.errors import StateError
 from onefold.features.types import BIGINT, BOOLEAN, DATE, TIMESTAMP, VARCHAR, DataType, Field
 
 LONGEST = 200
-_HASHED = b"#"
+_HASHED, _TEXT = b"#", b"v"
 _TAGS = {BOOLEAN: b"b", BIGINT: b"i", DATE: b"d", TIMESTAMP: b"t"}
-_SHORT = LONGEST - 3
-"""Bytes of a text that is a key of its own, as it stands in a name."""
 _SLICES = [bytes((number,)) for number in range(256)]
 _I64 = struct.Struct(">q")
 _U16, _U32 = struct.Struct(">H"), struct.Struct(">I")
@@ -37,7 +35,7 @@ def encode_key(types: Sequence[DataType], values: Sequence[Any]) -> bytes | None
             return None
         if kind == VARCHAR:
             raw = value.encode()
-            parts.append((b"v" + _U16.pack(len(raw)) if len(raw) <= 0xFFFF else b"V" + _U32.pack(len(raw))) + raw)
+            parts.append((_TEXT + _U16.pack(len(raw)) if len(raw) <= 0xFFFF else b"V" + _U32.pack(len(raw))) + raw)
         else:
             parts.append(_TAGS[kind] + _I64.pack(value))
     return b"".join(parts)
@@ -73,25 +71,11 @@ def namer(fields: Sequence[Field]) -> Callable[[bytes, Sequence[Mapping[str, Any
         key = encode_key(types, [row[name] for name in key_names])
         return None if key is None else state_name(prefix, key)
 
-    if types == [VARCHAR]:
-        return partial(_names_of_texts, key_names[0], name_of)
-    return lambda prefix, rows: [name_of(prefix, row) for row in rows]
-
-
-def _names_of_texts(
-    field: str, name_of: Callable[[bytes, Mapping[str, Any]], bytes | None], prefix: bytes,
-    rows: Sequence[Mapping[str, Any]],
-) -> list[bytes | None]:  # fmt: skip
-    """The names of keys that are one text, most of which are short."""
-    start, found = prefix + b"v", []
-    for row in rows:
-        value = row[field]
-        raw = b"" if value is None else value.encode()
-        if value is None or len(raw) > _SHORT:
-            found.append(name_of(prefix, row))
-        else:
-            found.append(b"%b\0%c%b\0" % (start, len(raw), raw))
-    return found
+    kernel = native.function("names")
+    if kernel is None:
+        return lambda prefix, rows: [name_of(prefix, row) for row in rows]
+    tagged = tuple((name, _TAGS.get(kind, _TEXT).decode()) for name, kind in zip(key_names, types, strict=True))
+    return lambda prefix, rows: kernel(prefix, tagged, rows, name_of)
 
 
 def pointer_name(source: str, entity: str) -> bytes:

@@ -16,7 +16,7 @@ from onefold.features.errors import ConfigError
 
 VARIABLE = "ONEFOLD_KERNEL"
 CHOICES = ("auto", "native", "python")
-INTERFACE = 2
+INTERFACE = 3
 """What is passed to the kernel; one that was built from other sources is not used."""
 
 

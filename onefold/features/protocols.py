@@ -12,6 +12,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A string, and what is to replace it only if its length and its head's generation are still these.
+
+    An empty value deletes it.
+    """
+
+    name: bytes
+    length: int
+    generation: bytes
+    value: bytes
+
+
 class OnlineStore(Protocol):
     """A store of state strings (bytes by name), and of marks. Names are at most 400 bytes.
 
@@ -69,6 +82,12 @@ class OnlineStore(Protocol):
         """Replace a string only if its length and its head's generation are still these; whether it did.
 
         An empty value deletes it.
+        """
+
+    def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
+        """What `swap` does, for strings of different names at no one moment; whether it did each.
+
+        After StoreError any of them may be done.
         """
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

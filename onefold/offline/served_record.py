@@ -1,47 +1,50 @@
-"""One served row as it is handed to the served log. Light to import: the request path makes these."""
+"""What is handed to the served log: rows of one answer, by column. Light to import: the request path makes these."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+_Thing = TypeVar("_Thing")
+Place = tuple[str, str, int, str, Mapping[int, int]]
+"""Where state strings were read from: source, entity, epoch, layout, and the progress marker of each sequence."""
+Statuses = tuple[Sequence[str], Sequence[int]]
+"""The statuses of a row in one text, with spaces between, each text once; and by row which of them."""
+Reads = tuple[Sequence[Place], Sequence[int], Sequence[Mapping[int, int]]]
+"""Places, each once; by row which of them, and the highest offset of each sequence in the string."""
 
 
-class StringRead(Protocol):
-    """A state string that a row was read from: which one, and how much of each sequence it held."""
+class ServedBlock(NamedTuple):
+    """What was asked, what was answered, and what was known: in each sequence a value a row. Times are in microseconds.
 
-    @property
-    def source(self) -> str: ...
-    @property
-    def entity(self) -> str: ...
-    @property
-    def epoch(self) -> object: ...
-    @property
-    def layout(self) -> str: ...
-    @property
-    def offsets(self) -> Mapping[int, int]:
-        """Sequence to the highest offset in the string."""
-
-    @property
-    def markers(self) -> Mapping[int, int]:
-        """Sequence to the progress marker that was read with it."""
-
-
-class ServedRecord(NamedTuple):
-    """What was asked, what was answered, and what was known. Times are microseconds UTC.
-
-    row: keys and request columns, internal values by name (see `features.types`).
-    features: internal values in service order; None where the row failed, and then `error` says why.
-    model, model_version, score: None where only features were asked for.
+    rows: keys and request columns, internal values by name (see `features.types`).
+    features: internal values in service order; None where the row failed, and then `errors` says why.
+    reads: one for each state that the service reads. model, model_version, scores: None where only features were asked.
     """
 
-    request_id: str
     served_at: int
-    event_timestamp: int
-    row: Mapping[str, object]
-    features: tuple[object, ...] | None
-    statuses: tuple[str, ...]
-    provenance: tuple[StringRead, ...]
-    model: str | None = None
-    model_version: str | None = None
-    score: float | None = None
-    error: str | None = None
+    model: str | None
+    model_version: str | None
+    request_ids: Sequence[str]
+    times: Sequence[int]
+    rows: Sequence[Mapping[str, object]]
+    features: Sequence[Sequence[object] | None]
+    statuses: Statuses
+    reads: Sequence[Reads]
+    scores: Sequence[float] | None = None
+    errors: Sequence[str] | None = None
+
+
+def each_once(things: Sequence[_Thing]) -> tuple[Sequence[_Thing], Sequence[int]]:
+    """The different objects among things, and which of them each is: most often there is one.
+
+    >>> one, other = (1,), (2,)
+    >>> each_once([one, one]), each_once([one, other, one])
+    (([(1,)], [0, 0]), ([(1,), (2,)], [0, 1, 0]))
+    """
+    first = things[0]
+    if things.count(first) == len(things):
+        return [first], [0] * len(things)
+    found = dict(zip(map(id, things), things, strict=True))
+    places = {name: place for place, name in enumerate(found)}
+    return list(found.values()), [places[id(thing)] for thing in things]

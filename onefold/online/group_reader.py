@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 from onefold.features import keys as names
+from onefold.features import native
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import MismatchError, StoreError
 from onefold.features.fold import Readings, StateFold
@@ -16,6 +16,7 @@ from onefold.features.layout import Slot
 from onefold.features.plans import Group, GroupFeature
 from onefold.online.served_row import ERROR, EXPIRED, FRESH, MISSING, PARTIAL, STALE, Place
 
+_MOST_BOUNDS = 64
 Row = Mapping[str, Any]
 Statuses = int | tuple[str, ...]
 """The statuses of a row, or the number of some that are frequent."""
@@ -31,17 +32,26 @@ class Live:
     marks: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GroupRows:
+class GroupRows(NamedTuple):
     """What a group gives, by row: values, its features' statuses, where they came from, and what went wrong.
 
-    statuses: as the group's `statuses` tells them; 0 are the best.
+    statuses: as the group's `statuses` tells them; 0 are the best. place and offsets: what they were read from.
     """
 
     values: list[Sequence[Any]]
     statuses: list[Statuses]
-    reads: list[tuple[Place, dict[int, int]]]
+    place: Place
+    offsets: list[dict[int, int]]
     errors: dict[int, str]
+
+
+class _Placed(NamedTuple):
+    """Marks, and what they mean: where strings are read from, and whether the state lacks events that it has held."""
+
+    live: Live
+    marks: dict[int, int]
+    place: Place
+    behind: bool
 
 
 class GroupReader:
@@ -63,6 +73,8 @@ class GroupReader:
         self._bounds, aged = _by_age(self._features)
         self._missing, self._failed, self._behind = (len(aged) + i for i in range(3))
         self._frequent = [*aged, *((s,) * len(self._features) for s in (MISSING, ERROR, PARTIAL))]
+        self._place = self._placed(self.live, {})
+        self._native = native.function("judge") if len(self._bounds) <= _MOST_BOUNDS else None
         self._names = names.namer(layout.key_fields)
 
     def follow(self, pointer: bytes | None) -> None:
@@ -91,20 +103,25 @@ class GroupReader:
         times: Sequence[int],
     ) -> GroupRows:
         """Every row of a group. All of it is `partial` where the state lacks events that it is known to have held."""
-        markers = {s: offset for s, offset in marks.items() if s >= 0}
-        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        known = self._place
+        if known.live is not live or known.marks != marks:
+            known = self._place = self._placed(live, marks)
         found = self._readings(strings, rows, times)
         values = found.values if self._finish is None else list(map(self._finish, found.values, times))
         statuses = self._judge(strings, times, found)
-        if behind:
+        if known.behind:
             statuses = [self._behind for _ in rows]
-        layout = self.layout
-        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
-        reads = list(zip(repeat(place), found.offsets))
-        for i in found.errors:
+        place, errors = known.place, {}
+        for i, error in found.errors.items():
             values[i], statuses[i] = self._none, self._failed
-        errors = {i: f"state of ({place.source}, {place.entity}): {error}" for i, error in found.errors.items()}
-        return GroupRows(values, statuses, reads, errors)
+            errors[i] = f"state of ({place.source}, {place.entity}): {error}"
+        return GroupRows(values, statuses, place, found.offsets, errors)
+
+    def _placed(self, live: Live, marks: dict[int, int]) -> _Placed:
+        layout, markers = self.layout, {s: offset for s, offset in marks.items() if s >= 0}
+        behind = any(offset > markers.get(names.debt(field), -1) for field, offset in marks.items() if field < 0)
+        place = Place(layout.source.name, layout.entity.name, live.epoch, layout.fingerprint, markers)
+        return _Placed(live, marks, place, behind)
 
     def _readings(self, strings: Sequence[bytes | None], rows: Sequence[Row], times: Sequence[int]) -> Readings:
         event = self._row_event
@@ -118,6 +135,8 @@ class GroupReader:
         return self._frequent[found] if isinstance(found, int) else found
 
     def _judge(self, strings: Sequence[bytes | None], times: Sequence[int], found: Readings) -> list[Statuses]:
+        if self._native is not None:
+            return self._judge_natively(strings, times, found)
         statuses: list[Statuses] = []
         bounds, whole = self._bounds, self._fold.whole
         for i, (string, t, newest, partial) in enumerate(zip(strings, times, found.newest, found.partial, strict=True)):
@@ -128,6 +147,20 @@ class GroupReader:
             else:
                 statuses.append(self._judge_one(partial, None if newest is None else t - newest, found.events[i]))
         return statuses
+
+    def _judge_natively(self, strings: Sequence[bytes | None], times: Sequence[int], found: Readings) -> list[Statuses]:
+        """The same, where the kernel tells which of the frequent ones most are."""
+        assert self._native is not None
+        judged: list[Any] = self._native(
+            strings, times, found.newest, found.partial, self._fold.whole, self._bounds, self._missing
+        )
+        if None in judged:
+            for i in [i for i, one in enumerate(judged) if one is None]:
+                newest = found.newest[i]
+                judged[i] = self._judge_one(
+                    found.partial[i], None if newest is None else times[i] - newest, found.events[i]
+                )
+        return judged
 
     def _judge_one(self, partial: Sequence[bool], age: int | None, events: int) -> tuple[str, ...]:
         if age is None:

@@ -26,6 +26,7 @@ import lmdb
 
 from onefold.features.codec import generation_of
 from onefold.features.errors import StoreError
+from onefold.features.protocols import Swap
 
 MAP_SIZE = 1 << 28
 MAX_NAME = 511
@@ -106,14 +107,11 @@ class LmdbStore:
 
     def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
         """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
+        return self.swap_all([Swap(name, length, generation, value)])[0]
 
-        def replace(txn: Any) -> bool:
-            old = txn.get(name)
-            if old is None or len(old) != length or generation_of(old) != generation:
-                return False
-            return bool(txn.put(name, value) if value else txn.delete(name))
-
-        return self._run(replace, write=True, names=(name,))
+    def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
+        """The same for many, in one transaction."""
+        return self._run(lambda txn: [_swap(txn, s) for s in swaps], write=True, names=[s.name for s in swaps])
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All (name, value) with this prefix in order of name, a page at a time: each page is of one moment."""
@@ -247,6 +245,13 @@ def _put(txn: Any, items: Sequence[tuple[bytes, bytes | None]]) -> None:
             txn.delete(name)
         else:
             txn.put(name, value)
+
+
+def _swap(txn: Any, swap: Swap) -> bool:
+    old = txn.get(swap.name)
+    if old is None or len(old) != swap.length or generation_of(old) != swap.generation:
+        return False
+    return bool(txn.put(swap.name, swap.value) if swap.value else txn.delete(swap.name))
 
 
 def _page(txn: Any, *, prefix: bytes, start: bytes, skip: bool) -> list[tuple[bytes, bytes]]:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import chain, repeat
+from itertools import chain
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from onefold.features.compile_python import ValueErrors
 from onefold.features.plans import ServicePlan
 from onefold.online.group_reader import GroupReader, GroupRows, Live, Row, Statuses
-from onefold.online.served_row import ERROR, FRESH, PARTIAL, STATUSES, ServedRow
+from onefold.online.served_row import ERROR, FRESH, PARTIAL, STATUSES, ServedRow, rows_of
 
 _Item = TypeVar("_Item")
 _MOST_KNOWN = 1_000
-_SERVED_ROW = partial(tuple.__new__, ServedRow)
 Judged = tuple[tuple[str, ...], bool]
 """The statuses of a row's values, and whether none of them takes its value away."""
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a lookup asks of a store: values by name, and groups of marks.
 
     The names begin with a pointer for each group; where one is not known yet, they are all. lives: the epoch that each
@@ -68,12 +64,15 @@ class LookupPlan:
     def ask(self, rows: Sequence[Row]) -> Asked:
         """What to read for these rows, all of it from one moment."""
         groups, asked = self._groups, list(self.pointers)
-        if any(g.live.pointer is None for g in groups):
-            return Asked(asked, [], [], [])
-        strings = [group.string_names(rows) for group in groups]
-        for found in strings:
+        lives = [g.live for g in groups]
+        strings: list[list[bytes | None]] = []
+        for group, live in zip(groups, lives, strict=True):
+            if live.pointer is None:
+                return Asked(asked, [], [], [])
+            found = group.string_names(rows)
+            strings.append(found)
             asked += [name for name in found if name is not None]
-        return Asked(asked, [g.live.marks for g in groups], [g.live for g in groups], strings)
+        return Asked(asked, [live.marks for live in lives], lives, strings)
 
     def fold(
         self,
@@ -99,15 +98,15 @@ class LookupPlan:
 
     def _finished(self, parts: Sequence[GroupRows], rows: Sequence[Row], times: Sequence[int]) -> list[ServedRow]:
         values = self._outputs([part.values for part in parts], rows, times)
-        known, statuses = self._known, []
-        for i, found in enumerate(_by_row([part.statuses for part in parts], len(rows))):
-            judged = known.get(found)
-            worst, whole = judged if judged is not None else self._judge(found)
-            statuses.append(worst)
-            if not whole:  # not even what a coalesce() would make of it
-                values[i] = tuple(None if s in (PARTIAL, ERROR) else v for v, s in zip(values[i], worst, strict=True))
-        reads = _by_row([part.reads for part in parts], len(rows))
-        served = list(map(_SERVED_ROW, zip(values, statuses, reads, repeat(()))))
+        found = list(_by_row([part.statuses for part in parts], len(rows)))
+        judged = {one: self._known.get(one) or self._judge(one) for one in set(found)}
+        statuses = [judged[one][0] for one in found]
+        if [one for one, (_, whole) in judged.items() if not whole]:
+            for i, worst in enumerate(statuses):  # not even what a coalesce() would make of it
+                if PARTIAL in worst or ERROR in worst:
+                    pairs = zip(values[i], worst, strict=True)
+                    values[i] = tuple([None if s in (PARTIAL, ERROR) else value for value, s in pairs])
+        served = rows_of(values, statuses, tuple([p.place for p in parts]), tuple([p.offsets for p in parts]))
         for part in parts:
             for i, error in part.errors.items():
                 served[i] = served[i]._replace(errors=(*served[i].errors, error))

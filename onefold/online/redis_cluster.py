@@ -13,6 +13,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
+from onefold.features.protocols import Swap
 from onefold.online import redis_commands as commands
 from onefold.online.async_reads import ThreadedReads
 from onefold.online.redis_buckets import BUCKETS, TAGGED, is_pointer, joined_marks, placed
@@ -114,13 +115,17 @@ class RedisClusterStore:
 
     def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
         """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
-        bucket, stored = placed(name)
+        return self.swap_all([Swap(name, length, generation, value)], keep=keep)[0]
+
+    def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
+        """The same for many, each by itself, in one request a node."""
         kept = None if keep is None or not self.options.expire else keep * 1000
-        make = partial(commands.swap, stored, length=length, generation=generation, value=value, keep_ms=kept)
-        replies = self._nodes.write([(bucket, make(whole=False))])
-        if commands.is_unknown_script(replies[0]):
-            replies = self._nodes.write([(bucket, make(whole=True))])
-        return bool(commands.checked(replies, self.options, what="EVALSHA", names=(name,))[0])
+
+        def ask(some: Sequence[Swap], *, whole: bool) -> list[Any]:
+            at = [(s, *placed(s.name)) for s in some]
+            return self._nodes.write([(b, commands.swap(s, name, keep_ms=kept, whole=whole)) for s, b, name in at])
+
+        return commands.swapped(swaps, ask, self.options)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All (name, value) with this prefix in no order, each at least once."""

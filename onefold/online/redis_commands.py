@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onefold.features import native
 from onefold.features.errors import StoreError
+from onefold.features.protocols import Swap
 from onefold.online.redis_errors import explained
 from onefold.online.redis_wire import ReplyError, command, many
 
@@ -29,6 +30,13 @@ elseif keep == '' then redis.call('SET', key, value)
 else redis.call('SET', key, value, 'PX', keep) end
 return 1"""
 _SWAP_ID = sha1(SWAP, usedforsecurity=False).hexdigest().encode()
+
+
+class AskSwaps(Protocol):
+    """Sends scripts that swap, and has their replies in order."""
+
+    def __call__(self, swaps: Sequence[Swap], /, *, whole: bool) -> list[Any]: ...
+
 
 Request = tuple[bytes, int]
 """The bytes of some commands, and how many they are."""
@@ -82,20 +90,42 @@ def mark(group: bytes, field: int, offset: int) -> bytes:
     return command(b"ZADD", group, b"GT", b"%d" % offset, b"%d" % field)
 
 
+@lru_cache(maxsize=1_024)
 def marks(group: bytes) -> bytes:
     return command(b"ZRANGE", group, b"0", b"-1", b"WITHSCORES")
 
 
 def marks_of(reply: Sequence[bytes]) -> dict[int, int]:
     """The marks of a group, by field."""
-    return {int(field): int(float(score)) for field, score in zip(reply[::2], reply[1::2], strict=True)}
+    flat = iter(reply)
+    return {int(field): int(float(score)) for field, score in zip(flat, flat, strict=True)}
 
 
-def swap(name: bytes, *, length: int, generation: bytes, value: bytes, keep_ms: int | None, whole: bool) -> bytes:
-    """Replace a string if it is unchanged. whole: send the script itself, where the server does not know it yet."""
+def swap(wanted: Swap, stored: bytes, *, keep_ms: int | None, whole: bool) -> bytes:
+    """Replace the string `stored` if it is unchanged. whole: send the script itself, where the server does not know it
+    yet."""
     script = (b"EVAL", SWAP) if whole else (b"EVALSHA", _SWAP_ID)
     keep = b"" if keep_ms is None else b"%d" % keep_ms
-    return command(*script, b"1", name, b"%d" % length, generation, value, keep)
+    return command(*script, b"1", stored, b"%d" % wanted.length, wanted.generation, wanted.value, keep)
+
+
+def swapped(swaps: Sequence[Swap], ask: AskSwaps, where: object) -> list[bool]:
+    """Whether each was done. ask: the replies to their scripts, sent whole where a server does not know them yet."""
+    replies = list(ask(swaps, whole=False))
+    unknown = [i for i, reply in enumerate(replies) if is_unknown_script(reply)]
+    if unknown:
+        for i, reply in zip(unknown, ask([swaps[i] for i in unknown], whole=True), strict=True):
+            replies[i] = reply
+    return [bool(reply) for reply in checked(replies, where, what="EVALSHA", names=[s.name for s in swaps])]
+
+
+def swapped_on(connection: Connection, swaps: Sequence[Swap], *, keep_ms: int | None) -> list[bool]:
+    """Run them on one server, in one round trip; whether each was done."""
+
+    def ask(some: Sequence[Swap], *, whole: bool) -> list[Any]:
+        return connection.later(chunked(swap(s, s.name, keep_ms=keep_ms, whole=whole) for s in some)).take()
+
+    return swapped(swaps, ask, connection.address)
 
 
 def scan(cursor: bytes, prefix: bytes, *, strings: bool, before: bytes = b"") -> bytes:
@@ -136,15 +166,3 @@ def is_unknown_script(reply: Any) -> bool:
 
 def memory(name: bytes) -> bytes:
     return command(b"MEMORY", b"USAGE", name)
-
-
-def swapped(
-    connection: Connection, name: bytes, *, length: int, generation: bytes, value: bytes, keep_ms: int | None
-) -> bool:
-    """Run the script that swaps; whether it did."""
-    make = partial(swap, name, length=length, generation=generation, value=value, keep_ms=keep_ms)
-    replies = connection.ask(make(whole=False), 1)
-    if is_unknown_script(replies[0]):
-        replies = connection.ask(make(whole=True), 1)
-    (reply,) = checked(replies, connection.address, what="EVALSHA", names=(name,))
-    return bool(reply)

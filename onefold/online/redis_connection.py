@@ -38,6 +38,15 @@ class Connection:
         self.post(request, replies)
         return self.collect()
 
+    def read(self, request: bytes, replies: int) -> list[Any]:
+        """As `ask`; an array of strings may come as a sequence that is no list."""
+        if self._later:
+            self.settle()
+        try:
+            return self.wire.exchange(request, replies)
+        except (OSError, ProtocolError, ValueError) as error:
+            raise self._lost(error) from error
+
     def post(self, request: bytes, replies: int) -> None:
         """Send a request; `collect` has its replies."""
         if self._later:

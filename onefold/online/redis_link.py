@@ -12,7 +12,7 @@ import hiredis
 from onefold.online.redis_errors import Unreachable
 from onefold.online.redis_greeting import greeting, no_connection, reason, tls_context
 from onefold.online.redis_options import Address, RedisOptions
-from onefold.online.redis_wire import ProtocolError, command
+from onefold.online.redis_wire import ProtocolError, command, native_replies, read_rest
 
 _NOTHING = object()
 _LOOKS = 4
@@ -37,6 +37,7 @@ class Link(asyncio.Protocol):
         self._timeout = timeout
         self.loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._native: Any = None
         self._waiting: deque[_Waiting] = deque()
         self._out: list[bytes] = []
         self._several = False
@@ -52,6 +53,7 @@ class Link(asyncio.Protocol):
             async with asyncio.timeout(options.timeout):
                 await link._connect(options)
                 await link._greet(options)
+            link._native = native_replies()
         except OSError as error:
             link.close()
             raise no_connection(_timed(error, options), address) from error
@@ -101,18 +103,35 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self.loop.time()
-        reader, waiting = self._reader, self._waiting
         try:
-            reader.feed(data)
-            while (reply := reader.gets()) is not _NOTHING:
-                first = waiting[0]
-                first.replies.append(reply)
-                if len(first.replies) == first.count:
-                    waiting.popleft()
-                    if not first.found.done():
-                        first.found.set_result(first.replies)
-        except (ProtocolError, IndexError) as error:
-            self._end(error if isinstance(error, ProtocolError) else ProtocolError("a reply that nobody asked for"))
+            if self._native is None:
+                self._read(data)
+            else:
+                self._read_natively(data)
+        except (ProtocolError, ValueError, IndexError) as error:
+            self._end(ProtocolError("a reply that nobody asked for") if isinstance(error, IndexError) else error)
+
+    def _read(self, data: bytes) -> None:
+        reader, waiting = self._reader, self._waiting
+        reader.feed(data)
+        while (reply := reader.gets()) is not _NOTHING:
+            first = waiting[0]
+            first.replies.append(reply)
+            if len(first.replies) == first.count:
+                waiting.popleft()
+                if not first.found.done():
+                    first.found.set_result(first.replies)
+
+    def _read_natively(self, data: bytes) -> None:
+        replies, waiting = self._native, self._waiting
+        replies.feed(data)
+        while replies.left:
+            found = replies.next(waiting[0].count)
+            if found is None:
+                return
+            first = waiting.popleft()
+            if not first.found.done():
+                first.found.set_result(read_rest(found))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(error or ConnectionResetError("the server closed the connection"))

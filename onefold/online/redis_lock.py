@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from onefold.features.errors import StoreError
+from onefold.features.protocols import Swap
 from onefold.online import redis_commands as commands
 from onefold.online.redis_connection import Connection
 
@@ -61,6 +62,5 @@ def _renew(lend: Lend, name: bytes, token: bytes, milliseconds: int, over: threa
 
 def _swap(lend: Lend, name: bytes, token: bytes, value: bytes, milliseconds: int | None) -> bool:
     with lend() as connection:
-        return commands.swapped(
-            connection, name, length=len(token), generation=token[8:], value=value, keep_ms=milliseconds
-        )
+        swap = Swap(name, len(token), token[8:], value)
+        return commands.swapped_on(connection, [swap], keep_ms=milliseconds)[0]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from onefold.features.errors import SessionError, StoreError
@@ -72,12 +73,24 @@ class RedisPool:
 
     def read(self, work: Callable[[Connection], _Result]) -> _Result:
         """Do what only reads, on any connection; again on a fresh one where it breaks."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return retried(self.options, partial(self._attempt, work))
+        try:
+            found = work(connection)
+        except Unreachable:
+            self._doubt(connection)
+            return retried(self.options, partial(self._attempt, work))
+        except BaseException:
+            self._doubt(connection)
+            raise
+        self._take_back(connection)
+        return found
 
-        def attempt() -> _Result:
-            with self.lent() as connection:
-                return work(connection)
-
-        return retried(self.options, attempt)
+    def _attempt(self, work: Callable[[Connection], _Result]) -> _Result:
+        with self.lent() as connection:
+            return work(connection)
 
     @contextmanager
     def lent(self) -> Iterator[Connection]:
@@ -90,9 +103,16 @@ class RedisPool:
         try:
             yield connection
         except BaseException:
-            connection.close()
-            self._forget()
+            self._doubt(connection)
             raise
+        self._take_back(connection)
+
+    def _doubt(self, connection: Connection) -> None:
+        """Give up a connection, and all idle ones with it."""
+        connection.close()
+        self._forget()
+
+    def _take_back(self, connection: Connection) -> None:
         if len(self._idle) < IDLE and not self._closed:
             self._idle.append(connection)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from onefold.features.errors import OnefoldError, StoreError
@@ -15,7 +14,6 @@ from onefold.online.redis_options import RedisOptions
 from onefold.online.redis_wire import mget
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-_marks = lru_cache(maxsize=1_024)(commands.marks)
 
 
 class RedisReads:
@@ -37,7 +35,7 @@ class RedisReads:
         self, names: Sequence[bytes], groups: Sequence[bytes]
     ) -> tuple[list[bytes | None], list[dict[int, int]]]:
         """Values of one moment, and the marks of each group, of one before; one round trip."""
-        asked = [_marks(group) for group in groups]
+        asked = [commands.marks(group) for group in groups]
         if names:
             asked.append(mget(names))
         if not asked:

@@ -14,6 +14,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
+from onefold.features.protocols import Swap
 from onefold.online import redis_commands as commands
 from onefold.online.redis_connection import Connection, Replies
 from onefold.online.redis_lock import held_lock
@@ -128,11 +129,13 @@ class RedisStore:
 
     def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
         """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
+        return self.swap_all([Swap(name, length, generation, value)], keep=keep)[0]
+
+    def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
+        """The same for many, each by itself, in one round trip."""
         with self._pool.writing() as connection:
             keep_ms = None if keep is None or not self.options.expire else keep * 1000
-            return commands.swapped(
-                connection, name, length=length, generation=generation, value=value, keep_ms=keep_ms
-            )
+            return commands.swapped_on(connection, swaps, keep_ms=keep_ms)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All (name, value) with this prefix in no order, each at least once; a page is of one moment."""
@@ -208,7 +211,7 @@ def _read(
         asked.append(mget(names))
     if not asked:
         return [], []
-    replies = connection.ask(b"".join(asked), len(asked))
+    replies = connection.read(b"".join(asked), len(asked))
     for reply, name in zip(replies, (*groups, b""), strict=False):
         if isinstance(reply, Exception):
             commands.checked([reply], connection.address, what="a read", names=(name,))

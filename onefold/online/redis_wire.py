@@ -1,8 +1,8 @@
 """One socket to a Redis: whole requests out, replies in, never stuck when both directions are full.
 
-Requests are RESP bytes that are built by hand, many commands in one; replies are read by hiredis. The socket does not
-block: what cannot be sent waits while replies are read, so that a server that stops reading until its own answers are
-taken is no deadlock.
+Requests are RESP bytes that are built by hand, many commands in one; replies are read by hiredis, and the strings of a
+lookup where they lie, by the native kernel. The socket does not block: what cannot be sent waits while replies are
+read, so that a server that stops reading until its own answers are taken is no deadlock.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import select
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import hiredis
+
+from onefold.features import native
 
 ReplyError = hiredis.ReplyError
 ProtocolError = hiredis.ProtocolError
@@ -22,6 +25,11 @@ ProtocolError = hiredis.ProtocolError
 _NOTHING = object()
 _RECEIVE = 1 << 18
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@cache
+def _kernel() -> Callable[..., Any] | None:
+    return native.function("many")
 
 
 def command(*words: bytes) -> bytes:
@@ -35,11 +43,31 @@ def command(*words: bytes) -> bytes:
 
 def many(start: bytes, words: Iterable[bytes]) -> bytes:
     """A command of many words behind what it starts with."""
+    kernel = _kernel()
+    if kernel is not None:
+        found: bytes = kernel(start, list(words))
+        return found
     return start + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
 def mget(names: Sequence[bytes]) -> bytes:
     return many(b"*%d\r\n$4\r\nMGET\r\n" % (len(names) + 1), names)
+
+
+def native_replies() -> Any:
+    """What finds replies in bytes natively; None where hiredis does."""
+    made = native.function("Replies")
+    return made and made()
+
+
+def read_rest(replies: list[Any]) -> list[Any]:
+    """Replies of `native_replies`, with those in place that it leaves to hiredis as their bytes."""
+    for i, reply in enumerate(replies):
+        if type(reply) is bytes:
+            reader = hiredis.Reader()
+            reader.feed(reply)
+            replies[i] = reader.gets()
+    return replies
 
 
 class Wire:
@@ -50,6 +78,7 @@ class Wire:
         self._socket, self._timeout = connected, int(timeout * 1000)
         self._tls = isinstance(connected, ssl.SSLSocket)
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._native = None if self._tls else native_replies()
         self._buffer = bytearray(_RECEIVE)
         self._poll = select.poll()
         self._events = select.POLLIN
@@ -75,6 +104,16 @@ class Wire:
             self._wait()
         found, self._replies, self._wanted = self._replies, [], 0
         return found
+
+    def exchange(self, request: bytes, replies: int) -> list[Any]:
+        """Post and collect at once; what is an array of strings may come as a sequence that is no list."""
+        if self._native is None or self.busy:
+            self.post(request, replies)
+            return self.collect()
+        found = self._native.exchange(self._socket.fileno(), request, replies, self._timeout)
+        if found is None:
+            raise self._silent()
+        return read_rest(found)
 
     @property
     def busy(self) -> bool:
@@ -107,10 +146,13 @@ class Wire:
             self._poll.modify(self._socket, events)
             self._events = events
         if not self._poll.poll(self._timeout):
-            raise TimeoutError(f"no answer for {self._timeout / 1000:g} seconds")
+            raise self._silent()
         if self._out:
             self._send()
         self._receive()
+
+    def _silent(self) -> TimeoutError:
+        return TimeoutError(f"no answer for {self._timeout / 1000:g} seconds")
 
     def _receive(self) -> None:
         """Read all that is there."""

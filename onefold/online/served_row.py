@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import repeat
 from typing import Any, NamedTuple
+
+from onefold.features import native
 
 FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR = "fresh", "stale", "expired", "missing", "partial", "error"
 STATUSES = (FRESH, STALE, EXPIRED, MISSING, PARTIAL, ERROR)
@@ -51,3 +56,25 @@ class ServedRow(NamedTuple):
     def provenance(self) -> tuple[StringRead, ...]:
         """The strings that were read; made when it is asked for, which few rows are."""
         return tuple(StringRead(p.source, p.entity, p.epoch, p.layout, o, p.markers) for p, o in self.reads)
+
+
+def rows_of(
+    values: list[tuple[Any, ...]], statuses: list[tuple[str, ...]], places: tuple[Place, ...],
+    offsets: tuple[list[dict[int, int]], ...],
+) -> list[ServedRow]:  # fmt: skip
+    """Rows by column; places and offsets are those of each string, the offsets by row."""
+    kernel = _kernel()
+    if kernel is not None:
+        found: list[ServedRow] = kernel(ServedRow, values, statuses, places, offsets)
+        return found
+    strings = [list(zip(repeat(place), of, strict=False)) for place, of in zip(places, offsets, strict=True)]
+    reads = zip(*strings, strict=True) if strings else [()] * len(values)
+    return list(map(_SERVED_ROW, zip(values, statuses, reads, repeat(()))))
+
+
+@cache
+def _kernel() -> Callable[..., Any] | None:
+    return native.function("rows")
+
+
+_SERVED_ROW = partial(tuple.__new__, ServedRow)

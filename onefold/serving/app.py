@@ -55,6 +55,7 @@ def create_app(
     whoever knows better how many requests are under way than their count in here.
     """
     live = catalog if isinstance(catalog, Live) else Live(catalog)
+    live.served_log = None if log is None else lambda: log.state
     metrics, limits = metrics or Metrics(), limits or Limits()
     gate = Gate(limits.at_once)
     batches = batches or Batches(lambda: gate.inside)

@@ -18,12 +18,14 @@ class Live:
     """What serves. `generation` grows whenever another catalog takes over; leaving: it is about to end.
 
     untaken: what was not taken over, by "definitions", "keys" or "model NAME", and why; what served before serves on.
+    served_log: how the log of what is served goes on, "ok" or what is wrong; None where there is none.
     catch_up: whether another generation serves than the one given, after a look; None where nobody watches.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog, self.generation, self.leaving = catalog, 0, False
         self.untaken: dict[str, str] = {}
+        self.served_log: Callable[[], str] | None = None
         self.catch_up: Callable[[int], Awaitable[bool]] | None = None
 
     async def readiness(self) -> tuple[bool, dict[str, str]]:

@@ -41,6 +41,8 @@ class Pages:
             told["checks"] = checks
             if self._live.untaken:
                 told["not_taken_over"] = self._live.untaken
+            if self._live.served_log is not None:
+                told["served_log"] = self._live.served_log()
         return answer(told, 200 if good else 503)
 
     async def metrics(self, request: Request) -> Answer:

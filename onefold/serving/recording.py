@@ -1,14 +1,15 @@
-"""From what was served to records of the served log: vector, statuses, versions and offsets, without a wait."""
+"""From what was served to blocks of the served log: vector, statuses, versions and offsets, without a wait."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
-from onefold.offline.served_record import ServedRecord
+from onefold.offline.served_record import ServedBlock, each_once
 from onefold.serving.ids import request_ids
 
 if TYPE_CHECKING:
+    from onefold.offline.served_record import Place, Reads, Statuses
     from onefold.online.served_row import ServedRow
     from onefold.serving.catalog import ServedModel, Service
     from onefold.serving.documents import Served
@@ -18,8 +19,11 @@ Failure = tuple[Mapping[str, object], int, "ServedRow | None", str]
 """A row, its time, what the lookup gave for it (if anything), and why it failed."""
 
 
+_FIRST = (0,)
+
+
 class Recorder:
-    """Hands records to the log of named services. `log` None: to nobody."""
+    """Hands what was served to the log of named services. `log` None: to nobody."""
 
     def __init__(self, log: LogWriter | None, clock: Callable[[], int]) -> None:
         self._log, self._clock = log, clock
@@ -27,44 +31,48 @@ class Recorder:
     def served(self, served: Served, *, model: ServedModel | None = None, scores: Sequence[float] = ()) -> None:
         if self._log is None or not served.service.logged:
             return
-        self._log.offer(served.service.plan, _Records(served, self._clock(), model, scores))
+        values, statuses, reads = _columns(served.answers)
+        block = ServedBlock(
+            self._clock(), *_named(model), served.request_ids, served.times, served.rows,
+            values, statuses, reads, scores or None,
+        )  # fmt: skip
+        self._log.offer(served.service.plan, block)
 
     def failed(self, service: Service, model: ServedModel | None, failures: Sequence[Failure]) -> None:
-        """Rows that were asked for and served nothing."""
-        if self._log is None or not service.logged:
+        """Rows that were asked for and served nothing; the lookup gave something for all of them or for none."""
+        if self._log is None or not service.logged or not failures:
             return
-        now = self._clock()
-        name, version = (model.model.name, model.model.version) if model else (None, None)
-        records = [
-            ServedRecord(
-                id_, now, time, row, None,
-                answer.statuses if answer else (), answer.provenance if answer else (), name, version, None, error,
-            )
-            for id_, (row, time, answer, error) in zip(request_ids(len(failures)), failures, strict=True)
-        ]  # fmt: skip
-        self._log.offer(service.plan, records)
-
-
-class _Records(Sequence[ServedRecord]):
-    """The records of what was served. Each is made when the log's thread takes it."""
-
-    def __init__(self, served: Served, now: int, model: ServedModel | None, scores: Sequence[float]) -> None:
-        self._served, self._now, self._scores = served, now, scores
-        self._model: tuple[str | None, str | None] = (model.model.name, model.model.version) if model else (None, None)
-
-    def __len__(self) -> int:
-        return len(self._served.times)
-
-    @overload
-    def __getitem__(self, place: int, /) -> ServedRecord: ...
-    @overload
-    def __getitem__(self, place: slice, /) -> Sequence[ServedRecord]: ...
-    def __getitem__(self, place: int | slice, /) -> ServedRecord | Sequence[ServedRecord]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        served, answer = self._served, self._served.answers[place]
-        return ServedRecord(
-            served.request_ids[place], self._now, served.times[place], served.rows[place],
-            answer.values, answer.statuses, answer.provenance, self._model[0], self._model[1],
-            self._scores[place] if self._scores else None,
+        rows, times, answers, errors = zip(*failures, strict=True)
+        statuses, reads = [a.statuses if a else () for a in answers], [a.reads if a else () for a in answers]
+        block = ServedBlock(
+            self._clock(), *_named(model), request_ids(len(rows)), times, rows,
+            [None] * len(rows), _in_words(statuses), _by_state(reads), None, errors,
         )  # fmt: skip
+        self._log.offer(service.plan, block)
+
+
+def _named(model: ServedModel | None) -> tuple[str | None, str | None]:
+    return (None, None) if model is None else (model.model.name, model.model.version)
+
+
+def _columns(answers: Sequence[ServedRow]) -> tuple[Sequence[Sequence[object]], Statuses, Sequence[Reads]]:
+    """What was served, by column. Most answers have one row."""
+    if len(answers) == 1:
+        ((values, statuses, reads, _),) = answers
+        return (values,), ((" ".join(statuses),), _FIRST), [((place,), _FIRST, (offsets,)) for place, offsets in reads]
+    values, statuses, reads, _ = zip(*answers, strict=True)
+    return values, _in_words(statuses), _by_state(reads)
+
+
+def _in_words(statuses: Sequence[Sequence[str]]) -> Statuses:
+    kinds, which = each_once(statuses)
+    return list(map(" ".join, kinds)), which
+
+
+def _by_state(reads: Sequence[tuple[tuple[Place, dict[int, int]], ...]]) -> Sequence[Reads]:
+    """What the rows were read from, by state: every row is read from the same ones."""
+    states: list[Reads] = []
+    for rows in zip(*reads, strict=True):
+        places, offsets = zip(*rows, strict=True)
+        states.append((*each_once(places), offsets))
+    return states

@@ -31,9 +31,9 @@ class ServeSettings:
 
     keys: the file of API keys. They are asked for where the host is not this machine's own, unless allow_anonymous,
     and where require_keys says so. tls_cert, tls_key: files in PEM. workers: processes; more than one share the socket.
-    log_capacity: rows that may wait for the log; log_batch: rows that are written at once; log_interval: seconds
-    that a row waits at most. grace: seconds that open requests get at shutdown; drain: seconds before it in which
-    only /ready says that it is coming. watch: seconds between two looks at definitions, models and keys.
+    log_capacity: rows of a worker that may wait for the log; log_batch: rows that are written at once; log_interval:
+    seconds that a row waits at most. grace: seconds that open requests get at shutdown; drain: seconds before it in
+    which only /ready says that it is coming. watch: seconds between two looks at definitions, models and keys.
     access_log: a line a request on standard output; traces: OpenTelemetry. allow_refused: serve although a model
     does not fit; it then answers 503, and so does /ready.
     """
@@ -52,7 +52,7 @@ class ServeSettings:
     tls_key: Path | None = None
     limits: Limits = field(default_factory=Limits)
     log_capacity: int = 100_000
-    log_batch: int = 5_000
+    log_batch: int = 10_000
     log_interval: float = 2.0
     grace: int = 10
     drain: float = 0.0
@@ -90,16 +90,12 @@ def serve(
         def ready(what: str) -> None:
             announce(f"onefold serves {what} at {url}")
 
-        if settings.workers > 1:
-            from onefold.serving.workers import run_workers
+        # Here, because a worker loads what `load_catalog` of this module needs.
+        from onefold.serving.metrics import share
+        from onefold.serving.workers import run_workers
 
-            run_workers(settings, listening, asks=asks, project=project, ready=ready)
-        else:
-            from onefold.serving.metrics import share
-            from onefold.serving.server import run_server
-
-            share(None)
-            run_server(settings, listening, asks=asks, project=project, ready=ready)
+        share(None)
+        run_workers(settings, listening, asks=asks, project=project, ready=ready)
 
 
 def load_catalog(settings: ServeSettings, store: OnlineStore, project: Project | None = None) -> Catalog:

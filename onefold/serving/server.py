@@ -25,9 +25,8 @@ from onefold.serving.batches import Batches
 from onefold.serving.key_file import KeyFile
 from onefold.serving.keys import KeyRing
 from onefold.serving.live import Live
-from onefold.serving.log_writer import LogWriter, Sink
+from onefold.serving.log_writer import LogWriter
 from onefold.serving.metrics import Metrics
-from onefold.serving.no_pandas import keep_pandas_out
 from onefold.serving.protocol import protocol
 from onefold.serving.run import load_catalog
 from onefold.serving.watch import Marks, Places, Watch
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("onefold.serving")
 SWITCH_INTERVAL = 0.0005
-"""Seconds that the log's thread may hold the interpreter while a request waits (Python's default is 0.005)."""
+"""Seconds that the watch's thread may hold the interpreter while a request waits (Python's default is 0.005)."""
 
 
 def run_server(
@@ -51,10 +50,12 @@ def run_server(
     asks: bool,
     project: Project | None,
     ready: Callable[[str], None],
+    log: str | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then answer what is open, write the log, and return.
+    """Serve until SIGTERM or SIGINT; then answer what is open, wait until all of it is in the log, and return.
 
-    asks: whether for keys. ready: called with what is served, when requests are answered.
+    asks: whether for keys. ready: called with what is served, when requests are answered. log: the Unix socket of the
+    process that writes the served log.
     """
     store = open_store(settings.online, readonly=True)
     try:
@@ -72,9 +73,10 @@ def run_server(
             load=lambda: load_project(settings.definitions),
         )  # fmt: skip
         watchers, background = _beside(settings)
-        log, batches = _log(settings.served, settings, metrics), Batches()
+        written = None if log is None else LogWriter(log, metrics=metrics, capacity=settings.log_capacity)
+        batches = Batches()
         app = create_app(
-            live, log=log, metrics=metrics, limits=settings.limits, doorman=doorman,
+            live, log=written, metrics=metrics, limits=settings.limits, doorman=doorman,
             watchers=watchers, background=[watch, *background], batches=batches,
         )  # fmt: skip
         what = f"{_counted(live.catalog.services, 'service')} and {_counted(live.catalog.models, 'model')}"
@@ -112,23 +114,6 @@ def _beside(settings: ServeSettings) -> tuple[list[Watcher], list[Background]]:
         watchers.append(spans)
         background.append(spans)
     return watchers, background
-
-
-def _log(folder: Path | None, settings: ServeSettings, metrics: Metrics) -> LogWriter | None:
-    if folder is None:
-        return None
-
-    def open_sink() -> Sink:
-        # Here, in the log's thread: Arrow and Delta take 0.4 s to import.
-        from onefold.offline.served import ServedLog
-
-        keep_pandas_out()
-        return ServedLog(folder)
-
-    return LogWriter(
-        open_sink, metrics=metrics,
-        capacity=settings.log_capacity, batch=settings.log_batch, interval=settings.log_interval,
-    )  # fmt: skip
 
 
 class Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""Several serving processes on one socket: forked from one that has imported everything and opened nothing.
+"""The processes of a server: those that answer, on one socket, and the one that writes the served log.
 
 The parent starts them, starts those again that die, passes signals on, and answers nothing itself. Whichever process is
 free takes the next connection, and one that waits is lost with none of them.
@@ -6,25 +6,24 @@ free takes the next connection, and one that waits is lost with none of them.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
 import shutil
 import signal
 import socket
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from onefold.features.errors import OnefoldError, StoreError
+from onefold.serving.children import SIGNALS, Child, Kind, Life, heard
+from onefold.serving.log_process import keep_log, log_socket
 from onefold.serving.metrics import share
 from onefold.serving.server import run_server
 
@@ -33,10 +32,8 @@ if TYPE_CHECKING:
     from onefold.serving.run import ServeSettings
 
 logger = logging.getLogger("onefold.serving")
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-_FIRST_PAUSE, _LONGEST_PAUSE, _LONG_LIFE = 0.5, 30.0, 30.0
 _LAST_WRITES = 35.0
-"""Seconds that a worker may take at its end, beyond those for open requests: it writes the served log."""
+"""Seconds that a process may take at its end, beyond those for open requests: the served log is written."""
 
 
 def run_workers(
@@ -48,14 +45,26 @@ def run_workers(
     ready: Callable[[str], None],
 ) -> None:
     """As `server.run_server`, in `settings.workers` processes. Raises what the first of them raised at its start."""
-
     each = replace(settings, limits=replace(settings.limits, share=1 / settings.workers))
+    with ExitStack() as stack:
+        if settings.workers > 1:
+            stack.enter_context(_shared_metrics())
+        logs = stack.enter_context(log_socket()) if settings.served else None
+        log = None if logs is None else str(logs.getsockname())
 
-    def work(say_ready: Callable[[str], None]) -> None:
-        run_server(each, listening, asks=asks, project=project, ready=say_ready)
+        def answer(say_ready: Callable[[str], None], _: int) -> None:
+            run_server(each, listening, asks=asks, project=project, ready=say_ready, log=log)
 
-    with _shared_metrics():
-        Parent(settings.workers, work, listening, patience=settings.grace + settings.drain + _LAST_WRITES).run(ready)
+        def write(_: Callable[[str], None], life: int) -> None:
+            listening.close()
+            assert logs is not None
+            keep_log(settings, logs, life)
+
+        Parent(
+            Kind("a worker", answer), settings.workers, listening,
+            beside=[Kind("the process of the served log", write, serves=False)] if logs else [],
+            patience=settings.grace + settings.drain + _LAST_WRITES,
+        ).run(ready)  # fmt: skip
 
 
 @contextmanager
@@ -70,36 +79,28 @@ def _shared_metrics() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass
-class Worker:
-    """A child: its process, the pipe that it speaks through, and when it began, on `time.monotonic`."""
-
-    pid: int
-    pipe: int
-    begun: float
-    ready: bool = False
-
-
 class Parent:
-    """Keeps a number of children at work. work: what a child does; it is told how to say that it is ready."""
+    """Keeps children at work: `count` that answer, and one each of those beside them, which nobody waits for.
+
+    patience: seconds that all those who answer may take to their end, and then all the others.
+    """
 
     def __init__(
-        self, count: int, work: Callable[[Callable[[str], None]], None], listening: socket.socket, *, patience: float
+        self, kind: Kind, count: int, listening: socket.socket, *, beside: Sequence[Kind] = (), patience: float
     ) -> None:
-        self._count, self._work, self._listening, self._patience = count, work, listening, patience
-        self._workers: list[Worker] = []
-        self._due: list[float] = []
-        self._pause = _FIRST_PAUSE
+        self._kind, self._count, self._listening, self._patience = kind, count, listening, patience
+        self._beside = beside
+        self._children: list[Child] = []
+        self._due: list[tuple[float, Kind]] = []
         self._caught: list[int] = []
-        # A child sees the end of this pipe when its parent is gone, however that came.
-        self._alive, self._life = os.pipe()
+        self._life = Life()
 
     def run(self, ready: Callable[[str], None]) -> None:
         """Until SIGTERM or SIGINT."""
         with self._signals() as wake:
             try:
                 for _ in range(self._count):
-                    self._fork()
+                    self._fork(self._kind)
                 self._wait_for_all(wake, ready)
                 self._watch(wake)
             finally:
@@ -111,7 +112,7 @@ class Parent:
         """Signals are noted, and wake whoever selects on what this gives."""
         wake, waker = socket.socketpair()
         waker.setblocking(False)
-        before = {kind: signal.signal(kind, lambda number, _: self._caught.append(number)) for kind in _SIGNALS}
+        before = {kind: signal.signal(kind, lambda number, _: self._caught.append(number)) for kind in SIGNALS}
         old = signal.set_wakeup_fd(waker.fileno())
         try:
             yield wake
@@ -122,81 +123,44 @@ class Parent:
             wake.close()
             waker.close()
 
-    def _fork(self) -> None:
-        heard, said = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(heard)
-            self._child(said)
-        os.close(said)
-        self._workers.append(Worker(pid, heard, time.monotonic()))
-
-    def _child(self, said: int) -> NoReturn:
-        """The whole life of a child."""
-        code = 1
-        try:
-            os.setpgid(0, 0)  # Ctrl-C is the parent's to pass on
-            signal.set_wakeup_fd(-1)
-            for kind in _SIGNALS:
-                signal.signal(kind, signal.SIG_DFL)
-            os.close(self._life)
-            threading.Thread(target=self._outlive, name="parent", daemon=True).start()
-            self._work(lambda what: _say(said, {"ready": what}))
-            code = 0
-        except OnefoldError as error:
-            _say(said, {"code": error.code, "message": str(error)})
-        except BaseException:  # the stack below is the parent's: nothing may go up there
-            logger.exception("a worker ended")
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-
-    def _outlive(self) -> None:
-        """Wait until the parent is gone, and end in good order."""
-        os.read(self._alive, 1)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _fork(self, kind: Kind) -> None:
+        self._children.append(self._life.fork(kind))
 
     def _wait_for_all(self, wake: socket.socket, ready: Callable[[str], None]) -> None:
-        """Until each is ready; raises what one of them says instead."""
-        while not all(worker.ready for worker in self._workers):
+        """Until each is ready; raises what one of them says instead. Those beside start behind them."""
+        told = ""
+        while not all(child.ready for child in self._children):
             told = self._listen(wake, None)
             if self._ends():
                 return
             gone = self._reap()
             if gone:
                 raise StoreError(f"a worker ended before it was ready (process {gone[0].pid}); see the log above")
-        ready(f"{told} with {self._count} workers")
+        for kind in self._beside:
+            self._fork(kind)
+        ready(told if self._count == 1 else f"{told} with {self._count} workers")
 
     def _watch(self, wake: socket.socket) -> None:
         while not self._ends():
             now = time.monotonic()
-            for due in [due for due in self._due if due <= now]:
+            for due in [due for due in self._due if due[0] <= now]:
                 self._due.remove(due)
-                self._fork()
+                self._fork(due[1])
             try:
-                self._listen(wake, max(0.0, min(self._due) - now) if self._due else None)
+                self._listen(wake, max(0.0, min(when for when, _ in self._due) - now) if self._due else None)
             except OnefoldError as error:
                 logger.error("a worker could not start again: %s", error)
-            for worker in self._reap():
-                self._replace(worker)
+            for child in self._reap():
+                self._replace(child)
 
     def _listen(self, wake: socket.socket, timeout: float | None) -> str:
-        """What a worker said that became ready, if any; raises what one said that cannot."""
-        pipes = {worker.pipe: worker for worker in self._workers if not worker.ready}
+        """What a child said that became ready, if any; raises what one said that cannot."""
+        pipes = {child.pipe: child for child in self._children if not child.ready}
         readable, _, _ = select.select([wake.fileno(), *pipes], [], [], timeout)
-        told = ""
-        for end in readable:
-            if end == wake.fileno():
-                wake.recv(4096)
-                continue
-            said = os.read(end, 65_536)
-            if not said:  # its end is reaped
-                continue
-            words = json.loads(said)
-            if "ready" not in words:
-                raise _error(words)
-            pipes[end].ready, told = True, words["ready"]
-        return told
+        if wake.fileno() in readable:
+            wake.recv(4096)
+        told = [heard(pipes[end]) for end in readable if end in pipes]
+        return next((what for what in reversed(told) if what is not None), "")
 
     def _ends(self) -> bool:
         """Whether it is time to end; SIGHUP is passed on."""
@@ -205,50 +169,45 @@ class Parent:
             self._tell(signal.SIGHUP)
         return signal.SIGTERM in caught or signal.SIGINT in caught
 
-    def _reap(self) -> list[Worker]:
-        """The workers that have ended."""
-        gone = [worker for worker in self._workers if os.waitpid(worker.pid, os.WNOHANG)[0]]
-        for worker in gone:
-            self._workers.remove(worker)
-            os.close(worker.pipe)
-            mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # as the library has it
+    def _reap(self) -> list[Child]:
+        """The children that have ended."""
+        gone = [child for child in self._children if os.waitpid(child.pid, os.WNOHANG)[0]]
+        for child in gone:
+            self._children.remove(child)
+            os.close(child.pipe)
+            if self._count > 1:
+                mark_process_dead(child.pid)  # type: ignore[no-untyped-call]  # as the library has it
         return gone
 
-    def _replace(self, worker: Worker) -> None:
-        """Start another one: soon, or later where this one lived briefly."""
+    def _replace(self, child: Child) -> None:
+        """Start another one."""
         now = time.monotonic()
-        lived = now - worker.begun
-        self._pause = _FIRST_PAUSE if lived > _LONG_LIFE else min(2 * self._pause, _LONGEST_PAUSE)
-        self._due.append(now + self._pause)
-        logger.error("worker %d ended after %.1f s; another one starts in %.1f s", worker.pid, lived, self._pause)
+        lived = now - child.begun
+        pause = child.kind.paused(lived)
+        self._due.append((now + pause, child.kind))
+        logger.error(
+            "%s (process %d) ended after %.1f s; another one starts in %.1f s", child.kind.name, child.pid, lived, pause
+        )
 
     def _tell(self, kind: signal.Signals) -> None:
-        for worker in self._workers:
-            os.kill(worker.pid, kind)
+        for child in self._children:
+            if child.kind.serves:
+                os.kill(child.pid, kind)
 
     def _end(self) -> None:
-        """End all of them, in good order as far as they have the time for it."""
+        """End those who answer, in good order as far as they have the time for it, and then the others."""
         self._tell(signal.SIGTERM)
+        self._wait(lambda: not any(child.kind.serves for child in self._children))
+        self._tell(signal.SIGKILL)
+        self._life.end()
+        self._wait(lambda: not self._children)
+        for child in self._children:
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            os.close(child.pipe)
+
+    def _wait(self, over: Callable[[], bool]) -> None:
         until = time.monotonic() + self._patience
-        while self._workers and time.monotonic() < until:
+        while not over() and time.monotonic() < until:
             self._reap()
             select.select([], [], [], 0.02)
-        self._tell(signal.SIGKILL)
-        for worker in self._workers:
-            os.waitpid(worker.pid, 0)
-            os.close(worker.pipe)
-        os.close(self._alive)
-        os.close(self._life)
-
-
-def _say(pipe: int, words: dict[str, str]) -> None:
-    os.write(pipe, json.dumps(words).encode()[:65_536])
-
-
-def _error(words: dict[str, str]) -> OnefoldError:
-    kinds, waiting = {}, [OnefoldError]
-    while waiting:
-        kind = waiting.pop()
-        kinds[kind.code] = kind
-        waiting += kind.__subclasses__()
-    return kinds.get(words["code"], OnefoldError)(words["message"])

@@ -1,19 +1,26 @@
 """Flushing: what a worker holds back goes into the archive, and only then are its feeds told how far it came.
 
 At most one flush is under way. In the background it runs in a thread of its own, so that a commit's tens of
-milliseconds do not stand between an event and its reader.
+milliseconds do not stand between an event and its reader; and where the system can (Linux), that thread has a lower
+priority than what readers wait for.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+import pyarrow as pa
+
 from onefold.features.protocols import DeadLetterSink
-from onefold.streaming.archive_buffer import Held
 from onefold.streaming.joined import JoinedFeed
+
+_NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,7 @@ class _Portion:
     """What one feed held back, up to its position at that moment, and which of its joins that was in."""
 
     joined: JoinedFeed
-    held: Held
+    held: list[pa.Table]
     position: int
     joins: int
 
@@ -36,7 +43,7 @@ class Flusher:
 
     def __init__(self, dead_letters: DeadLetterSink, *, background: bool) -> None:
         self._dead_letters = dead_letters
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="archive") if background else None
+        self._pool = ThreadPoolExecutor(1, "archive", _stand_back) if background else None
         self._running: Future[int] | None = None
         self._portions: list[_Portion] = []
 
@@ -77,6 +84,12 @@ class Flusher:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
+
+
+def _stand_back() -> None:
+    """Lower this thread's priority; what encodes Parquet holds no lock that others wait for."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _commit(portions: list[_Portion]) -> int:

@@ -12,7 +12,7 @@ from onefold.features.codec import read_head
 from onefold.features.compile_python import ValueErrors
 from onefold.features.errors import StateError
 from onefold.features.layout import ColumnPreparer, Layout
-from onefold.features.protocols import OnlineStore
+from onefold.features.protocols import OnlineStore, Swap
 from onefold.features.state import StateCodec
 from onefold.offline.packing import fresh_generation
 
@@ -20,6 +20,8 @@ TAIL = 4096
 """Bytes of tail that are never worth a compaction."""
 KEPT_MORE = 86_400
 """Seconds that a string is kept beyond twice what its windows reach."""
+_AT_ONCE = 256
+"""Strings that are compacted in one round trip for all of them."""
 HOT = 1 << 20
 """Bytes from which on a state is a hot key."""
 
@@ -86,9 +88,8 @@ class StateWriter:
             done.hot += length > HOT
             if length > limits.get(name, TAIL):
                 due.append(name)
-        for name, state in zip(due, self._store.get(due) if due else (), strict=True):
-            if state is not None:
-                self._consider(name, state, self.floor(stream_time), self.before(stream_time), done)
+        for at in range(0, len(due), _AT_ONCE):
+            self._compact(due[at : at + _AT_ONCE], self.floor(stream_time), self.before(stream_time), done)
         return done
 
     @property
@@ -103,23 +104,32 @@ class StateWriter:
             self.keys[name] = key
         return name
 
-    def _consider(self, name: bytes, state: bytes, floor: int | None, before: int | None, done: Compacted) -> None:
-        """Compact a string if its tail is long, and note the length at which to look again."""
+    def _compact(self, names: list[bytes], floor: int | None, before: int | None, done: Compacted) -> None:
+        found = zip(names, self._store.get(names), strict=True)
+        asked = [self._repacked(name, state, floor, before, done) for name, state in found if state is not None]
+        swaps = [swap for swap in asked if swap is not None]
+        for swap, swapped in zip(swaps, self._store.swap_all(swaps, keep=self.keep) if swaps else (), strict=True):
+            if swapped:
+                done.strings += 1
+                self._limits[swap.name] = len(swap.value) + _allowed(len(swap.value))
+
+    def _repacked(
+        self, name: bytes, state: bytes, floor: int | None, before: int | None, done: Compacted
+    ) -> Swap | None:
+        """A string compacted; None where its tail is not long, and the length at which to look again is noted."""
         try:
             head = read_head(state, self.layout.types)
             if len(state) - head.length <= _allowed(head.length):
                 self._limits[name] = head.length + _allowed(head.length)
-                return
+                return None
             generation = fresh_generation()
             key = self.keys.get(name, b"")
             packed = self._codec.compact(state, floor=floor, generation=generation, key=key, before=before)
         except StateError:
             done.corrupt += 1
             self._limits[name] = 2 * len(state)
-            return
-        if self._store.swap(name, length=len(state), generation=head.generation, value=packed, keep=self.keep):
-            done.strings += 1
-            self._limits[name] = len(packed) + _allowed(len(packed))
+            return None
+        return Swap(name, len(state), head.generation, packed)
 
 
 def _allowed(head: int) -> int:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import islice
 
 from onefold.features.codec import Head, key_of, read_head
 from onefold.features.errors import StateError
 from onefold.features.keys import is_hashed
-from onefold.features.protocols import OnlineStore
+from onefold.features.protocols import OnlineStore, Swap
 from onefold.features.state import StateCodec
 from onefold.offline.packing import fresh_generation
 from onefold.streaming.state_writer import StateWriter
@@ -92,6 +92,15 @@ class Sweeper:
             current.end()
 
 
+@dataclass(slots=True)
+class _Wanted:
+    """What a step of the sweep would have done."""
+
+    deleted: list[Swap] = field(default_factory=list)
+    renewed: list[Swap] = field(default_factory=list)
+    compacted: list[Swap] = field(default_factory=list)
+
+
 class _Round:
     """One state: where the sweep of it stands."""
 
@@ -114,9 +123,13 @@ class _Round:
         try:
             page = list(islice(self._names, limit))
             floor = self._writer.floor(stream_times.get(self._writer.layout.source.name))
+            wanted = _Wanted()
             for name, state in zip(page, self._store.get(page), strict=True):
                 if state is not None:
-                    self._sweep(name, state, floor, done)
+                    self._sweep(name, state, floor, wanted, done)
+            done.deleted += self._swap(wanted.deleted)
+            done.renewed += self._swap(wanted.renewed)
+            done.compacted += self._swap(wanted.compacted)
         except BaseException:
             self.end()
             raise
@@ -140,28 +153,26 @@ class _Round:
         self._names = self._store.names(self._prefix)
         return True
 
-    def _sweep(self, name: bytes, state: bytes, floor: int | None, done: Swept) -> None:
+    def _sweep(self, name: bytes, state: bytes, floor: int | None, wanted: _Wanted, done: Swept) -> None:
         done.seen += 1
         try:
             head = read_head(state, self._writer.layout.types)
             if head.length == len(state):
                 if self._is_dead(head, floor):
-                    done.deleted += self._swap(name, state, head, b"")
+                    wanted.deleted.append(Swap(name, len(state), head.generation, b""))
                 return
             key = key_of(state)
             if not key and is_hashed(name[len(self._prefix) :]):  # its key is known to whoever appends to it
-                done.renewed += self._swap(name, state, head, state)
+                wanted.renewed.append(Swap(name, len(state), head.generation, state))
                 return
             packed = self._codec.compact(state, floor=floor, generation=fresh_generation(), key=key)
         except StateError:
             done.corrupt += 1
             return
-        done.compacted += self._swap(name, state, head, packed)
+        wanted.compacted.append(Swap(name, len(state), head.generation, packed))
 
-    def _swap(self, name: bytes, state: bytes, head: Head, value: bytes) -> bool:
-        return self._store.swap(
-            name, length=len(state), generation=head.generation, value=value, keep=self._writer.keep
-        )
+    def _swap(self, swaps: list[Swap]) -> int:
+        return sum(self._store.swap_all(swaps, keep=self._writer.keep)) if swaps else 0
 
     def _is_dead(self, head: Head, floor: int | None) -> bool:
         """Whether the newest event has been out of all windows for as long again as they are."""

@@ -242,12 +242,15 @@ class Worker:
             report.hot += done.hot
 
     def _archive_some(self) -> int:
-        """Flush when enough is held back, or for long enough; how many events are in by now."""
+        """Flush when enough is held back, or for long enough; how many events are in by now.
+
+        Where the flush before is still under way it waits for that one only when as much again is held back.
+        """
         added = self._flusher.collect()
         held = sum(len(j.buffer) for j in self._joined.values())
         late = self._monotonic() - self._flushed_at >= self._archive_seconds
         due = held >= self._archive_every or (late and any(j.is_waiting for j in self._joined.values()))
-        if due and not self._flusher.busy:
+        if due and (not self._flusher.busy or held >= 2 * self._archive_every):
             self._flushed_at = self._monotonic()
             added += self._flusher.start(self._joined.values())
         return added

@@ -14,7 +14,7 @@ from onefold.features.layout import PreparedEvent
 from onefold.features.project import Project
 from onefold.features.records import Events
 from onefold.features.state import StateCodec
-from onefold.offline.served import ServedLog, ServedRecord
+from onefold.offline.served import ServedBlock, ServedInputs, ServedLog
 from onefold.online.lmdb_store import LmdbStore
 
 SOURCE = EventSource(
@@ -87,10 +87,11 @@ def test_definitions_without_such_a_window_are_refused(tmp_path: Path) -> None:
 
 def test_one_logged_value_is_changed(tmp_path: Path) -> None:
     log, plan = ServedLog(tmp_path), PROJECT.service("clicking")
-    served = [(0, None), (1, 2.5), (2, 3.5)]
-    log.append(
-        plan, [ServedRecord(str(n), n, n, {"user": 1}, values, ("fresh",) * 2, ()) for n, values in enumerate(served)]
+    values = [(0, None), (1, 2.5), (2, 3.5)]
+    served = ServedBlock(
+        0, None, None, ["a", "b", "c"], [0, 1, 2], [{"user": 1}] * 3, values, (["fresh fresh"], [0] * 3), []
     )
+    log.append(ServedInputs.of(plan), [served])
     before = log.read(plan.name, plan.fingerprint).to_pylist()
     assert perturb_log(log, "clicking") == "mean_ms"
     after = log.read(plan.name, plan.fingerprint).to_pylist()

@@ -17,7 +17,7 @@ from onefold.features.errors import InputError
 from onefold.online.feast.opened import close_stores
 from onefold.online.lookup import Lookup
 from onefold.scaffold import create
-from onefold.serving import feast_api
+from onefold.serving import feast_document
 from onefold.wiring import Workspace
 from tests.feast.conftest import statuses
 
@@ -67,7 +67,7 @@ def test_windows_are_finished_as_of_the_request(shop: Workspace) -> None:
     assert sum(found["orders_30d"]) > 100
     assert statuses(answer, "orders_30d")[-1] == "NOT_FOUND" and found["orders_30d"][-1] == 0
     for i, name in enumerate(SPEND):
-        wanted = ["NULL_VALUE" if r.statuses[i] == "fresh" and v is None else feast_api.STATUS[r.statuses[i]]
+        wanted = ["NULL_VALUE" if r.statuses[i] == "fresh" and v is None else feast_document.STATUS[r.statuses[i]]
                   for r, v in zip(served, found[name], strict=True)]  # fmt: skip
         assert statuses(answer, name) == wanted
 
@@ -77,7 +77,7 @@ def test_statuses_are_those_of_our_own_service() -> None:
 
     from onefold.online.feast.windowed import STATUS
 
-    assert {ours: FieldStatus.Name(theirs) for ours, theirs in STATUS.items()} == feast_api.STATUS
+    assert {ours: FieldStatus.Name(theirs) for ours, theirs in STATUS.items()} == feast_document.STATUS
 
 
 def test_a_service_with_an_on_demand_view_is_one_read(shop: Workspace) -> None:

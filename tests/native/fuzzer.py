@@ -19,6 +19,7 @@ from onefold.features.errors import StateError
 from onefold.features.state import StateCodec
 from tests.native.cases import both, case, shown
 from tests.native.mutations import mutated
+from tests.native.replies import in_a_reply, pieces, reply
 
 NAME = "onefold.features._kernel"
 ROUNDS = 60
@@ -41,12 +42,31 @@ def one(seed: int) -> tuple[int, int]:
     codec = StateCodec(found.layout)
     states = [mutated(dice, found.states) for _ in range(ROUNDS)]
     times = [dice.choice(found.times) for _ in states]
-    readings = native.many(states, times)
-    for state, t, reading in zip(states, times, readings, strict=True):
+    readings = native.many(states, times)  # each in bytes of its own: behind them lies nothing
+    within = native.many(in_a_reply(sys.modules[NAME].Replies(), states), times)
+    for state, t, reading, other in zip(states, times, readings, within, strict=True):
+        assert shown(other) == shown(reading), f"seed {seed}: {state!r} at {t}: {other} within a reply"
         if not isinstance(reading, StateError) and _is_sound(codec, state):
             (want,) = python.many([state], [t])
             assert shown(reading) == shown(want), f"seed {seed}: {state!r} at {t}: {reading} is to be {want}"
     return len(states), sum(isinstance(r, StateError) for r in readings)
+
+
+def spoiled_replies(seed: int) -> None:
+    """Replies with faults, in pieces: read or refused; states within them are read too."""
+    dice = random.Random(seed)
+    for _ in range(ROUNDS):
+        replies = sys.modules[NAME].Replies()
+        data = b"".join(reply(dice) for _ in range(dice.randrange(1, 5)))
+        held, count = [], dice.choice((1, 2, 3))
+        for part in pieces(dice, mutated(dice, [data]) if dice.random() < 0.9 else data):
+            replies.feed(part)
+            try:
+                while (lot := replies.next(count)) is not None:
+                    held.append([one if isinstance(one, bytes) else one[dice.randrange(3) :] for one in lot])
+            except ValueError:
+                break
+        assert all(len(list(one)) == len(one) for lot in held for one in lot)
 
 
 def _is_sound(codec: StateCodec, state: bytes) -> bool:
@@ -80,6 +100,7 @@ def main() -> None:
     for seed in _seeds(given):
         print(f"seed {seed}", file=sys.stderr, flush=True)
         some, wrong = one(seed)
+        spoiled_replies(seed)
         read, corrupt, cases = read + some, corrupt + wrong, cases + 1
     print(f"{read:,} spoiled states of {cases:,} layouts; {corrupt:,} were refused, none did harm")
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import random
 from pathlib import Path
 
 import pytest
 
-from onefold.features import native
+from onefold.features import ir, native
+from onefold.features.definitions import Entity, EventSource
 from onefold.features.errors import ConfigError, StateError
 from onefold.features.fold import StateFold
+from onefold.features.layout import Layout, PreparedEvent, Slot
+from onefold.features.native import built
 from onefold.features.native_fold import supports
-from tests.native.cases import NOW, both, case, shown
+from onefold.features.state import StateCodec
+from onefold.features.types import DOUBLE
+from tests.native.cases import HOUR, NOW, SECOND, both, case, shown
+from tests.native.replies import in_a_reply
 from tests.native.sanitized import build, run
 
 SEEDS_A_BLOCK, BLOCKS = 15, 8
@@ -54,6 +61,44 @@ def test_no_state_and_empty_bytes_give_what_no_events_give() -> None:
     native, _, python, _ = both(found.layout, found.slots)
     for got, want in zip(native.many([None, b""], [NOW, NOW]), python.many([None, b""], [NOW, NOW]), strict=True):
         assert shown(got) == shown(want)
+
+
+@pytest.mark.parametrize("count", [1, 9, 200, 700])
+@pytest.mark.parametrize("of", ["hundredths", "any", "one that is large", "some NULL"])
+def test_nested_windows_over_doubles_are_those_of_the_python_fold(count: int, of: str) -> None:
+    """Sums of at most 256 hundredths, of more, and of what is none."""
+    dice = random.Random(count)
+    source = EventSource(name="e", schema={"k": "BIGINT", "at": "TIMESTAMP", "x": "DOUBLE"}, event_time="at")
+    layout = Layout(source, Entity(name="k", keys={"k": "BIGINT"}), (ir.Column("x", DOUBLE, True),), None, None)
+    windows = [ir.Window(n * HOUR, upper) for upper in (0, HOUR) for n in (100, 1, 5, 24, 0)]
+    windows += [ir.Window(None), ir.Window(HOUR), ir.Window(None, 0, (0, 7))]
+    slots = [
+        Slot(fn, (0,), None, None, window, (DOUBLE,), DOUBLE)
+        for window in windows for fn in ("sum", "avg", "min", "max", "count", "last_value")
+    ]  # fmt: skip
+    codec, state = StateCodec(layout), b""
+    for i in range(count):
+        usual = dice.randrange(-999, 999) / 100
+        value = {"any": dice.gauss(0, 1e3), "some NULL": None if i % 3 else 0.5}.get(of, usual)
+        if of == "one that is large" and i == count // 2:
+            value = 1e9 + 0.1
+        at = NOW - dice.randrange(150 * HOUR) // SECOND * SECOND
+        state += codec.record(0, i, PreparedEvent(b"k", at, 0, (value,)))
+    states = [codec.compact(state, floor=None, generation=b"g" * 8), state]
+    native, _, python, _ = both(layout, slots)
+    for t in (NOW, NOW - 30 * HOUR, NOW + 50 * HOUR):
+        assert [shown(x) for x in native.many(states, [t, t])] == [shown(x) for x in python.many(states, [t, t])]
+
+
+def test_states_are_read_where_they_lie_in_an_answer() -> None:
+    kernel = built()
+    assert kernel is not None
+    for seed in range(20):
+        found = case(seed)
+        native = StateFold(found.layout, found.slots)
+        states, times = [*found.states, None, b""], [*found.times, NOW, NOW]
+        want = [shown(one) for one in native.many(states, times)]
+        assert [shown(one) for one in native.many(in_a_reply(kernel.Replies(), states), times)] == want
 
 
 def test_times_beyond_all_years_are_times() -> None:

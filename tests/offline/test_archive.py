@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -15,12 +16,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 
 from onefold.features.definitions import EventSource
 from onefold.features.errors import InputError, MismatchError, NotFoundError, StoreError
 from onefold.features.types import fields
-from onefold.offline.archive import DeltaArchive
+from onefold.offline.archive import DeltaArchive, _add
 from onefold.offline.arrow import schema_of
 from onefold.offline.dead_letters import DeadLetters
 
@@ -105,6 +106,33 @@ def test_a_table_with_lists_and_decimals_takes_more_than_one_append(archive: Del
     assert held == [{"words": ["a", None], "prices": [Decimal("1.50")], "total": Decimal("-1E-9")}] * 2
 
 
+def test_what_rises_is_written_as_differences_and_doubles_without_a_dictionary(archive: DeltaArchive) -> None:
+    sequence = archive.sequence("orders", "live")
+    archive.append("orders", sequence, events(range(3)))
+    group = pq.read_metadata(archive.files("orders")[0]).row_group(0)
+    found = {column.path_in_schema: set(column.encodings) for column in map(group.column, range(group.num_columns))}
+    assert all("DELTA_BINARY_PACKED" in found[name] for name in ("ts", "_offset", "_ingested_at"))
+    assert "PLAIN" in found["amount"]
+    assert all("RLE_DICTIONARY" in found[name] for name in ("user", "_sequence"))
+    assert stored(archive) == [(0, n) for n in range(3)]
+
+
+def test_file_that_could_not_be_written_is_not_left(archive: DeltaArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequence, write = archive.sequence("orders", "live"), pq.write_table
+
+    def full(rows: pa.Table, path: Path, **options: Any) -> None:
+        write(rows.slice(0, 1), path, **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", full)
+        with pytest.raises(StoreError, match=r"cannot be written: .*No space left"):
+            archive.append("orders", sequence, events([0, 1]))
+    assert not list(archive.folder("orders").glob("*.parquet"))
+    assert archive.append("orders", sequence, events([0, 1])) == 2
+    assert stored(archive) == [(0, 0), (0, 1)]
+
+
 def test_nothing_is_there_before_the_first_append(archive: DeltaArchive) -> None:
     assert archive.files("orders") == []
     assert archive.version("orders") == -1
@@ -132,16 +160,16 @@ def test_stale_handle_is_refused_and_starts_again(archive: DeltaArchive, monkeyp
     """A rival commits the same batch between our open and our commit; Delta refuses ours, and the retry trims it."""
     sequence = archive.sequence("orders", "live")
     archive.append("orders", sequence, events([0]))
-    name, real = "onefold.offline.archive.write_deltalake", write_deltalake
+    name, real = "onefold.offline.archive._add", _add
     rival, calls = DeltaArchive(archive.root), list[int]()
 
-    def raced(table: DeltaTable, *args: Any, **options: Any) -> None:
+    def raced(table: DeltaTable, *args: Any) -> None:
         calls.append(table.version())
         if len(calls) == 1:
             monkeypatch.setattr(name, real)
             rival.append("orders", sequence, events([1, 2]))
             monkeypatch.setattr(name, raced)
-        real(table, *args, **options)
+        real(table, *args)
 
     monkeypatch.setattr(name, raced)
     assert archive.append("orders", sequence, events([1, 2, 3])) == 1

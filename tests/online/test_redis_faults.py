@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from onefold.features.errors import ConfigError, SessionError, StoreError
+from onefold.features.protocols import Swap
 from onefold.online.redis_options import RedisOptions
 from onefold.online.redis_store import RedisStore
 from onefold.online.redis_wire import Wire
@@ -376,6 +377,12 @@ def test_script_that_the_server_forgot_is_sent_again(redis_server: RedisServer, 
     with redis_server.client() as client:
         client.script_flush()
     assert redis_store.swap(b"s/a", length=2, generation=b"", value=b"R33")
+    redis_store.append([(b"s/b", b"R")])
+    with redis_server.client() as client:
+        client.script_flush()
+    swaps = [Swap(b"s/a", 3, b"", b"R"), Swap(b"s/b", 9, b"", b"R2"), Swap(b"s/b", 1, b"", b"R3")]
+    assert redis_store.swap_all(swaps) == [True, False, True]
+    assert redis_store.get([b"s/a", b"s/b"]) == [b"R", b"R3"]
 
 
 def test_unix_socket_is_a_way_in(tmp_path_factory: pytest.TempPathFactory) -> None:

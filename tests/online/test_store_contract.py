@@ -9,6 +9,7 @@ import pytest
 
 from onefold.features.codec import encode_head
 from onefold.features.errors import SessionError, StoreError
+from onefold.features.protocols import Swap
 from onefold.features.records import Events
 
 GLOBS = (b"s/a*b", b"s/a?b", b"s/a[b]", b"s/a\\b", b"s/axb", b"s/a\x00\xff\r\n", b"s/a{b}", b"s/a^-]b")
@@ -81,6 +82,20 @@ def test_swap_of_a_string_without_a_head_has_no_generation(store: Any) -> None:
     store.append([(b"s/s", b"Rtail")])
     assert store.swap(b"s/s", length=5, generation=b"", value=head(b"first---"))
     assert not store.swap(b"s/s", length=5, generation=b"", value=b"")
+
+
+def test_swaps_of_many_are_done_each_by_itself(store: Any) -> None:
+    names = [b"s/%03d" % n for n in range(300)]
+    store.put([(name, head(b"first---")) for name in names[:-1]])
+    store.append([(names[7], b"R")])
+    length = len(head(b"first---"))
+    swaps = [Swap(name, length, b"first---", b"" if n == 3 else head(b"%08d" % n)) for n, name in enumerate(names)]
+    missing = {7, 299}
+    assert store.swap_all(swaps, keep=100) == [n not in missing for n in range(300)]
+    expected: list[bytes | None] = [head(b"%08d" % n) for n in range(300)]
+    expected[3], expected[7], expected[299] = None, head(b"first---") + b"R", None
+    assert store.get(names) == expected
+    assert store.swap_all([]) == []
 
 
 def test_swap_for_nothing_deletes(store: Any) -> None:

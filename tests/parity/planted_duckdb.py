@@ -42,7 +42,8 @@ def _open_frame(window: Any, order: str = "ts") -> str:
 
 
 def _short_start(lane: Any) -> Any:
-    return lane.window.lower
+    lower, resolution = lane.window.lower, lane.window.resolution
+    return lower, None if lower is None else resolution
 
 
 def _wide_joined_lane(sql: Any, lane: Any, orders: Any, *, known: bool) -> str:

@@ -20,7 +20,7 @@ SHARES = {
     "event on an upper edge": 0.5, "event on a lower edge": 0.3, "event before a lower edge": 0.2,
     "empty window of a key": 0.3, "no events": 0.02, "key of rows alone": 0.2, "key of events alone": 0.05,
     "event with a NULL key": 0.1, "row with a NULL key": 0.08, "all-NULL column": 0.5, "end of time": 0.1,
-    "before 1970": 0.25, "Unicode": 0.3, "tiny or huge DOUBLE": 0.4, "filter": 0.4, "where apart": 0.15,
+    "before 1970": 0.25, "Unicode": 0.3, "tiny or huge DOUBLE": 0.4, "filter": 0.4, "where apart": 0.12,
     "lifetime": 0.2, "frame of rows": 0.2, "exclude group": 0.15, "delayed window": 0.15, "two groups": 0.04,
     "on-demand view": 0.1, "inexact feature": 0.2, "sum is a number": 0.05, "sum is NULL of events": 0.1,
     "avg is a number": 0.05, "spread is a number": 0.03, "spread is zero": 0.03, "spread is NULL of events": 0.1,

@@ -28,6 +28,8 @@ class RedisCluster:
             RedisServer(folder and folder / str(number), options=_clustered() | dict(options or {}))
             for number in range(_MASTERS)
         ]
+        self.replicas: list[RedisServer] = []
+        self._folder = folder
 
     @property
     def addresses(self) -> list[str]:
@@ -47,6 +49,20 @@ class RedisCluster:
         wait_until(lambda: all(_is_whole(node) for node in self.nodes), "the cluster has all slots on three nodes")
         return self
 
+    def add_replica(self, of: RedisServer) -> RedisServer:
+        """A replica of one of the nodes, which has all of its data and will take over when it dies."""
+        folder = self._folder and self._folder / f"replica-{len(self.replicas)}"
+        replica = RedisServer(folder, options=of.options | {"cluster-port": free_port()})
+        self.replicas.append(replica)
+        with of.client() as master, replica.start().client() as client:
+            ident = master.execute_command("CLUSTER MYID").decode()
+            client.execute_command("CLUSTER MEET", "127.0.0.1", of.port, of.options["cluster-port"])
+            wait_until(lambda: ident in str(client.execute_command("CLUSTER NODES")), "the replica knows its node")
+            wait_until(lambda: _info(replica)["cluster_state"] == "ok", "the replica knows the cluster")
+            client.execute_command("CLUSTER REPLICATE", ident)
+            wait_until(lambda: client.info("replication")["master_link_status"] == "up", "the replica is in step")
+        return replica
+
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
@@ -58,7 +74,7 @@ class RedisCluster:
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:
-            for node in self.nodes:
+            for node in (*self.nodes, *self.replicas):
                 stack.callback(node.close)
 
     def __enter__(self) -> Self:

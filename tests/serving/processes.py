@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -47,6 +48,30 @@ class Served:
     def children(self) -> list[int]:
         found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(number) for number in found.split()]
+
+    def workers(self) -> list[int]:
+        """Those that answer; behind a server's start and after a while of each new child."""
+        return [pid for pid in self.children() if _niceness(pid) == _niceness(self.process.pid)]
+
+    def log_process(self) -> int:
+        """The one that writes the served log, as soon as it has stood back."""
+        eventually(lambda: len(self.children()) > len(self.workers()))
+        (found,) = set(self.children()) - set(self.workers())
+        return found
+
+
+def _niceness(pid: int) -> int | None:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return None
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -14,8 +14,8 @@ import pytest
 from onefold.offline.served import ServedLog
 from onefold.serving.app import Front, create_app
 from onefold.serving.limits import Limits
-from onefold.serving.log_writer import LogWriter
 from onefold.serving.metrics import Metrics
+from tests.services.served_log import logging_to
 
 from .conftest import Client
 
@@ -57,15 +57,13 @@ def client(world: World, metrics: Metrics) -> Client:
 def logged(world: World) -> Iterator[tuple[Client, Callable[[], pa.Table]]]:
     """A client, and what the served log holds when the writer is closed."""
     metrics, root = Metrics(), world.folder / "served"
-    log = LogWriter(lambda: ServedLog(root), metrics=metrics, interval=60.0)
-    log.start()
+    with logging_to(root, metrics) as log:
 
-    def read() -> pa.Table:
-        log.close()
-        return ServedLog(root).read("returns", world.plan.fingerprint)
+        def read() -> pa.Table:
+            log.close()
+            return ServedLog(root).read("returns", world.plan.fingerprint)
 
-    yield Client(create_app(world.catalog(), log=log, metrics=metrics)), read
-    log.close()
+        yield Client(create_app(world.catalog(), log=log, metrics=metrics)), read
 
 
 def test_lookup_gives_values_in_service_order_with_statuses(client: Client) -> None:
@@ -424,8 +422,6 @@ def test_a_client_that_left_gets_no_answer(world: World) -> None:
 
 def test_the_lifespan_starts_the_log_and_writes_it_behind_the_last_answer(world: World) -> None:
     root = world.folder / "served"
-    log = LogWriter(lambda: ServedLog(root), metrics=Metrics(), interval=60.0)
-    app = create_app(world.catalog(), log=log)
     messages = iter(["lifespan.startup", "lifespan.shutdown"])
     sent: list[Any] = []
 
@@ -439,7 +435,9 @@ def test_the_lifespan_starts_the_log_and_writes_it_behind_the_last_answer(world:
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    asyncio.run(app({"type": "lifespan"}, receive, send))
+    with logging_to(root) as log:
+        app = create_app(world.catalog(), log=log)
+        asyncio.run(app({"type": "lifespan"}, receive, send))
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert ServedLog(root).read("returns", world.plan.fingerprint).num_rows == 1
 

@@ -12,8 +12,7 @@ from msgspec import msgpack
 from onefold.offline.served import ServedLog
 from onefold.serving.app import create_app
 from onefold.serving.limits import Limits
-from onefold.serving.log_writer import LogWriter
-from onefold.serving.metrics import Metrics
+from tests.services.served_log import logging_to
 
 from .conftest import Client
 from .test_app import NOW, ROW, error_of
@@ -166,12 +165,10 @@ def test_a_state_that_owes_events_is_partial(world: World) -> None:
 
 
 def test_what_was_looked_up_is_logged_as_it_was_served(world: World) -> None:
-    log = LogWriter(lambda: ServedLog(world.folder / "served"), metrics=Metrics(), interval=60.0)
-    log.start()
-    client = Client(create_app(world.catalog(), log=log))
-    answer = look_up(client, {"service": "everything", "rows": [{"customer_id": 7}, {"customer_id": 8}]}, MSGPACK)
-    look_up(client, {"features": ["spend:avg_7d"], "rows": [{"customer_id": 7}]})
-    log.close()
+    with logging_to(world.folder / "served") as log:
+        client = Client(create_app(world.catalog(), log=log))
+        answer = look_up(client, {"service": "everything", "rows": [{"customer_id": 7}, {"customer_id": 8}]}, MSGPACK)
+        look_up(client, {"features": ["spend:avg_7d"], "rows": [{"customer_id": 7}]})
     plan = world.project.service("everything")
     rows = {
         r["request_id"]: r for r in ServedLog(world.folder / "served").read(plan.name, plan.fingerprint).to_pylist()

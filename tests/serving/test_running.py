@@ -26,7 +26,7 @@ from onefold.serving.run import ServeSettings, serve
 from tests.services.certificates import make_certificates
 
 from .conftest import trees
-from .processes import answers, eventually, serving
+from .processes import answers, eventually, runs, serving
 
 if TYPE_CHECKING:
     from .conftest import World
@@ -88,7 +88,8 @@ def total(url: str, path: str) -> float:
 
 def test_workers_share_a_port_and_add_up(world: World) -> None:
     with serving(world.folder, workers=2) as server:
-        assert len(server.children()) == 2
+        server.log_process()
+        assert len(server.workers()) == 2
         for _ in range(40):  # each on a connection of its own
             assert httpx.post(f"{server.url}/v1/score/late", json={"row": ROW}).status_code == 200
         eventually(lambda: total(server.url, "/v1/score/{model}") == 40)  # the other's come a moment later
@@ -97,9 +98,10 @@ def test_workers_share_a_port_and_add_up(world: World) -> None:
 
 def test_a_worker_that_dies_is_replaced(world: World) -> None:
     with serving(world.folder, workers=2) as server:
-        first, second = server.children()
+        server.log_process()
+        first, second = server.workers()
         os.kill(first, signal.SIGKILL)
-        eventually(lambda: len(set(server.children()) - {first, second}) == 1)
+        eventually(lambda: len(set(server.workers()) - {first, second}) == 1)
         assert second in server.children()
         with asking(server.url) as found:
             eventually(lambda: len(found) > 20)
@@ -121,16 +123,9 @@ def test_workers_take_signals_from_their_parent(world: World) -> None:
 
 def test_workers_end_when_their_parent_is_killed(world: World) -> None:
     with serving(world.folder, workers=2) as server:
-        workers = server.children()
+        found = [server.log_process(), *server.workers()]
         server.process.kill()
-        eventually(lambda: not [pid for pid in workers if _runs(pid)])
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        eventually(lambda: not [pid for pid in found if runs(pid)])
 
 
 def test_what_stops_one_worker_at_its_start_is_said_once(world: World) -> None:

@@ -43,7 +43,7 @@ def plant(name: str, where: Any, attribute: str, *, first: int = 0) -> Callable[
 
 _SETTLE, _TAKE, _STEP = Worker._settle, Worker._take, Worker.step
 _START, _WRITE_TO = Flusher.start, JoinedFeed.write_to
-_CONSIDER = StateWriter._consider
+_COMPACT = StateWriter._compact
 
 
 @plant("marks are raised before the appends", Worker, "_settle")
@@ -190,24 +190,28 @@ def _passes_over(self: Any, joined: Any, flushed: int) -> Any:
     return joined
 
 
-@plant("a compacted string is put whatever came meanwhile", StateWriter, "_consider")
+@plant("a compacted string is put whatever came meanwhile", StateWriter, "_compact")
 def _overwrites(self: Any, *asked: Any) -> None:
     store, self._store = self._store, _Puts(self._store)
     try:
-        _CONSIDER(self, *asked)
+        _COMPACT(self, *asked)
     finally:
         self._store = store
 
 
 class _Puts:
-    """A store whose swap asks nothing."""
+    """A store whose swaps ask nothing."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    def swap(self, name: bytes, *, value: bytes, **_: Any) -> bool:
-        self._store.put([(name, value)])
-        return True
+    def get(self, names: Any) -> Any:
+        return self._store.get(names)
+
+    def swap_all(self, swaps: Any, **_: Any) -> list[bool]:
+        for swap in swaps:
+            self._store.put([(swap.name, swap.value)])
+        return [True] * len(swaps)
 
 
 plant("everything up to now is below the floor", StateWriter, "floor")(lambda self, stream_time: stream_time)

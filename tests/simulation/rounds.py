@@ -28,6 +28,7 @@ from tests.simulation.world import World
 CHUNK = 50
 """Seeds that a process takes at a time."""
 TAIL = 120
+TURN = 3
 """Bytes of tail that are worth no compaction: two or three records, so that even small logs are compacted."""
 
 
@@ -84,12 +85,18 @@ def _once(made: Any, of: str, make: Callable[[Any], Any]) -> Any:
     return found
 
 
+def _joined(parts: list[archive_buffer.Held]) -> archive_buffer.Held:
+    columns = [[x for column in same for x in column] for same in zip(*(p.columns for p in parts), strict=True)]
+    return archive_buffer.Held(columns, [o for p in parts for o in p.offsets], [t for p in parts for t in p.ingested])
+
+
 _NO_BULK: Any = lambda *_: None  # noqa: E731
 _QUICKER: list[tuple[Any, str, Any]] = [
     (BulkJson, "of", _NO_BULK),
     (joined, "Decoder", lambda source, **_: _once(source, "decoder", Decoder)),
     (archive_buffer, "held_schema", lambda source: _once(source, "schema", _SCHEMA)),
     (archive_buffer, "held_table", lambda source, held, schema: held),
+    (archive_buffer, "joined_table", _joined),
     (Layout, "preparer", lambda self, errors=None: _once(self, "preparer", _PREPARER)),
     (EventSource, "fields", property(lambda self: _once(self, "fields", _FIELDS))),
     (layouts, "compile_columns", lambda expr, at, errors=None: _once(expr, "columns", lambda e: _COMPILE(e, at))),
@@ -102,10 +109,15 @@ their time for a few: they are read one by one, and reach the archive as they we
 
 @contextmanager
 def small() -> Iterator[None]:
-    """Tails of few records are compacted; generations are counted, not drawn from the system. May be entered again."""
+    """Tails of few records are compacted, few events wait for their turn to be Arrow, and generations are counted, not
+    drawn from the system. May be entered again."""
     numbers = itertools.count(1)
     tails = [(module, "TAIL", TAIL) for module in (state_writer, worker)]
-    counted = [*tails, (state_writer, "fresh_generation", lambda: b"%08d" % next(numbers))]
+    counted = [
+        *tails,
+        (archive_buffer, "_TURN", TURN),
+        (state_writer, "fresh_generation", lambda: b"%08d" % next(numbers)),
+    ]
     quicker = [] if BulkJson.of is _NO_BULK else _QUICKER
     with ExitStack() as stack:
         stack.callback(logging.disable, logging.root.manager.disable)

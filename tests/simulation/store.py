@@ -8,6 +8,7 @@ from typing import Any
 
 from onefold.features.codec import generation_of
 from onefold.features.errors import SessionError, StoreError
+from onefold.features.protocols import Swap
 from tests.simulation.chaos import Chaos
 
 _Entry = tuple[dict[Any, Any], Any, Any]
@@ -194,6 +195,15 @@ class SimStore:
         self._chaos.counts["compaction"] += 1
         self._gate("swap", "after")
         return True
+
+    def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
+        """One after the other, on a connection that may break in between."""
+        losses, done = self.kept.losses, list[bool]()
+        for s in swaps:
+            if self.kept.losses != losses:
+                raise StoreError("the connection broke between two swaps")
+            done.append(self.swap(s.name, length=s.length, generation=s.generation, value=s.value, keep=keep))
+        return done
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return iter([(name, value) for name, value in self.kept.values.items() if name.startswith(prefix)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -30,7 +33,7 @@ class Faulty:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._part, name)
-        if name not in ("append", "begin_append", "put", "swap", "get", "mark", "read"):
+        if name not in ("append", "begin_append", "put", "swap_all", "get", "mark", "read"):
             return method
 
         def call(*args: Any, **options: Any) -> Any:
@@ -90,6 +93,41 @@ def test_archive_is_written_on_its_own_cadence(place: Place) -> None:
     assert [worker.step().archived for _ in range(3)] == [0, 20, 0]
     worker.close()
     assert place.positions() == once(25)
+
+
+class Slow:
+    """An archive whose commits begin when they are let: one after another, in a thread that says how nice it is."""
+
+    def __init__(self, archive: Any) -> None:
+        self._archive, self.go, self.nice = archive, threading.Event(), list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._archive, name)
+
+    def append(self, *args: Any) -> int:
+        assert self.go.wait(60)
+        self.nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) if sys.platform == "linux" else 19)
+        return int(self._archive.append(*args))
+
+
+def test_worker_waits_for_a_slow_archive_when_it_holds_as_much_again(place: Place) -> None:
+    slow = Slow(place.archive)
+    place.archive = slow
+    worker = place.worker(place.queue(orders(place, 60)), batch=5, archive_every=10, background=True)
+    start, held = worker._flusher.start, list[int]()
+
+    def started(feeds: Any) -> int:
+        held.append(sum(len(j.buffer) for j in worker.feeds))
+        if len(held) > 1:
+            slow.go.set()
+        return start(feeds)
+
+    worker._flusher.start = started  # type: ignore[method-assign]
+    worker.run()
+    worker.close()
+    assert held[:2] == [10, 20]
+    assert place.positions() == once(60)
+    assert min(slow.nice) >= 10
 
 
 def test_ingestion_time_is_the_clock_at_the_poll(place: Place) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,13 @@ from onefold.online.redis_options import RedisOptions
 from onefold.online.redis_store import RedisStore
 from onefold.streaming.materialize import materialize
 from onefold.streaming.worker import Worker
+from tests.services.process import wait_until
 from tests.services.redis import RedisServer
+from tests.services.redis_cluster import RedisCluster
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.services.redis_cluster import RedisCluster
     from tests.streaming.conftest import Place
 
 HOUR = 3_600_000_000
@@ -132,6 +135,44 @@ def test_node_of_a_cluster_that_lost_its_data_is_filled_again(place: Place, redi
         again.run()
         assert place.canonical() == place.expected(lines)
         assert len(place.positions()) == len(set(place.positions())) == 200
+
+
+def test_replica_of_a_cluster_that_lags_and_takes_over_is_brought_up_from_the_feed(
+    place: Place, tmp_path: Path
+) -> None:
+    lines = [place.order(n, user=f"u{n % 40}") for n in range(200)]
+    with RedisCluster(tmp_path / "cluster") as cluster:
+        primary = cluster.nodes[1]
+        replica = cluster.add_replica(primary)
+        url = f"redis+cluster://{','.join(cluster.addresses)}"
+        with RedisClusterStore(RedisOptions.of(url, retry_for=30.0)) as store:
+            cluster_place(place, store)
+            worker = place.worker(place.queue(lines), batch=20)
+            for _ in range(3):
+                worker.step()
+            with primary.client() as client:
+                assert client.wait(1, 10_000) == 1
+                _cut_off(client, replica)
+            for _ in range(3):
+                worker.step()
+            assert place.marks("user") == {0: 119}
+            primary.kill()
+            assert replica.pid is not None
+            os.kill(replica.pid, signal.SIGCONT)
+            with replica.client() as client:
+                wait_until(lambda: client.info("replication")["role"] == "master", "the replica has taken over")
+            wait_until(lambda: place.marks("user") == {0: 59}, "what the replica lacks shows in the marks")
+            run(worker)
+            assert place.canonical() == place.expected(lines)
+            assert len(place.positions()) == len(set(place.positions())) == 200
+
+
+def _cut_off(primary: Any, replica: RedisServer) -> None:
+    """Let nothing more come to a replica: it stands still while its connection is closed, and cannot make another."""
+    assert replica.pid is not None
+    os.kill(replica.pid, signal.SIGSTOP)
+    primary.execute_command("CLIENT", "KILL", "TYPE", "replica")
+    wait_until(lambda: primary.info("replication")["connected_slaves"] == 0, "the replica is cut off")
 
 
 def test_whole_run_on_a_cluster_is_the_run_on_one_machine(place: Place, redis_cluster: RedisCluster) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,6 @@ from onefold.features.state import StateCodec
 from onefold.online.lmdb_store import LmdbStore
 from onefold.serving.answers import Answers
 from onefold.serving.catalog import Catalog
-from onefold.serving.log_writer import LogWriter
 from onefold.serving.messages import Answer, Handler, Request
 from onefold.serving.metrics import Metrics
 from onefold.streaming.feeds import FixedGroup, QueueFeed
@@ -35,6 +35,7 @@ from onefold.streaming.materialize import materialize
 from onefold.streaming.worker import Worker
 from onefold.verify import Mismatch, Report, verify
 from onefold.wiring import Workspace
+from tests.services.served_log import logging_to
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = int((START + timedelta(days=30)).timestamp()) * 1_000_000
@@ -129,7 +130,7 @@ class Shop:
     feeds: dict[str, QueueFeed]
     fault: tuple[Fault, str, int] | None = None
     _worker: Worker | None = None
-    _sessions: list[tuple[Answers, LogWriter]] = field(default_factory=list)
+    _sessions: list[tuple[Answers, ExitStack]] = field(default_factory=list)
     _payments: int = 0
     _models: int = 0
 
@@ -219,15 +220,14 @@ class Shop:
             catalog = Catalog(self.space.project, self.lmdb, lambda: NOW)
             catalog.load_models(self.space.settings.models)
             assert not catalog.refused
-            metrics = Metrics()
-            log = LogWriter(lambda: self.space.served_log, metrics=metrics)
-            log.start()
-            self._sessions.append((Answers(catalog, log=log, metrics=metrics), log))
+            metrics, stack = Metrics(), ExitStack()
+            log = stack.enter_context(logging_to(self.space.settings.served, metrics))
+            self._sessions.append((Answers(catalog, log=log, metrics=metrics), stack))
         return self._sessions[0][0]
 
     def end_service(self) -> None:
-        for _, log in self._sessions:
-            log.close()
+        for _, stack in self._sessions:
+            stack.close()
         self._sessions.clear()
 
     def write_model(self, version: str) -> None:

@@ -1,4 +1,4 @@
-/* The bytes of APPEND commands, as `redis_commands.appends` and `chunked` make them. */
+/* The bytes of commands: of APPENDs, as `redis_commands.appends` and `chunked` make them, and of one with many words. */
 #include "kernel.h"
 #include <string.h>
 
@@ -81,7 +81,32 @@ static PyObject *appends(PyObject *self, PyObject *args)
     return found;
 }
 
+/* many(start, words) -> the bytes of a command; words: a list of bytes */
+static PyObject *many(PyObject *self, PyObject *args)
+{
+    PyObject *start, *words;
+    if (!PyArg_ParseTuple(args, "SO!", &start, &PyList_Type, &words))
+        return NULL;
+    Py_ssize_t size = PyBytes_GET_SIZE(start), count = PyList_GET_SIZE(words);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *word = PyList_GET_ITEM(words, i);
+        if (!PyBytes_Check(word))
+            return PyErr_Format(PyExc_TypeError, "a word is bytes, found %.50s", Py_TYPE(word)->tp_name);
+        size += size_of(word);
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
+    if (bytes == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(bytes);
+    memcpy(to, PyBytes_AS_STRING(start), PyBytes_GET_SIZE(start));
+    to += PyBytes_GET_SIZE(start);
+    for (Py_ssize_t i = 0; i < count; i++)
+        to = write_word(to, PyList_GET_ITEM(words, i));
+    return bytes;
+}
+
 PyMethodDef APPENDS[] = {
+    {"many", many, METH_VARARGS, "The bytes of a command of many words behind what it starts with."},
     {"appends", appends, METH_VARARGS, "The bytes of APPEND commands, in requests of bounded length."},
     {NULL, NULL, 0, NULL},
 };

@@ -82,10 +82,26 @@ static double special(int flags)
     return flags & PLUS_INF ? INFINITY : -INFINITY;
 }
 
+void to_grid(acc *a)
+{
+    grid_add(&a->total, a->few.high);
+    grid_add(&a->total, a->few.low);
+    a->few = (halves){0, 0, 0};
+    a->on_grid = 1;
+}
+
+/* The total, rounded once. */
+static double total_of(acc *a)
+{
+    if (!a->on_grid && !a->total.has_more) return a->few.high + a->few.low;
+    if (a->few.n) to_grid(a);
+    return grid_double(&a->total);
+}
+
 static PyObject *sum_of_doubles(reading *r, const slot *s, acc *a)
 {
     if (a->flags & TOO_LARGE) return value_error(r);
-    if (!a->has_sum) a->sum = a->flags ? special(a->flags) : grid_double(&a->total);
+    if (!a->has_sum) a->sum = a->flags ? special(a->flags) : total_of(a);
     a->has_sum = 1;
     double total = a->sum;
     return PyFloat_FromDouble(s->function == F_SUM ? total : total / (double)a->n + 0.0);

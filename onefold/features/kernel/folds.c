@@ -78,13 +78,19 @@ static void sum_doubles(const lanes *l, acc *a, uint32_t low, uint32_t high)
     const double *x = l->x->x.d;
     int some = l->filter || l->x->nulls;
     uint32_t from = l->x->low;
+    if (!some && l->x->ordinary) {
+        a->n += high - low;
+        while (low < high) {
+            uint32_t size = MOST_ORDINARY - a->few.n < high - low ? MOST_ORDINARY - a->few.n : high - low;
+            add_ordinary(x + (low - from), size, &a->few);
+            low += size;
+            if (low < high) to_grid(a);
+        }
+        return;
+    }
     int64_t n = a->n;
     grid g = {.high = a->total.high, .low = a->total.low};
-    if (!some && l->x->ordinary) {
-        add_ordinary(x + (low - from), high - low, &g);
-        n += high - low;
-        low = high;
-    }
+    a->on_grid = 1;
     for (uint32_t i = low; i < high; i++) {
         if (some && !counts(l, i)) continue;
         double value = x[i - from];
@@ -218,15 +224,11 @@ static void start(const reading *r, const slot *s, acc *a)
 {
     a->n = 0;
     a->whole = a->carry = a->total.high = a->total.low = 0;
-    a->total.has_more = a->flags = a->has_value = a->has_table = a->has_sum = 0;
+    a->few = (halves){0, 0, 0};
+    a->total.has_more = a->on_grid = a->flags = a->has_value = a->has_table = a->has_sum = 0;
     a->best = a->entry = a->held = -1;
     if (r->buckets) memset(&a->total.more, 0, sizeof a->total.more);
     if (s->function >= F_VAR_POP && s->function <= F_STDDEV_SAMP) memset(&a->squares, 0, sizeof a->squares);
-}
-
-static const bounds *bounds_of(const reading *r, const slot *s)
-{
-    return &r->bounds[(size_t)s->view * r->plan->n_windows + (size_t)s->window];
 }
 
 #define FEW 32
@@ -238,20 +240,19 @@ static int is_before(const bounds *a, const bounds *b)
     return a->low != b->low ? a->low > b->low : a->first > b->first;
 }
 
-/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest. They mostly come in
-   that order. */
-static int32_t *sorted(reading *r, int32_t first, int32_t *few, uint32_t *count)
+/* The slots of a job in order of their windows' ends, and of one end from the shortest to the longest: as they are, where
+   they nest. */
+static const int32_t *sorted(reading *r, const job *j, int32_t *few)
 {
-    uint32_t n = 0;
-    for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) n++;
-    int32_t *found = n <= FEW ? few : take(r->work, n, sizeof(int32_t));
+    const int32_t *order = r->plan->order + j->start;
+    if (j->nested) return order;
+    int32_t *found = j->count <= FEW ? few : take(r->work, j->count, sizeof(int32_t));
     if (!found) return NULL;
-    *count = 0;
-    for (int32_t i = first; i >= 0; i = r->plan->slots[i].next) {
-        uint32_t at = (*count)++;
-        const bounds *own = bounds_of(r, &r->plan->slots[i]);
+    for (uint32_t i = 0; i < j->count; i++) {
+        uint32_t at = i;
+        const bounds *own = bounds_of(r, &r->plan->slots[order[i]]);
         for (; at > 0 && is_before(own, bounds_of(r, &r->plan->slots[found[at - 1]])); at--) found[at] = found[at - 1];
-        found[at] = i;
+        found[at] = order[i];
     }
     return found;
 }
@@ -274,18 +275,18 @@ static int widen(reading *r, const slot *s, const lanes *l, acc *a, const bounds
     return 0;
 }
 
-/* All slots of a job, by the first of them. */
-int fold_job(reading *r, int32_t first)
+/* All slots of a job. */
+int fold_job(reading *r, const job *j)
 {
-    const slot *s = &r->plan->slots[first];
+    int32_t few[FEW];
+    const int32_t *order = sorted(r, j, few);
+    if (!order) return -1;
+    const slot *s = &r->plan->slots[order[0]];
     lanes l = {s->arg < 0 ? NULL : &r->lanes[s->arg], s->other < 0 ? NULL : &r->lanes[s->other],
                s->filter < 0 ? NULL : &r->lanes[s->filter]};
-    uint32_t n;
-    int32_t few[FEW], *order = sorted(r, first, few, &n);
-    if (!order) return -1;
     acc a;
     bounds met = {0, 0, 0, 0};
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < j->count; i++) {
         const bounds *wanted = bounds_of(r, &r->plan->slots[order[i]]);
         if (i == 0 || wanted->high != met.high || wanted->end != met.end) {
             start(r, s, &a);

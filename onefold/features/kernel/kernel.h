@@ -17,10 +17,10 @@
 #endif
 
 /* What `native.py` expects; raised with every change of the specification that it passes to `Plan`. */
-#define INTERFACE 2
+#define INTERFACE 3
 
-/* The functions of records.c, appends.c and times.c. */
-extern PyMethodDef RECORDS[], APPENDS[], TIMES[];
+/* The functions of records.c, appends.c, times.c, names.c and served.c. */
+extern PyMethodDef RECORDS[], APPENDS[], TIMES[], NAMES[], SERVED[];
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -203,10 +203,13 @@ static inline void grid_add(grid *g, double x)
 }
 
 
-/* Of ordinary DOUBLEs (doubles.c). */
+/* Of ordinary DOUBLEs (doubles.c). Their sum is kept as two DOUBLEs, each exact, of at most so many values. */
+#define MOST_ORDINARY 256
+typedef struct { double high, low; uint32_t n; } halves;
+
 int is_ordinary(double x);
 void unpack_cents(const uint8_t *data, uint32_t n, double *out);
-void add_ordinary(const double *x, uint32_t n, grid *g);
+void add_ordinary(const double *x, uint32_t n, halves *sum);
 double extreme_ordinary(const double *x, uint32_t n, int greatest);
 void big_add(big *a, const big *b);
 void big_add_wide(big *a, i128 x, unsigned shift);
@@ -256,6 +259,10 @@ typedef struct {
     int32_t next;                /* the next slot of its job, or -1 */
 } slot;
 
+/* Slots that differ in window and finish alone: from `start` on in the plan's order. Where they nest, each window holds the
+   one before, and ends where it ends; usual: see ordinary.c. */
+typedef struct { uint32_t start, count; int nested, usual; } job;
+
 typedef struct { int32_t view; int32_t column; } source;   /* what a lane is filled from; column -1: the time */
 
 /* What a window holds: events of its view, and entries of buckets. */
@@ -267,7 +274,9 @@ typedef struct {
     int64_t n;                   /* values met */
     i128 whole;                  /* sum of integers, the low 64 bits in `whole` and the others in `carry` where wide */
     i128 carry;
-    grid total;
+    grid total;                  /* of DOUBLEs, where on_grid is set; beside it `sum_of` few ordinary ones */
+    halves few;
+    int on_grid;
     big squares;
     int flags;
     int64_t best, entry;         /* an event, and an entry of buckets, or -1 */
@@ -286,7 +295,8 @@ typedef struct {
     window *windows;
     int32_t *wheres;             /* of each view: a column, or -1 */
     source *sources;             /* of each lane */
-    int32_t *jobs;               /* the first slot of each: slots that differ in window and finish alone */
+    job *jobs;
+    int32_t *order;              /* the slots of each job */
     int listed;                  /* events must be put in one list first */
     int64_t resolution;          /* 0: no buckets */
     part *parts;
@@ -311,9 +321,18 @@ int read_buckets(work *w, const plan *p, const state *s, buckets *b);
 uint32_t bucket_of(const buckets *b, int64_t ts);
 int64_t newest_in(const buckets *b, int64_t t);
 void fold_entries(const slot *s, const part *p, const entries *e, acc *a, uint32_t start, uint32_t end);
+void to_grid(acc *a);            /* the few ordinary DOUBLEs, so that there is room for others */
 int takes_entry(const reading *r, const slot *s, const acc *a);
 big sum_of(const acc *a);        /* of whole numbers, entries of buckets among them */
-int fold_job(reading *r, int32_t first);
+int fold_job(reading *r, const job *j);
+int is_usual(const job *j, const slot *s);
+int fold_usual(reading *r, const job *j);
+
+static inline const bounds *bounds_of(const reading *r, const slot *s)
+{
+    return &r->bounds[(size_t)s->view * r->plan->n_windows + (size_t)s->window];
+}
+
 PyObject *finish_slot(reading *r, const slot *s, acc *a);
 PyObject *value_of(work *w, const type *t, const lane *l, uint32_t event);
 int add_distinct(work *w, table *t, const lane *l, uint32_t event);  /* 1 new, 0 met before, -1 error */

@@ -1,5 +1,5 @@
 /* The module `onefold.features._kernel`: its one type is a plan, whose one method reads many states. */
-#include "kernel.h"
+#include "bulks.h"
 
 typedef struct {
     PyObject_HEAD
@@ -61,19 +61,37 @@ typedef struct {
     uint64_t value_errors;
 } readings;
 
-static int read_one(const plan *p, work *w, PyObject *bytes, PyObject *time, Py_ssize_t number, readings *out)
+/* A state's bytes, where they are; none are NULL. */
+static int bytes_of(PyObject *states, Py_ssize_t number, const uint8_t **bytes, size_t *size)
 {
-    PyObject *parts[PARTS] = {NULL};
-    int64_t t;
-    if (time_from(time, &t) < 0) return -1;
-    if (bytes != Py_None && !PyBytes_Check(bytes)) {
-        PyErr_Format(PyExc_TypeError, "a state is bytes, found %.50s", Py_TYPE(bytes)->tp_name);
+    if (is_bulks(states)) {
+        const Bulks *b = (const Bulks *)states;
+        bulk found = bulk_of(b, number);
+        *bytes = b->buffer->bytes + found.at;
+        *size = found.size < 0 ? 0 : (size_t)found.size;
+        return 0;
+    }
+    PyObject *state = PySequence_Fast_GET_ITEM(states, number);
+    *size = 0;
+    if (state == Py_None) return 0;
+    if (!PyBytes_Check(state)) {
+        PyErr_Format(PyExc_TypeError, "a state is bytes, found %.50s", Py_TYPE(state)->tp_name);
         return -1;
     }
-    int done = 0, is_state = bytes != Py_None && PyBytes_GET_SIZE(bytes);
-    if (is_state)
-        done = read_state(p, w, (const uint8_t *)PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), t, parts,
-                          &out->value_errors);
+    *bytes = (const uint8_t *)PyBytes_AS_STRING(state);
+    *size = (size_t)PyBytes_GET_SIZE(state);
+    return 0;
+}
+
+static int read_one(const plan *p, work *w, PyObject *states, PyObject *time, Py_ssize_t number, readings *out)
+{
+    PyObject *parts[PARTS] = {NULL};
+    const uint8_t *bytes;
+    size_t size;
+    int64_t t;
+    if (time_from(time, &t) < 0 || bytes_of(states, number, &bytes, &size) < 0) return -1;
+    int done = 0, is_state = size != 0;
+    if (is_state) done = read_state(p, w, bytes, size, t, parts, &out->value_errors);
     if (is_state && done == 0 && note_error(p, w, out->errors, number) < 0) done = -1;
     if (done == 0 && of_nothing(p, parts) < 0) done = -1;
     for (int i = 0; i < PARTS; i++) {
@@ -85,7 +103,7 @@ static int read_one(const plan *p, work *w, PyObject *bytes, PyObject *time, Py_
 
 static int read_all(const plan *p, work *w, PyObject *states, PyObject *times, readings *out)
 {
-    Py_ssize_t n = PySequence_Fast_GET_SIZE(states);
+    Py_ssize_t n = is_bulks(states) ? PySequence_Length(states) : PySequence_Fast_GET_SIZE(states);
     if (n != PySequence_Fast_GET_SIZE(times)) {
         PyErr_Format(PyExc_ValueError, "%zd states have %zd times", n, PySequence_Fast_GET_SIZE(times));
         return -1;
@@ -95,8 +113,7 @@ static int read_all(const plan *p, work *w, PyObject *states, PyObject *times, r
     for (int i = 0; i < PARTS; i++)
         if (!(out->columns[i] = PyList_New(n))) return -1;
     for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *bytes = PySequence_Fast_GET_ITEM(states, i), *time = PySequence_Fast_GET_ITEM(times, i);
-        if (read_one(p, w, bytes, time, i, out) < 0) return -1;
+        if (read_one(p, w, states, PySequence_Fast_GET_ITEM(times, i), i, out) < 0) return -1;
     }
     return 0;
 }
@@ -106,7 +123,8 @@ static PyObject *plan_read(PyObject *self, PyObject *const *arguments, Py_ssize_
 {
     plan *p = &((Plan *)self)->plan;
     if (count != 2) return PyErr_Format(PyExc_TypeError, "read takes states and times, found %zd arguments", count);
-    PyObject *states = PySequence_Fast(arguments[0], "states are a sequence"), *answer = NULL;
+    PyObject *states = is_bulks(arguments[0]) ? Py_NewRef(arguments[0]) : PySequence_Fast(arguments[0], "states are a sequence");
+    PyObject *answer = NULL;
     PyObject *times = states ? PySequence_Fast(arguments[1], "times are a sequence") : NULL;
     readings found = {{NULL}, NULL, 0};
     work w = p->work;  /* a collection in the midst of it may run code that reads too, or another thread */
@@ -143,7 +161,11 @@ static PyType_Spec TYPE = {
 static int fill(PyObject *module)
 {
     if (PyModule_AddFunctions(module, RECORDS) < 0 || PyModule_AddFunctions(module, APPENDS) < 0) return -1;
-    if (PyModule_AddFunctions(module, TIMES) < 0) return -1;
+    if (PyModule_AddFunctions(module, TIMES) < 0 || PyModule_AddFunctions(module, NAMES) < 0) return -1;
+    if (PyModule_AddFunctions(module, SERVED) < 0) return -1;
+    if (PyType_Ready(&BUFFER) < 0 || PyType_Ready(&BULKS) < 0 || PyType_Ready(&REPLIES) < 0) return -1;
+    if (PyModule_AddObjectRef(module, "Replies", (PyObject *)&REPLIES) < 0) return -1;
+    if (PyModule_AddObjectRef(module, "Bulks", (PyObject *)&BULKS) < 0) return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &TYPE, NULL);
     if (!type) return -1;
     int done = PyModule_AddObjectRef(module, "Plan", type);

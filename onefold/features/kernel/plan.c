@@ -170,22 +170,51 @@ static int slots_from(plan *p, PyObject *list)
     return 0;
 }
 
+/* Whether a window ends where another does, and holds it. */
+static int holds(const window *wide, const window *narrow)
+{
+    if (wide->skip >= 0 || narrow->skip >= 0 || wide->upper != narrow->upper || wide->resolution != narrow->resolution) return 0;
+    return wide->lower == FOREVER || (narrow->lower != FOREVER && wide->lower >= narrow->lower);
+}
+
+static int is_alike(const slot *a, const slot *b)
+{
+    return a->view == b->view && a->arg == b->arg && a->other == b->other && a->filter == b->filter && a->part == b->part;
+}
+
+/* Puts a slot among those of its job: behind all whose windows its own one holds. */
+static void put_in_order(plan *p, job *j, int32_t number)
+{
+    int32_t *order = p->order + j->start;
+    uint32_t at = j->count++;
+    const window *own = &p->windows[p->slots[number].window];
+    for (; at > 0 && !holds(own, &p->windows[p->slots[order[at - 1]].window]); at--) order[at] = order[at - 1];
+    order[at] = number;
+}
+
 static int jobs_from(plan *p, PyObject *list)
 {
-    p->jobs = room(list, &p->n_jobs, sizeof(int32_t));
+    p->jobs = room(list, &p->n_jobs, sizeof(job));
+    p->order = PyMem_Calloc((size_t)p->n_slots + 1, sizeof(int32_t));
     if (!p->jobs) return -1;
+    if (!p->order) return PyErr_NoMemory() ? 0 : -1;
+    uint32_t used = 0;
     for (uint32_t i = 0; i < p->n_jobs; i++) {
         long first = PyLong_AsLong(PyList_GET_ITEM(list, i));
         if (first == -1 && PyErr_Occurred()) return -1;
         if (!is_between(first, 0, p->n_slots)) return wrong("jobs");
-        p->jobs[i] = (int32_t)first;
-        const slot *s = &p->slots[first];
-        for (int32_t j = s->next; j >= 0; j = p->slots[j].next) {
-            const slot *other = &p->slots[j];
-            if (other->view != s->view || other->arg != s->arg || other->other != s->other || other->filter != s->filter ||
-                other->part != s->part)
-                return wrong("jobs");
+        job *found = &p->jobs[i];
+        *found = (job){used, 0, 1, 0};
+        for (int32_t k = (int32_t)first; k >= 0; k = p->slots[k].next) {
+            if (used++ >= p->n_slots || !is_alike(&p->slots[first], &p->slots[k])) return wrong("jobs");
+            put_in_order(p, found, k);
         }
+        for (uint32_t k = 1; k < found->count; k++) {
+            const int32_t *order = p->order + found->start;
+            found->nested &= holds(&p->windows[p->slots[order[k]].window], &p->windows[p->slots[order[k - 1]].window]);
+        }
+        found->nested &= p->windows[p->slots[first].window].skip < 0;
+        found->usual = is_usual(found, &p->slots[first]);
     }
     return 0;
 }
@@ -223,6 +252,7 @@ void free_plan(plan *p)
     PyMem_Free(p->slots);
     PyMem_Free(p->parts);
     PyMem_Free(p->jobs);
+    PyMem_Free(p->order);
     Py_CLEAR(p->empty);
     Py_CLEAR(p->whole);
     Py_CLEAR(p->error);

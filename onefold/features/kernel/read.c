@@ -1,10 +1,19 @@
 /* One state at one time, from its bytes to a Reading. */
 #include "kernel.h"
 
-static bounds bounds_in(const view *v, const window *w, int64_t t)
+/* Where a view is cut at a time: most windows end at one. */
+typedef struct { int64_t last; uint32_t end; int known; } cut;
+
+static uint32_t end_of(const view *v, int64_t last, cut *c)
+{
+    if (!c->known || c->last != last) *c = (cut){last, index_of(v, last + 1), 1};
+    return c->end;
+}
+
+static bounds bounds_in(const view *v, const window *w, int64_t t, cut *c)
 {
     int64_t first = first_time(w, t);
-    uint32_t low = first == FOREVER ? 0 : index_of(v, first), high = index_of(v, last_time(w, t) + 1);
+    uint32_t low = first == FOREVER ? 0 : index_of(v, first), high = end_of(v, last_time(w, t), c);
     if (high < low) high = low;
     if (w->skip >= 0) {
         high = (int64_t)high > w->skip ? high - (uint32_t)w->skip : 0;
@@ -31,10 +40,11 @@ static int find_bounds(const plan *p, const state *s, reading *r, view *all)
     for (uint32_t i = 0; i < p->n_views; i++) {
         view *v = &r->views[i];
         *v = *all;
+        cut c = {0, 0, 0};
         if (p->listed && passing(r->work, &p->layout, all, p->wheres[i], v) < 0) return -1;
         for (uint32_t k = 0; k < p->n_windows; k++) {
             bounds *b = &r->bounds[(size_t)i * p->n_windows + k];
-            *b = bounds_in(v, &p->windows[k], r->t);
+            *b = bounds_in(v, &p->windows[k], r->t, &c);
             b->first = inside[k].first;
             b->end = inside[k].end;
         }
@@ -60,10 +70,12 @@ static int fill_lanes(const plan *p, reading *r)
     if (!r->lanes) return -1;
     memset(r->lanes, 0, p->n_lanes * sizeof(lane));
     for (uint32_t i = 0; i < p->n_jobs; i++) {
-        const slot *s = &p->slots[p->jobs[i]];
+        const job *j = &p->jobs[i];
+        const slot *s = &p->slots[p->order[j->start]];
         bounds all = {UINT32_MAX, 0, 0, 0};
-        for (int32_t k = p->jobs[i]; k >= 0; k = p->slots[k].next) {
-            const bounds *b = &r->bounds[(size_t)s->view * p->n_windows + (size_t)p->slots[k].window];
+        for (uint32_t k = j->nested ? j->count - 1 : 0; k < j->count; k++) {
+            int32_t own = p->slots[p->order[j->start + k]].window;
+            const bounds *b = &r->bounds[(size_t)s->view * p->n_windows + (size_t)own];
             if (b->low < b->high) {
                 if (b->low < all.low) all.low = b->low;
                 if (b->high > all.high) all.high = b->high;
@@ -148,8 +160,10 @@ static int fold(const plan *p, const state *s, reading *r, PyObject **parts)
         r->buckets = &found;
     }
     if (find_bounds(p, s, r, &all) < 0 || fill_lanes(p, r) < 0) return -1;
-    for (uint32_t i = 0; i < p->n_jobs; i++)
-        if (fold_job(r, p->jobs[i]) < 0) return -1;
+    for (uint32_t i = 0; i < p->n_jobs; i++) {
+        int done = p->jobs[i].usual ? fold_usual(r, &p->jobs[i]) : 0;
+        if (done < 0 || (!done && fold_job(r, &p->jobs[i]) < 0)) return -1;
+    }
     for (uint32_t i = 0; i < p->n_slots; i++)
         if (!PyTuple_GET_ITEM(r->values, i)) PyTuple_SET_ITEM(r->values, i, Py_NewRef(Py_None));
     PyObject_GC_UnTrack(r->values);  /* it holds no containers, so that no collection need look at it */

@@ -32,7 +32,7 @@ static uint32_t index_in_head(const head *h, int64_t ts)
         }
         return low;
     }
-    i128 distance = (i128)ts - h->base;
+    int64_t distance = ts - h->base;  /* neither is beyond 2^62 */
     if (distance <= 0) return 0;
     distance = (distance + h->unit - 1) / h->unit;
     if (distance > UINT32_MAX) return h->n;
