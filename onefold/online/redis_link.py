@@ -39,6 +39,8 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._native: Any = None
         self._waiting: deque[_Waiting] = deque()
+        self._out: list[bytes] = []
+        self._several = False
         self._heard = 0.0
         self._transport: asyncio.Transport | None = None
         self._look: asyncio.TimerHandle | None = None
@@ -69,10 +71,25 @@ class Link(asyncio.Protocol):
             return found
         assert self._transport is not None
         self._waiting.append(_Waiting(found, replies, loop.time()))
-        self._transport.write(request)
+        if not self._several and len(self._waiting) == 1:
+            self._transport.write(request)
+        else:
+            if not self._out:
+                loop.call_soon(self._send)
+            self._out.append(request)
         if self._look is None:
             self._look = loop.call_later(self._timeout / _LOOKS, self._look_after)
         return found
+
+    def _send(self) -> None:
+        """All that was asked in one turn of the loop, in one write: each is a system call, and wakes the server.
+
+        Where it was one alone, the next one that is alone does not wait for others.
+        """
+        out, self._out = self._out, []
+        self._several = len(out) > 1
+        if self.open and self._transport is not None:
+            self._transport.write(b"".join(out))
 
     def close(self) -> None:
         """Close it; whoever waits for an answer gets Unreachable."""

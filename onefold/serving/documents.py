@@ -93,6 +93,8 @@ class Fragments:
 def texts_of(times: Sequence[int]) -> list[str]:
     """Times as texts; most requests have one time for all rows."""
     first = times[0]
+    if len(times) == 1:
+        return [timestamp_text(first)]
     if times.count(first) == len(times):
         return list(repeat(timestamp_text(first), len(times)))
     return list(map(timestamp_text, times))

@@ -72,6 +72,9 @@ class RowReader:
         if len(rows) > limit:
             raise ApiError(413, "too-large", f"{len(rows)} rows were sent", f"send at most {limit} rows a request")
         moment = now()
+        if len(rows) == 1:
+            values, time = self._row(rows[0], 0, moment)
+            return [values], [time]
         if self._all_same(rows):
             return rows, [moment] * len(rows)
         pairs = [self._row(row, number, moment) for number, row in enumerate(rows)]

@@ -26,7 +26,7 @@ STATUS = {
     FRESH: answer.PRESENT, STALE: answer.OUTSIDE_MAX_AGE, EXPIRED: answer.OUTSIDE_MAX_AGE, MISSING: answer.NOT_FOUND,
     PARTIAL: answer.INVALID, ERROR: answer.INVALID,
 }  # fmt: skip
-"""Our statuses as Feast's, the same as over HTTP (`serving.feast_document`). The value stands beside all but INVALID."""
+"""Our statuses as Feast's, the same as over HTTP (`serving.feast_document`). A value stands beside all but INVALID."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 
