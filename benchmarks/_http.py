@@ -214,7 +214,7 @@ def paced(
     """
     waits: list[float] = []
     free, due = list(connections), dict[int, float]()
-    with selectors.DefaultSelector() as selector:
+    with selectors.SelectSelector() as selector:  # epoll waits for whole milliseconds, longer than an answer takes
         for connection in connections:
             selector.register(connection.socket, selectors.EVENT_READ, connection)
         start, sent = time.perf_counter(), 0
