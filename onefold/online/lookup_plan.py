@@ -47,7 +47,7 @@ class LookupPlan:
         self._request = [f.name for f in plan.request] if direct is None else None
         refs = [f.ref for g in plan.groups for f in g.features]
         self._dependencies = [[refs.index(r) for r in needs] for needs in plan.dependencies]
-        self._known: dict[tuple[Statuses, ...], Judged] = {}
+        self._known: dict[Any, Judged] = {}
         self.pointers = [g.pointer_name for g in self._groups]
         """What `follow` needs the values of."""
 
@@ -98,8 +98,9 @@ class LookupPlan:
 
     def _finished(self, parts: Sequence[GroupRows], rows: Sequence[Row], times: Sequence[int]) -> list[ServedRow]:
         values = self._outputs([part.values for part in parts], rows, times)
-        found = list(_by_row([part.statuses for part in parts], len(rows)))
-        judged = {one: self._known.get(one) or self._judge(one) for one in set(found)}
+        alone = len(parts) == 1
+        found: list[Any] = parts[0].statuses if alone else list(_by_row([p.statuses for p in parts], len(rows)))
+        judged = {one: self._known.get(one) or self._judge(one, (one,) if alone else one) for one in set(found)}
         statuses = [judged[one][0] for one in found]
         if [one for one, (_, whole) in judged.items() if not whole]:
             for i, worst in enumerate(statuses):  # not even what a coalesce() would make of it
@@ -125,15 +126,15 @@ class LookupPlan:
             for values, row, t in zip(_by_row(parts, len(rows)), rows, times, strict=True)
         ]
 
-    def _judge(self, statuses: tuple[Statuses, ...]) -> Judged:
-        """For each output the worst status of the view features that it is made of."""
+    def _judge(self, key: Any, statuses: tuple[Statuses, ...]) -> Judged:
+        """For each output the worst status of the view features that it is made of; to be found again by the key."""
         every = [s for group, some in zip(self._groups, statuses, strict=True) for s in group.statuses(some)]
         worst = tuple(
             max((every[i] for i in needs), key=_SEVERITY.__getitem__, default=FRESH) for needs in self._dependencies
         )
         judged = worst, PARTIAL not in worst and ERROR not in worst
         if len(self._known) < _MOST_KNOWN:
-            self._known[statuses] = judged
+            self._known[key] = judged
         return judged
 
 

@@ -51,14 +51,26 @@ AS_WIDE_AS_IT_GETS void add_ordinary(const double *x, uint32_t n, halves *sum)
     double high = sum->high, low = sum->low;
     uint32_t i = 0;
     if (n >= 4) {
-        four above = {0, 0, 0, 0}, below = {0, 0, 0, 0};
-        for (; i + 4 <= n; i += 4) {
-            four v, part;
+        four above = {0, 0, 0, 0}, below = {0, 0, 0, 0}, also = {0, 0, 0, 0}, beneath = {0, 0, 0, 0}, v, part, w, other;
+        for (; i + 8 <= n; i += 8) {
+            memcpy(&v, x + i, sizeof v);
+            memcpy(&w, x + i + 4, sizeof w);
+            part = (v + SHIFT) - SHIFT;
+            other = (w + SHIFT) - SHIFT;
+            above += part;
+            also += other;
+            below += v - part;
+            beneath += w - other;
+        }
+        if (i + 4 <= n) {
             memcpy(&v, x + i, sizeof v);
             part = (v + SHIFT) - SHIFT;
             above += part;
             below += v - part;
+            i += 4;
         }
+        above += also;
+        below += beneath;
         high += (above[0] + above[1]) + (above[2] + above[3]);
         low += (below[0] + below[1]) + (below[2] + below[3]);
     }
@@ -70,21 +82,27 @@ AS_WIDE_AS_IT_GETS void add_ordinary(const double *x, uint32_t n, halves *sum)
     *sum = (halves){high, low, sum->n + n};
 }
 
+/* Of each pair; as masks, since C has no choice between vectors. */
+#define GREATER(p, q) ((four)(((masks)(p) & ((p) > (q))) | ((masks)(q) & ~((p) > (q)))))
+
 /* The greatest where `sign` is 1, and the least, negated, where it is -1. At least one; none is NaN, or a zero with a sign. */
 AS_WIDE_AS_IT_GETS static double greatest_ordinary(const double *x, uint32_t n, double sign)
 {
     double best = x[0] * sign;
     uint32_t i = 0;
     if (n >= 8) {
-        four a, v;
+        four a, b, v, w;
         memcpy(&a, x, sizeof a);
+        memcpy(&b, x + 4, sizeof b);
         a *= sign;
-        for (i = 4; i + 4 <= n; i += 4) {
+        b *= sign;
+        for (i = 8; i + 8 <= n; i += 8) {
             memcpy(&v, x + i, sizeof v);
-            v *= sign;
-            masks more = v > a;
-            a = (four)(((masks)v & more) | ((masks)a & ~more));
+            memcpy(&w, x + i + 4, sizeof w);
+            a = GREATER(v * sign, a);
+            b = GREATER(w * sign, b);
         }
+        a = GREATER(b, a);
         for (int k = 0; k < 4; k++) best = a[k] > best ? a[k] : best;
     }
     for (; i < n; i++) best = x[i] * sign > best ? x[i] * sign : best;

@@ -72,13 +72,15 @@ end:
     return found;
 }
 
-/* A row's strings: a tuple of (place, offsets), one a group. */
+/* A row's strings: a tuple of (place, offsets), one a group. Like the rows themselves they lead nowhere that leads back to them,
+   so that no collection need look at them. */
 static PyObject *reads_of(PyObject *places, PyObject *offsets, Py_ssize_t row)
 {
     Py_ssize_t n = PyTuple_GET_SIZE(places);
     PyObject *reads = PyTuple_New(n);
     for (Py_ssize_t i = 0; reads && i < n; i++) {
         PyObject *read = PyTuple_Pack(2, PyTuple_GET_ITEM(places, i), PyList_GET_ITEM(PyTuple_GET_ITEM(offsets, i), row));
+        if (read) PyObject_GC_UnTrack(read);
         if (read) PyTuple_SET_ITEM(reads, i, read);
         else Py_CLEAR(reads);
     }
@@ -106,6 +108,8 @@ static PyObject *row_of(PyTypeObject *kind, PyObject *values, PyObject *statuses
     PyTuple_SET_ITEM(row, 1, Py_NewRef(statuses));
     PyTuple_SET_ITEM(row, 2, reads);
     PyTuple_SET_ITEM(row, 3, Py_NewRef(errors));
+    PyObject_GC_UnTrack(reads);
+    PyObject_GC_UnTrack(row);
     return row;
 }
 
