@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import selectors
+import shutil
 import signal
 import socket
 import tempfile
@@ -59,6 +60,7 @@ def keep_log(settings: ServeSettings, listening: socket.socket, life: int) -> No
     gc.freeze()
     gc.set_threshold(1_000_000)  # what is written is lists by the ten thousand, none of which ends in a circle
     serve_log(LogKeeper(lambda: opened, batch=settings.log_batch, interval=settings.log_interval), listening, life)
+    shutil.rmtree(Path(listening.getsockname()).parent, ignore_errors=True)  # its maker may have been killed
 
 
 def _stand_back() -> None:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Failure = tuple[Mapping[str, object], int, "ServedRow | None", str]
 """A row, its time, what the lookup gave for it (if anything), and why it failed."""
-
-
 _FIRST = (0,)
 
 
@@ -31,12 +29,13 @@ class Recorder:
     def served(self, served: Served, *, model: ServedModel | None = None, scores: Sequence[float] = ()) -> None:
         if self._log is None or not served.service.logged:
             return
-        values, statuses, reads = _columns(served.answers)
+        service, rows, times, answers, ids, values, statuses, _ = served
+        name, version = _named(model)
         block = ServedBlock(
-            self._clock(), *_named(model), served.request_ids, served.times, served.rows,
-            values, statuses, reads, scores or None,
+            self._clock(), name, version, ids, times, rows,
+            values, _in_words(statuses), _by_state([answer.reads for answer in answers]), scores or None,
         )  # fmt: skip
-        self._log.offer(served.service.plan, block)
+        self._log.offer(service.plan, block)
 
     def failed(self, service: Service, model: ServedModel | None, failures: Sequence[Failure]) -> None:
         """Rows that were asked for and served nothing; the lookup gave something for all of them or for none."""
@@ -55,22 +54,18 @@ def _named(model: ServedModel | None) -> tuple[str | None, str | None]:
     return (None, None) if model is None else (model.model.name, model.model.version)
 
 
-def _columns(answers: Sequence[ServedRow]) -> tuple[Sequence[Sequence[object]], Statuses, Sequence[Reads]]:
-    """What was served, by column. Most answers have one row."""
-    if len(answers) == 1:
-        ((values, statuses, reads, _),) = answers
-        return (values,), ((" ".join(statuses),), _FIRST), [((place,), _FIRST, (offsets,)) for place, offsets in reads]
-    values, statuses, reads, _ = zip(*answers, strict=True)
-    return values, _in_words(statuses), _by_state(reads)
-
-
 def _in_words(statuses: Sequence[Sequence[str]]) -> Statuses:
+    """Most answers have one row, here and below."""
+    if len(statuses) == 1:
+        return (" ".join(statuses[0]),), _FIRST
     kinds, which = each_once(statuses)
     return list(map(" ".join, kinds)), which
 
 
 def _by_state(reads: Sequence[tuple[tuple[Place, dict[int, int]], ...]]) -> Sequence[Reads]:
     """What the rows were read from, by state: every row is read from the same ones."""
+    if len(reads) == 1:
+        return [((place,), _FIRST, (offsets,)) for place, offsets in reads[0]]
     states: list[Reads] = []
     for rows in zip(*reads, strict=True):
         places, offsets = zip(*rows, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,8 +152,10 @@ def test_a_parent_that_is_killed_leaves_its_rows_in_the_log(world: World) -> Non
     with serving(world.folder, workers=2, log_interval=600.0) as server:
         ids = score(server, 10)
         found = [server.log_process(), *server.workers()]
+        folders = set(Path(tempfile.gettempdir()).glob("onefold-log-*"))
         server.process.kill()
         eventually(lambda: not [pid for pid in found if runs(pid)])
+    assert len(folders) > len(folders & set(Path(tempfile.gettempdir()).glob("onefold-log-*")))
     assert sorted(logged(world)) == sorted(ids)
 
 
