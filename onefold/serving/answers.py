@@ -7,24 +7,21 @@ ApiError.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import orjson
+from typing import TYPE_CHECKING, TypeVar
 
 from onefold.features.errors import OnefoldError, StateError
 from onefold.features.timing import note
-from onefold.features.types import DOUBLE
-from onefold.features.values import parse_timestamp, shown, to_json
+from onefold.features.values import parse_timestamp, shown
 from onefold.online.served_row import ERROR
 from onefold.online.tolerance import USUAL, Tolerated, check, tolerated
 from onefold.serving.accepting import ARROW, MSGPACK, form
 from onefold.serving.access import CURRENT, Reach
 from onefold.serving.batches import Batches
 from onefold.serving.catalog import Catalog, ServedModel, Service
-from onefold.serving.documents import Served, texts_of
+from onefold.serving.documents import Served
 from onefold.serving.errors import ApiError, invalid, translate
 from onefold.serving.ids import request_ids
 from onefold.serving.messages import Answer, Request
@@ -87,7 +84,7 @@ class Answers:
             raise invalid("a body holds `row` or `rows`, one of the two", 'send {"row": {..}} or {"rows": [{..}]}')
         single = "row" in data
         served, scores = await self.scored(found, [data["row"]] if single else data["rows"], allowed=allowed)
-        return Answer(_score_body(found, served, scores, single=single))
+        return Answer(found.document.json(served, scores, single=single))
 
     def chosen(self, name: object, refs: object, *, names: str) -> Service:
         """The service of that name, or the selection of those features: one of the two is given."""
@@ -177,33 +174,3 @@ def _arrow(served: Served) -> bytes:
     from onefold.serving.arrow_document import arrow_stream
 
     return arrow_stream(served)
-
-
-def _score_body(found: ServedModel, served: Served, scores: Sequence[float], *, single: bool) -> bytes:
-    plan = found.service.plan
-    head: dict[str, Any] = {
-        "model": found.model.name,
-        "version": found.model.version,
-        "service": plan.name,
-        "fingerprint": plan.fingerprint,
-    }
-    columns = {
-        "request_id": served.request_ids,
-        "event_timestamp": texts_of(served.times),
-        "score": [to_json(s, DOUBLE) for s in scores],
-        "statuses": [not_fresh(found.service, statuses) for statuses in served.statuses],
-    }
-    if single:
-        return orjson.dumps(head | {name: values[0] for name, values in columns.items()})
-    return orjson.dumps(head | {PLURAL.get(name, name): values for name, values in columns.items()})
-
-
-PLURAL = {"request_id": "request_ids", "event_timestamp": "event_timestamps", "score": "scores"}
-
-
-def not_fresh(service: Service, statuses: Sequence[str]) -> dict[str, str]:
-    """The statuses worth a word, by feature: all but `fresh`."""
-    if statuses.count("fresh") == len(statuses):
-        return {}
-    pairs = zip(service.plan.features, statuses, strict=True)
-    return {feature.name: status for feature, status in pairs if status != "fresh"}

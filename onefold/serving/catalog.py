@@ -17,6 +17,7 @@ from onefold.online.lookup import AsyncLookup
 from onefold.serving.documents import Document
 from onefold.serving.feast_document import FeastDocument
 from onefold.serving.rows import RowReader
+from onefold.serving.score_document import ScoreDocument
 
 if TYPE_CHECKING:
     from onefold.serving.scorer import Model
@@ -61,6 +62,7 @@ class ServedModel:
 
     model: Model
     service: Service
+    document: ScoreDocument
 
 
 @dataclass
@@ -139,7 +141,8 @@ class Catalog:
         if not version or Path(version).name != version or not folder.is_dir():
             raise ModelError(f"model {folder.parent.name!r}: {pointer} names version {version!r}, which is not there")
         service = self.service(read_contract(folder).service)
-        return ServedModel(Model.load(folder, service.plan), service)
+        model = Model.load(folder, service.plan)
+        return ServedModel(model, service, ScoreDocument(model, service.plan))
 
     def with_models(self, models: dict[str, ServedModel], refused: dict[str, OnefoldError]) -> Catalog:
         """The same services, with other models."""

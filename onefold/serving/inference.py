@@ -11,7 +11,7 @@ from onefold.features.errors import OnefoldError
 from onefold.features.types import DOUBLE
 from onefold.features.values import shown, to_json
 from onefold.serving.access import CURRENT
-from onefold.serving.answers import Answers, not_fresh
+from onefold.serving.answers import Answers
 from onefold.serving.catalog import ServedModel
 from onefold.serving.documents import Served
 from onefold.serving.errors import ApiError, invalid, translate
@@ -146,5 +146,5 @@ def _tensor(name: str, datatype: str, data: list[Any]) -> dict[str, Any]:
 
 def _statuses(found: ServedModel, served: Served, scores: Sequence[float]) -> dict[str, Any]:
     """Of each row, what is not fresh, as the text of a JSON object."""
-    texts = [orjson.dumps(not_fresh(found.service, statuses)).decode() for statuses in served.statuses]
+    texts = [orjson.dumps(found.document.not_fresh(statuses)).decode() for statuses in served.statuses]
     return _tensor("statuses", "BYTES", texts)

@@ -7,7 +7,6 @@ holds the version that serves. The graph takes `features`, FLOAT [n, k] in servi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +131,8 @@ class Model:
 
 
 def _matrix(rows: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
-    return np.array([[math.nan if v is None else v for v in row] for row in rows], dtype=np.float64)
+    """Of None numpy makes NaN."""
+    return np.array(rows, dtype=np.float64)
 
 
 def _scales(contract: ModelContract) -> tuple[tuple[int, int], ...]:
