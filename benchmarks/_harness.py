@@ -84,21 +84,26 @@ class Samples:
         return Spread.of([a / b for a, b in pairs])
 
 
-def interleave(arms: Mapping[str, Arm], *, rounds: int, warmup: int = 1, collect: bool = False) -> Samples:
+def interleave(
+    arms: Mapping[str, Arm], *, rounds: int, warmup: int = 1, turn: int = 1, collect: bool = False
+) -> Samples:
     """Run all arms in each round; the first `warmup` rounds do not count.
 
-    The order is drawn anew for each round: what ran before leaves caches warm or cold, and in a fixed order one arm
-    would always have the luck. collect: empty the garbage before each run, for runs of a second and more.
+    The order is drawn anew for each turn: what ran before leaves caches warm or cold, and in a fixed order one arm
+    would always have the luck. turn: rounds that an arm goes through before the next one, for calls so short that what
+    the others leave behind would be much of them. collect: empty the garbage before each run, for runs of a second
+    and more.
     """
     names, dice = list(arms), random.Random(1)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(-warmup, rounds):
+    for first in range(-warmup, rounds, turn):
         for name in dice.sample(names, len(names)):
-            if collect:
-                gc.collect()
-            took = arms[name](max(number, 0))
-            if number >= 0:
-                seconds[name].append(took)
+            for number in range(first, min(first + turn, rounds)):
+                if collect:
+                    gc.collect()
+                took = arms[name](max(number, 0))
+                if number >= 0:
+                    seconds[name].append(took)
     return Samples(seconds)
 
 

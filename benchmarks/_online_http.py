@@ -84,9 +84,9 @@ def over_http(
         stack.enter_context(_last_core())
         for rows in (1, options.pick(100, 10)):
             bodies = _bodies(users, refs, at, rows, options.pick(1_000, 20))
-            _closed(report, options, servers, bodies, rows)
+            size = _closed(report, options, servers, bodies, rows)
             if rows == 1:
-                _at_half_the_rate(report, options, servers["onefold"], bodies["onefold"])
+                _at_half_the_rate(report, options, servers, bodies, f"/echo/{size}")
                 _scores(report, options, servers["onefold"], users, at)
         report.figure("http.memory", memory(servers["onefold"].answering()), "MB")
         report.figure("http.log_memory", memory(servers["onefold"].log()), "MB")
@@ -151,7 +151,8 @@ def _bodies(users: Sequence[str], refs: Sequence[str], at: str, rows: int, count
 
 def _closed(
     report: Report, options: Options, servers: Mapping[str, Server], bodies: Mapping[str, list[bytes]], rows: int
-) -> None:
+) -> int:
+    """Requests as fast as they are answered, a server after the other. How many bytes ours answered."""
     with connected(servers["onefold"], 1) as (one,):
         size = len(one.ask(post("/v1/lookup", bodies["onefold"][0])))
     paths = dict.fromkeys(bodies, "/v1/lookup") | {"echo": f"/echo/{size}", "feast": "/get-online-features"}
@@ -172,6 +173,7 @@ def _closed(
     report.headline(f"http_{rows}x50_over_feast_serve", samples.ratio("feast", "onefold").median * factor)
     report.figure(f"http_{rows}x50.log_cost", _middle(used["onefold"], 0) / _middle(used["no_log"], 0))
     report.figure(f"http_{rows}x50.requests_per_second", count / samples.of("onefold").median, "requests/s")
+    return size
 
 
 def _table(report, ratio, of, used, counts, title) -> None:  # type: ignore[no-untyped-def]  # as its caller has them
@@ -225,15 +227,45 @@ def _scores(report: Report, options: Options, server: Server, users: Sequence[st
     report.headline("score_over_lookup", samples.ratio("score", "lookup").median)
 
 
-def _at_half_the_rate(report: Report, options: Options, server: Server, bodies: Sequence[bytes]) -> None:
-    """Requests at half of the highest rate, whether or not those before are answered."""
-    requests = [post("/v1/lookup", body) for body in bodies]
-    count = options.pick(5_000, 40)
+def _at_half_the_rate(
+    report: Report, options: Options, servers: Mapping[str, Server], bodies: Mapping[str, Sequence[bytes]], echo: str
+) -> None:
+    """Requests at half of the highest rate, whether or not those before are answered: in rounds of 1,000, in turn with
+    the echo, which shows what of it is the machine's."""
+    ways = {
+        "onefold": [post("/v1/lookup", body) for body in bodies["onefold"]],
+        "echo": [post(echo, body) for body in bodies["echo"]],
+    }
+    count, waits = options.pick(1_000, 40), {name: list[list[float]]() for name in ways}
+    peaks = {name: _peak(servers[name], requests, 5 * count) for name, requests in ways.items()}
+    for _ in range(options.pick(15, 2)):
+        for name, requests in ways.items():
+            with connected(servers[name], 4 * CONNECTIONS) as connections:
+                ask = partial(_one_of, requests)
+                waits[name].append(paced(connections, ask, count, rate=peaks[name] / 2))
+    found = {name: _tails(rounds) for name, rounds in waits.items()}
+    report.table(
+        f"One row a request at half of the highest rate; {4 * CONNECTIONS} connections, rounds of {count:,} requests",
+        ("", "p50, µs", "p99 of a round, µs", "p99 over p50, median of the rounds", "p99 of all, µs"),
+        [(NAMES[name], *some) for name, some in found.items()],
+    )
+    report.headline("p99_over_p50", found["onefold"][2])
+    report.figure("http_1x50.p99_over_p50_of_all", found["onefold"][3] / found["onefold"][0])
+    report.figure("http_1x50.p99_over_p50_of_all.echo", found["echo"][3] / found["echo"][0])
+
+
+def _one_of(requests: Sequence[bytes], number: int) -> bytes:
+    return requests[number % len(requests)]
+
+
+def _peak(server: Server, requests: Sequence[bytes], count: int) -> float:
     with connected(server, CONNECTIONS) as connections:
-        peak = count / closed_loop(connections, lambda i: requests[i % len(requests)], count)
-    with connected(server, 4 * CONNECTIONS) as connections:
-        waits = paced(connections, lambda i: requests[i % len(requests)], count, rate=peak / 2)
-    middle, late = quantile(waits, 0.5), quantile(waits, 0.99)
-    report.headline("p99_over_p50", late / middle)
-    report.figure("http_1x50.p50_at_half", middle * 1e6, "µs")
-    report.figure("http_1x50.p99_at_half", late * 1e6, "µs")
+        return count / closed_loop(connections, partial(_one_of, requests), count)
+
+
+def _tails(rounds: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
+    """p50 and p99 of a round in µs, and how many times one the other is, each the median; p99 of all rounds as one."""
+    middles, lates = ([quantile(waits, share) * 1e6 for waits in rounds] for share in (0.5, 0.99))
+    ratios = [late / middle for late, middle in zip(lates, middles, strict=True)]
+    whole = quantile([wait for waits in rounds for wait in waits], 0.99) * 1e6
+    return quantile(middles, 0.5), quantile(lates, 0.5), quantile(ratios, 0.5), whole

@@ -132,7 +132,7 @@ def _lookups(report: Report, arms: _Arms, *, rows: int, calls: int) -> None:
     picked = [dice.sample(arms.users, rows) for _ in range(calls)]
     ways = {name: clocked(way) for name, way in arms.prepared(picked).items()}
     with frozen():
-        samples = interleave(ways, rounds=calls, warmup=min(calls, 50))
+        samples = interleave(ways, rounds=calls, warmup=min(calls, 50), turn=20 if rows == 1 else 5)
     _table(
         report,
         samples,
