@@ -27,7 +27,7 @@ from onefold.offline.served_record import ServedBlock
 __all__ = ["ServedBlock", "ServedInputs", "ServedLog"]
 
 COMPACT_EVERY, COMPACT_ROWS = 200, 200_000
-"""Commits between two compactions, so that small flushes do not pile up as small files; rows, so that none takes long."""
+"""Commits between two compactions, so that small files do not pile up, and rows, so that none takes long."""
 _FILE = 32 << 20
 """Bytes of a file that is large enough."""
 _CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}
