@@ -26,8 +26,10 @@ from onefold.offline.served_record import ServedBlock
 
 __all__ = ["ServedBlock", "ServedInputs", "ServedLog"]
 
-COMPACT_EVERY = 200
-"""Commits between two compactions, so that small flushes do not pile up as small files."""
+COMPACT_EVERY, COMPACT_ROWS = 200, 200_000
+"""Commits between two compactions, so that small files do not pile up, and rows, so that none takes long."""
+_FILE = 32 << 20
+"""Bytes of a file that is large enough."""
 _CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}
 """Least and greatest of request_id and the two times: nobody looks rows up by the value of a feature."""
 _NOBODY: Mapping[str, int] = MappingProxyType({})
@@ -39,6 +41,7 @@ class ServedLog:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._open: dict[Path, DeltaTable] = {}
+        self._loose: dict[Path, int] = {}
 
     def append(
         self, inputs: ServedInputs, blocks: Sequence[ServedBlock], *, marks: Mapping[str, int] = _NOBODY
@@ -57,7 +60,7 @@ class ServedLog:
                 table or str(folder), rows, mode="append", commit_properties=done,
                 configuration=None if table else _CONFIGURATION,
             )  # fmt: skip
-            self._compact(folder)
+            self._compact(folder, rows.num_rows)
         except (OSError, DeltaError) as error:
             self._open.pop(folder, None)  # it may have been committed all the same
             raise StoreError(
@@ -126,10 +129,13 @@ class ServedLog:
             self._open[folder] = DeltaTable(str(folder))
         return self._open.get(folder)
 
-    def _compact(self, folder: Path) -> None:
+    def _compact(self, folder: Path, rows: int) -> None:
+        """Put small files together, where it is time for it. rows: that came now."""
         table = self._table(folder)
-        if table is not None and table.version() % COMPACT_EVERY == COMPACT_EVERY - 1:
-            table.optimize.compact()
+        loose = self._loose[folder] = self._loose.get(folder, 0) + rows
+        if table is not None and (table.version() % COMPACT_EVERY == COMPACT_EVERY - 1 or loose >= COMPACT_ROWS):
+            table.optimize.compact(target_size=_FILE, max_concurrent_tasks=1)
+            self._loose[folder] = 0
 
 
 def _announce(folder: Path, inputs: ServedInputs) -> None:

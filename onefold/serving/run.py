@@ -90,7 +90,7 @@ def serve(
         def ready(what: str) -> None:
             announce(f"onefold serves {what} at {url}")
 
-        # Here, because a worker loads what `load_catalog` of this module needs.
+        # Here, because what answers imports this module.
         from onefold.serving.metrics import share
         from onefold.serving.workers import run_workers
 

@@ -187,6 +187,16 @@ def test_many_small_flushes_are_compacted(log: ServedLog, monkeypatch: pytest.Mo
     assert sorted(only(log)["request_id"].to_pylist()) == ["0", "1", "2", "3"]
 
 
+def test_large_flushes_are_compacted_sooner(log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "COMPACT_ROWS", 4)
+    files = []
+    for number in range(5):
+        log.append(PLAN, [row(f"{number}a"), row(f"{number}b")])
+        files.append(len(DeltaTable(str(log.root / "shop" / PLAN.fingerprint)).file_uris()))
+    assert files == [1, 1, 2, 1, 2]
+    assert only(log).num_rows == 10
+
+
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "served").write_text("a file where a folder should be")
     with pytest.raises(StoreError, match="1 served rows of service 'shop' were not logged"):

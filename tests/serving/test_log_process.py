@@ -165,3 +165,14 @@ def test_a_service_without_a_log_has_no_process_for_it(world: World) -> None:
         assert len(server.children()) == 1
         assert "served_log" not in ready(server)
         server.end()
+
+
+def test_the_log_alone_holds_arrow_and_delta(world: World) -> None:
+    with serving(world.folder) as server:
+        ids = score(server)
+        eventually(lambda: counted(server, "rows_total") == len(ids))
+        (worker,), log = server.workers(), server.log_process()
+        loaded = {pid: Path(f"/proc/{pid}/maps").read_text() for pid in (worker, log, server.process.pid)}
+        server.end()
+    held = {pid: {name for name in ("pyarrow", "deltalake", "pandas") if f"/{name}/" in loaded[pid]} for pid in loaded}
+    assert held == {worker: set(), log: {"pyarrow", "deltalake"}, server.process.pid: set()}
