@@ -232,10 +232,8 @@ def _at_half_the_rate(
 ) -> None:
     """Requests at half of the highest rate, whether or not those before are answered: in rounds of 1,000, in turn with
     the echo, which shows what of it is the machine's."""
-    ways = {
-        "onefold": [post("/v1/lookup", body) for body in bodies["onefold"]],
-        "echo": [post(echo, body) for body in bodies["echo"]],
-    }
+    paths = dict.fromkeys(("onefold", "one_core", "no_log"), "/v1/lookup") | {"echo": echo}
+    ways = {name: [post(path, body) for body in bodies[name]] for name, path in paths.items()}
     count, waits = options.pick(1_000, 40), {name: list[list[float]]() for name in ways}
     peaks = {name: _peak(servers[name], requests, 5 * count) for name, requests in ways.items()}
     for _ in range(options.pick(15, 2)):
