@@ -54,15 +54,14 @@ def memory(pids: Sequence[int]) -> float:
 
 
 def processor(pids: Sequence[int]) -> float:
-    """Seconds of processor time so far, of all their threads."""
+    """Seconds of processor time so far, of all their threads that live."""
     return sum(map(_processor, pids))
 
 
 def _processor(pid: int) -> float:
-    status = Path(f"/proc/{pid}/stat")
-    if status.exists():
-        fields = status.read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    threads = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    if threads:
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
     said = subprocess.check_output(["ps", "-o", "time=", "-p", str(pid)], text=True)
     minutes, _, seconds = said.strip().rpartition(":")
     return int(minutes.rpartition(":")[2] or 0) * 60 + float(seconds)

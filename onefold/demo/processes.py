@@ -51,14 +51,20 @@ def serving(folder: Path) -> Iterator[str]:
     reader.start()
     try:
         yield _url(lines)
-        process.terminate()
-        code = process.wait(timeout=60)
-        if code:
-            raise OnefoldError(f"the service ended with {code}; see what it said above")
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        code = _ended(process)
+    if code:
+        raise OnefoldError(f"the service ended with {code}; see what it said above")
+
+
+def _ended(process: subprocess.Popen[str]) -> int:
+    """The exit code of a service that is asked to stop: killed, it would leave its workers to find that out."""
+    process.terminate()
+    try:
+        return process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _read(process: subprocess.Popen[str], lines: Queue[str | None]) -> None:
