@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -52,6 +53,12 @@ def function(name: str) -> Callable[..., Any] | None:
     """A function of the kernel; None where Python's is used."""
     found: Callable[..., Any] | None = getattr(kernel(), name, None)
     return found
+
+
+@cache
+def kept(name: str) -> Callable[..., Any] | None:
+    """As `function`, chosen once a process: for those that are called too often to ask each time."""
+    return function(name)
 
 
 def in_use() -> str:

@@ -145,7 +145,7 @@ class GroupReader:
             elif newest is not None and partial is whole:
                 statuses.append(bisect_left(bounds, t - newest))
             else:
-                statuses.append(self._judge_one(partial, None if newest is None else t - newest, found.events[i]))
+                statuses.append(self._judge_one(found, i, t))
         return statuses
 
     def _judge_natively(self, strings: Sequence[bytes | None], times: Sequence[int], found: Readings) -> list[Statuses]:
@@ -156,18 +156,17 @@ class GroupReader:
         )
         if None in judged:
             for i in [i for i, one in enumerate(judged) if one is None]:
-                newest = found.newest[i]
-                judged[i] = self._judge_one(
-                    found.partial[i], None if newest is None else times[i] - newest, found.events[i]
-                )
+                judged[i] = self._judge_one(found, i, times[i])
         return judged
 
-    def _judge_one(self, partial: Sequence[bool], age: int | None, events: int) -> tuple[str, ...]:
-        if age is None:
+    def _judge_one(self, found: Readings, i: int, t: int) -> tuple[str, ...]:
+        """The statuses of row i at its time t, worked out."""
+        newest, partial = found.newest[i], found.partial[i]
+        if newest is None:
             # The string holds later events only, or those that it held were trimmed.
-            unseen = MISSING if events else EXPIRED
+            unseen = MISSING if found.events[i] else EXPIRED
             return tuple([PARTIAL if f.is_partial(partial) else unseen for f in self._features])
-        return tuple([PARTIAL if f.is_partial(partial) else f.status(age) for f in self._features])
+        return tuple([PARTIAL if f.is_partial(partial) else f.status(t - newest) for f in self._features])
 
 
 @dataclass(frozen=True, slots=True)

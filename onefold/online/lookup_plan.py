@@ -102,7 +102,7 @@ class LookupPlan:
         found: list[Any] = parts[0].statuses if alone else list(_by_row([p.statuses for p in parts], len(rows)))
         judged = {one: self._known.get(one) or self._judge(one, (one,) if alone else one) for one in set(found)}
         statuses = [judged[one][0] for one in found]
-        if [one for one, (_, whole) in judged.items() if not whole]:
+        if not all(whole for _, whole in judged.values()):
             for i, worst in enumerate(statuses):  # not even what a coalesce() would make of it
                 if PARTIAL in worst or ERROR in worst:
                     pairs = zip(values[i], worst, strict=True)

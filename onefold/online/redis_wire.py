@@ -11,8 +11,7 @@ import select
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
@@ -27,11 +26,6 @@ _RECEIVE = 1 << 18
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-@cache
-def _kernel() -> Callable[..., Any] | None:
-    return native.function("many")
-
-
 def command(*words: bytes) -> bytes:
     """The bytes of one command.
 
@@ -43,7 +37,7 @@ def command(*words: bytes) -> bytes:
 
 def many(start: bytes, words: Iterable[bytes]) -> bytes:
     """A command of many words behind what it starts with."""
-    kernel = _kernel()
+    kernel = native.kept("many")
     if kernel is not None:
         found: bytes = kernel(start, list(words))
         return found

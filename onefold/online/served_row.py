@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -63,18 +62,13 @@ def rows_of(
     offsets: tuple[list[dict[int, int]], ...],
 ) -> list[ServedRow]:  # fmt: skip
     """Rows by column; places and offsets are those of each string, the offsets by row."""
-    kernel = _kernel()
+    kernel = native.kept("rows")
     if kernel is not None:
         found: list[ServedRow] = kernel(ServedRow, values, statuses, places, offsets)
         return found
     strings = [list(zip(repeat(place), of, strict=False)) for place, of in zip(places, offsets, strict=True)]
     reads = zip(*strings, strict=True) if strings else [()] * len(values)
     return list(map(_SERVED_ROW, zip(values, statuses, reads, repeat(()))))
-
-
-@cache
-def _kernel() -> Callable[..., Any] | None:
-    return native.function("rows")
 
 
 _SERVED_ROW = partial(tuple.__new__, ServedRow)

@@ -194,11 +194,12 @@ class LogKeeper:
 
 def _pieces(frames: Iterable[Held], rows: int) -> Iterator[list[Held]]:
     """Frames in runs of about so many rows: what is written at once is in memory many times over."""
-    piece: list[Held] = []
+    piece, count = list[Held](), 0
     for frame in frames:
         piece.append(frame)
-        if sum(held.rows for held in piece) >= rows:
+        count += frame.rows
+        if count >= rows:
             yield piece
-            piece = []
+            piece, count = [], 0
     if piece:
         yield piece

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.registry import Collector
 
 from onefold.features import native
+from onefold.offline.served_record import each_once
 from onefold.serving.tally import Tally, Times, TimesTally
 
 if TYPE_CHECKING:
@@ -105,9 +106,8 @@ class Metrics:
         if len(rows) == 1:
             self._statuses.add((service, rows[0]))
             return
-        # Most rows share one tuple, and its hash takes longer than its address.
-        kinds = dict(zip(map(id, rows), rows, strict=True))
-        for kind, count in Count(map(id, rows)).items():
+        kinds, which = each_once(rows)
+        for kind, count in Count(which).items():
             self._statuses.add((service, kinds[kind]), count)
 
     def _count_statuses(self, label: tuple[str, tuple[str, ...]], rows: int) -> None:

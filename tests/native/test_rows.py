@@ -16,7 +16,7 @@ from onefold.features.definitions import Entity, EventSource, FeatureService, Fe
 from onefold.features.keys import namer
 from onefold.features.project import Project
 from onefold.features.types import BIGINT, BOOLEAN, DATE, TIMESTAMP, VARCHAR, Field
-from onefold.online import redis_wire, served_row
+from onefold.online import redis_wire
 from onefold.online.group_reader import GroupReader
 from onefold.online.lookup_plan import LookupPlan
 from onefold.online.served_row import Place, ServedRow, rows_of
@@ -36,11 +36,9 @@ def both(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]) -> tuple[Any,
     found = []
     for choice in ("native", "python"):
         monkeypatch.setenv(native.VARIABLE, choice)
-        for module in (redis_wire, served_row):
-            module._kernel.cache_clear()
+        native.kept.cache_clear()
         found.append(make())
-    for module in (redis_wire, served_row):
-        module._kernel.cache_clear()
+    native.kept.cache_clear()
     return found[0], found[1]
 
 

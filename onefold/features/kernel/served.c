@@ -1,4 +1,4 @@
-/* What is made of many readings: statuses by age, as `group_reader.judged` finds them, and rows, as `served_row.rows` does. */
+/* What is made of many readings: statuses by age, as `GroupReader._judge` finds them, and rows, as `served_row.rows_of` does. */
 #include "bulks.h"
 
 #define MOST_BOUNDS 64
