@@ -57,8 +57,8 @@ FLAGS = (
 
 WIDE = f"CAST(trunc({{c}} * {double(2.0**exact.GRID_BITS)}) AS HUGEINT)"
 """A DOUBLE on the grid as one integer, where the greatest of them and their number leave it room."""
-ROOM = 2.0**54
-"""What the number of values times the greatest magnitude stays below for that."""
+ROOM = exact.LIMIT
+"""What the number of values times the greatest magnitude stays below for that: then none is off the grid, either."""
 
 
 def _double_total(lanes: Lanes, slot: Slot) -> Number:

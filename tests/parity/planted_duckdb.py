@@ -20,7 +20,7 @@ from onefold.features import (
     plans,
     types,
 )
-from onefold.offline import apart, group_run, importing, parts
+from onefold.offline import apart, group_run, importing, parts, shape
 from tests.parity.planting import (
     buckets,
     crowded,
@@ -118,6 +118,7 @@ spelling("duckdb-joined", "case is mapped beyond ASCII", "lower", 0, "lower({0})
 spelling("duckdb-joined", "an overflow wraps to DOUBLE", "+", 0, "TRY_CAST(({0})::DOUBLE + ({1})::DOUBLE AS BIGINT)")
 
 
+swap("duckdb-prefix", "one value off the grid is plain", shape, "ROOM", 2.0**54)
 swap("duckdb-sorted", "infinities are dropped", duckdb_group, "FLAGS", "CASE WHEN {c} IS NOT NULL THEN 0::HUGEINT END")
 
 
