@@ -230,3 +230,23 @@ def paced(
                     waits.append(time.perf_counter() - start - due.pop(id(key.data)))
                     free.append(key.data)
     return waits
+
+
+def loops(count: int, *, seconds: float, rate: float) -> list[float]:
+    """Seconds that each of `count` pieces of the same arithmetic took, at `rate` a second: what the processor does to
+    the tail of work that waits for nobody. seconds: about how long one takes."""
+    turns = 1_000
+    turns = max(1, round(turns * seconds / min(_turned(turns) for _ in range(20))))
+    start, waits = time.perf_counter(), list[float]()
+    for number in range(count):
+        while time.perf_counter() - start < number / rate:
+            pass
+        waits.append(_turned(turns))
+    return waits
+
+
+def _turned(turns: int) -> float:
+    start, value = time.perf_counter(), 1
+    for _ in range(turns):
+        value = value * 1_664_525 + 1_013_904_223 & 0xFFFFFFFF
+    return time.perf_counter() - start

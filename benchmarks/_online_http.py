@@ -26,6 +26,7 @@ from _http import (
     closed_loop,
     connected,
     free_port,
+    loops,
     memory,
     onefold_serve,
     paced,
@@ -44,6 +45,7 @@ NAMES = {
     "no_log": "onefold serve --no-log",
     "echo": "Starlette echo",
     "feast": "feast serve",
+    "loop": "a loop in the client, that asks nobody",
 }
 PIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
 TOML = """\
@@ -231,16 +233,17 @@ def _at_half_the_rate(
     report: Report, options: Options, servers: Mapping[str, Server], bodies: Mapping[str, Sequence[bytes]], echo: str
 ) -> None:
     """Requests at half of the highest rate, whether or not those before are answered: in rounds of 1,000, in turn with
-    the echo, which shows what of it is the machine's."""
+    the echo and with a loop of 100 µs, which show what of it is the machine's."""
     paths = dict.fromkeys(("onefold", "one_core", "no_log"), "/v1/lookup") | {"echo": echo}
     ways = {name: [post(path, body) for body in bodies[name]] for name, path in paths.items()}
-    count, waits = options.pick(1_000, 40), {name: list[list[float]]() for name in ways}
+    count, waits = options.pick(1_000, 40), {name: list[list[float]]() for name in (*ways, "loop")}
     peaks = {name: _peak(servers[name], requests, 5 * count) for name, requests in ways.items()}
     for _ in range(options.pick(15, 2)):
         for name, requests in ways.items():
             with connected(servers[name], 4 * CONNECTIONS) as connections:
                 ask = partial(_one_of, requests)
                 waits[name].append(paced(connections, ask, count, rate=peaks[name] / 2))
+        waits["loop"].append(loops(count, seconds=1e-4, rate=peaks["onefold"] / 2))
     found = {name: _tails(rounds) for name, rounds in waits.items()}
     report.table(
         f"One row a request at half of the highest rate; {4 * CONNECTIONS} connections, rounds of {count:,} requests",
@@ -248,8 +251,10 @@ def _at_half_the_rate(
         [(NAMES[name], *some) for name, some in found.items()],
     )
     report.headline("p99_over_p50", found["onefold"][2])
-    report.figure("http_1x50.p99_over_p50_of_all", found["onefold"][3] / found["onefold"][0])
-    report.figure("http_1x50.p99_over_p50_of_all.echo", found["echo"][3] / found["echo"][0])
+    for name in ("echo", "loop"):
+        report.figure(f"http_1x50.p99_over_p50.{name}", found[name][2])
+    for name in ("onefold", "echo", "loop"):
+        report.figure(f"http_1x50.p99_over_p50_of_all.{name}", found[name][3] / found[name][0])
 
 
 def _one_of(requests: Sequence[bytes], number: int) -> bytes:

@@ -23,15 +23,17 @@ from onefold.features.errors import NotFoundError, StoreError, nearest
 from onefold.offline.served_columns import to_arrow
 from onefold.offline.served_inputs import ServedInputs
 from onefold.offline.served_record import ServedBlock
+from onefold.offline.served_upkeep import Upkeep
 
 __all__ = ["ServedBlock", "ServedInputs", "ServedLog"]
 
-COMPACT_EVERY, COMPACT_ROWS = 200, 200_000
-"""Commits between two compactions, so that small files do not pile up, and rows, so that none takes long."""
-_FILE = 32 << 20
-"""Bytes of a file that is large enough."""
-_CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "3"}
-"""Least and greatest of request_id and the two times: nobody looks rows up by the value of a feature."""
+_CONFIGURATION = {
+    # least and greatest of request_id and the two times: nobody looks rows up by the value of a feature
+    "delta.dataSkippingNumIndexedCols": "3",
+    # a commit every two seconds and a name for every worker that ever served would be kept for a month, and for ever
+    "delta.logRetentionDuration": "interval 2 days",
+    "delta.setTransactionRetentionDuration": "interval 7 days",
+}
 _NOBODY: Mapping[str, int] = MappingProxyType({})
 
 
@@ -41,7 +43,7 @@ class ServedLog:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._open: dict[Path, DeltaTable] = {}
-        self._loose: dict[Path, int] = {}
+        self.upkeep = Upkeep()
 
     def append(
         self, inputs: ServedInputs, blocks: Sequence[ServedBlock], *, marks: Mapping[str, int] = _NOBODY
@@ -60,13 +62,15 @@ class ServedLog:
                 table or str(folder), rows, mode="append", commit_properties=done,
                 configuration=None if table else _CONFIGURATION,
             )  # fmt: skip
-            self._compact(folder, rows.num_rows)
+            table = self._table(folder)
         except (OSError, DeltaError) as error:
             self._open.pop(folder, None)  # it may have been committed all the same
             raise StoreError(
                 f"{rows.num_rows} served rows of service {inputs.service!r} were not logged to {folder}: {error}; "
                 "check that the disk has room and that the folder can be written"
             ) from error
+        if table is not None:
+            self.upkeep.appended(folder, rows.num_rows, table.version())
 
     def mark(self, inputs: ServedInputs, writer: str) -> int:
         """The number of the last message of a writer that is in the table; -1 where none is."""
@@ -128,14 +132,6 @@ class ServedLog:
         elif folder not in self._open and DeltaTable.is_deltatable(str(folder)):
             self._open[folder] = DeltaTable(str(folder))
         return self._open.get(folder)
-
-    def _compact(self, folder: Path, rows: int) -> None:
-        """Put small files together, where it is time for it. rows: that came now."""
-        table = self._table(folder)
-        loose = self._loose[folder] = self._loose.get(folder, 0) + rows
-        if table is not None and (table.version() % COMPACT_EVERY == COMPACT_EVERY - 1 or loose >= COMPACT_ROWS):
-            table.optimize.compact(target_size=_FILE, max_concurrent_tasks=1)
-            self._loose[folder] = 0
 
 
 def _announce(folder: Path, inputs: ServedInputs) -> None:

@@ -5,6 +5,7 @@ import math
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from deltalake import DeltaTable
 from onefold.features.errors import NotFoundError, StoreError
 from onefold.features.plans import ServiceFeature, ServicePlan
 from onefold.features.types import BIGINT, BOOLEAN, DATE, DOUBLE, TIMESTAMP, VARCHAR, DataType, Field
-from onefold.offline import served
+from onefold.offline import served_upkeep
 from onefold.offline.served import ServedBlock, ServedInputs, ServedLog
 from onefold.offline.served_record import Place, Reads
 
@@ -178,23 +179,83 @@ def test_what_was_not_served_is_not_found(log: ServedLog) -> None:
         log.read("shop", PLAN.fingerprint[:-1] + "x")
 
 
+def append(log: ServedLog, *blocks: ServedBlock) -> int:
+    """How many files the table then has, with what is done behind it."""
+    log.append(PLAN, list(blocks))
+    log.upkeep.wait()
+    return len(DeltaTable(str(log.root / "shop" / PLAN.fingerprint)).file_uris())
+
+
 def test_many_small_flushes_are_compacted(log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "COMPACT_EVERY", 4)
-    for number in range(4):
-        log.append(PLAN, [row(str(number))])
-    folder = log.root / "shop" / PLAN.fingerprint
-    assert len(DeltaTable(str(folder)).file_uris()) == 1
-    assert sorted(only(log)["request_id"].to_pylist()) == ["0", "1", "2", "3"]
+    monkeypatch.setattr(served_upkeep, "COMPACT_EVERY", 4)
+    assert [append(log, row(str(number))) for number in range(5)] == [1, 2, 3, 4, 1]
+    assert sorted(only(log)["request_id"].to_pylist()) == ["0", "1", "2", "3", "4"]
+
+
+def test_one_who_begins_later_compacts_what_was_left(log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_upkeep, "COMPACT_EVERY", 4)
+    for number in range(3):
+        append(log, row(str(number)))
+    later = ServedLog(log.root)
+    assert [append(later, row("3")), append(later, row("4"))] == [4, 1]
 
 
 def test_large_flushes_are_compacted_sooner(log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "COMPACT_ROWS", 4)
-    files = []
-    for number in range(5):
-        log.append(PLAN, [row(f"{number}a"), row(f"{number}b")])
-        files.append(len(DeltaTable(str(log.root / "shop" / PLAN.fingerprint)).file_uris()))
-    assert files == [1, 1, 2, 1, 2]
+    monkeypatch.setattr(served_upkeep, "COMPACT_ROWS", 4)
+    assert [append(log, row(f"{number}a"), row(f"{number}b")) for number in range(5)] == [1, 1, 2, 1, 2]
     assert only(log).num_rows == 10
+
+
+def test_rows_are_appended_while_files_are_put_together(log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compaction stops between its reading and its commit until two appends are done."""
+    monkeypatch.setattr(served_upkeep, "COMPACT_EVERY", 5)
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(folder: str) -> DeltaTable:
+        table = DeltaTable(folder)
+        began.set()
+        assert go_on.wait(30)
+        return table
+
+    monkeypatch.setattr(served_upkeep, "DeltaTable", slow)
+    for number in range(6):
+        log.append(PLAN, [row(str(number))], marks={"w": number})
+    assert began.wait(30)
+    for number in (6, 7):
+        log.append(PLAN, [row(str(number))], marks={"w": number})
+    go_on.set()
+    log.upkeep.wait()
+    log.append(PLAN, [row("8")], marks={"w": 8})
+    assert sorted(only(log)["request_id"].to_pylist()) == [*"012345678"]
+    assert log.mark(PLAN, "w") == 8
+    assert len(DeltaTable(str(log.root / "shop" / PLAN.fingerprint)).file_uris()) == 4
+
+
+def test_replaced_files_are_kept_for_a_day(log: ServedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_upkeep, "COMPACT_EVERY", 2)
+    folder = log.root / "shop" / PLAN.fingerprint
+    for number in range(3):
+        append(log, row(str(number)))
+    assert len(list(folder.glob("*.parquet"))) > 1
+    monkeypatch.setattr(served_upkeep, "KEPT_HOURS", 0)
+    again = ServedLog(log.root)
+    while append(again, row("x")) > 1:
+        pass
+    assert len(list(folder.glob("*.parquet"))) == 1
+    assert set("012") < set(only(log)["request_id"].to_pylist())
+
+
+def test_files_that_cannot_be_put_together_stay(
+    log: ServedLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(served_upkeep, "COMPACT_EVERY", 2)
+
+    def broken(folder: str) -> DeltaTable:
+        raise OSError("no room")
+
+    monkeypatch.setattr(served_upkeep, "DeltaTable", broken)
+    assert [append(log, row(str(number))) for number in range(3)] == [1, 2, 3]
+    assert "could not be put together: no room" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
