@@ -7,7 +7,7 @@ ApiError.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -66,14 +66,19 @@ class Answers:
         kind = form(request.accept)
         data = parse_object(request.body, LOOKUP_FIELDS)
         service = self.chosen(data.get("service"), data.get("features"), names="`service`")
-        allowed = self._named(tolerated, data["tolerate"]) if "tolerate" in data else USUAL
-        served = await self.read(service, data.get("rows"), at=_moment(data.get("at")), allowed=allowed)
-        self.recorder.served(served)
+        served = await self.looked_up(service, data.get("rows"), data)
         if kind == MSGPACK:
             return Answer(service.document.msgpack(served), content_type=MSGPACK)
         if kind == ARROW:
             return Answer(await asyncio.to_thread(_arrow, served), content_type=ARROW)
         return Answer(service.document.json(served))
+
+    async def looked_up(self, service: Service, rows: object, data: Mapping[str, object]) -> Served:
+        """Rows that were looked up, as `at` and `tolerate` of a request want it, and written to the log."""
+        allowed = self._named(tolerated, data["tolerate"]) if "tolerate" in data else USUAL
+        served = await self.read(service, rows, at=_moment(data.get("at")), allowed=allowed)
+        self.recorder.served(served)
+        return served
 
     async def score(self, request: Request) -> Answer:
         """`POST /v1/score/{model}`: {"row"} or {"rows"} to a score or scores."""

@@ -6,6 +6,7 @@ A request names a `feature_service` or lists `features` as `view:feature`; `enti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 from onefold.features.values import shown
@@ -14,7 +15,9 @@ from onefold.serving.errors import invalid
 from onefold.serving.messages import Answer, Request
 from onefold.serving.rows import parse_object
 
-FIELDS = ("feature_service", "features", "entities", "full_feature_names", "include_feature_view_version_metadata")
+VERSIONS = "include_feature_view_version_metadata"
+FIELDS = ("feature_service", "features", "entities", "full_feature_names", VERSIONS, "at", "tolerate")
+"""Feast's own, and two of `/v1/lookup`."""
 
 
 class FeastAnswers:
@@ -25,13 +28,22 @@ class FeastAnswers:
 
     async def get_online_features(self, request: Request) -> Answer:
         data = parse_object(request.body, FIELDS)
-        full = data.get("full_feature_names", False)
-        if not isinstance(full, bool):
-            raise invalid(f"`full_feature_names` is {shown(full)}", "send true or false")
+        full = _flag(data, "full_feature_names")
+        if _flag(data, VERSIONS):
+            raise invalid(
+                f"`{VERSIONS}` is true, and views here have fingerprints instead of version numbers",
+                "leave it out; /v1/services has the fingerprints",
+            )
         service = self._answers.chosen(data.get("feature_service"), data.get("features"), names="`feature_service`")
-        served = await self._answers.read(service, _rows(data.get("entities")))
-        self._answers.recorder.served(served)
+        served = await self._answers.looked_up(service, _rows(data.get("entities")), data)
         return Answer(service.feast.json(served, full_names=full))
+
+
+def _flag(data: Mapping[str, object], name: str) -> bool:
+    given = data.get(name, False)
+    if not isinstance(given, bool):
+        raise invalid(f"`{name}` is {shown(given)}", "send true or false")
+    return given
 
 
 def _rows(entities: object) -> list[dict[str, object]]:

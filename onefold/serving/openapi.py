@@ -93,7 +93,7 @@ def _posts(catalog: Catalog, service: Service) -> dict[str, dict[str, Any]]:
             _object(
                 {"feature_service": {"enum": sorted(catalog.services)}, "features": _list({"enum": refs}),
                  "entities": {"type": "object", "additionalProperties": {"type": "array"}},
-                 "full_feature_names": {"type": "boolean"}},
+                 "full_feature_names": {"type": "boolean"}, "at": _TEXT, "tolerate": _TOLERATE},
                 ["entities"],
             ),
             {"service": {"feature_service": service.name, "entities": columns, "full_feature_names": False}},

@@ -13,6 +13,7 @@ import pytest
 
 from onefold.offline.served import ServedLog
 from onefold.serving.app import Front, create_app
+from onefold.serving.feast_api import VERSIONS
 from onefold.serving.limits import Limits
 from onefold.serving.metrics import Metrics
 from tests.services.served_log import logging_to
@@ -143,6 +144,16 @@ def test_feast_shapes_with_features(client: Client) -> None:
     assert answer["results"][2]["statuses"] == ["PRESENT", "OUTSIDE_MAX_AGE"]
 
 
+def test_feast_shapes_with_a_time_and_what_is_tolerated(client: Client) -> None:
+    asked = {"features": ["spend:spend_7d"], "entities": {"customer_id": [7]}}
+    at = "2013-11-25T08:30:00Z"
+    (_, found) = client.post("/get-online-features", {**asked, "at": at}).json()["results"]
+    row = client.post("/v1/lookup", {"features": ["spend:spend_7d"], "rows": [{"customer_id": 7}], "at": at}).json()
+    assert (found["values"], found["event_timestamps"]) == (row["values"][0], [at])
+    strange = {**asked, "entities": {"customer_id": [7, 99]}, "tolerate": ["stale"]}
+    assert "row 1" in error_of(client.post("/get-online-features", strange), 412, "not-tolerated")["message"]
+
+
 def test_a_fresh_null_is_a_null_value_in_feasts_words(client: Client) -> None:
     body = {"features": ["basket:ratio"], "entities": {"customer_id": [7], "basket_total": [None]}}
     assert client.post("/get-online-features", body).json()["results"][1]["statuses"] == ["NULL_VALUE"]
@@ -205,6 +216,9 @@ def test_rows_of_another_shape_are_refused_with_an_example(client: Client, rows:
         ({"features": ["a:b"], "feature_service": "everything", "entities": {}}, "one of the two"),
         ({"feature_service": "everything", "entities": {"customer_id": []}}, "`rows` is []"),
         ({"feature_service": "everything", "entities": {"customer_id": [1]}, "full_feature_names": 1}, "is 1"),
+        ({"features": ["spend:avg_7d"], "entities": {"customer_id": [1]}, VERSIONS: True}, "fingerprints instead"),
+        ({"features": ["spend:avg_7d"], "entities": {"customer_id": [1]}, "at": "noon"}, "`at`"),
+        ({"features": ["spend:avg_7d"], "entities": {"customer_id": [1]}, "tolerate": "stale"}, "`tolerate`"),
     ],
 )
 def test_a_feast_request_that_does_not_fit_is_refused(client: Client, body: object, word: str) -> None:
