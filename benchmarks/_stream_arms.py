@@ -30,7 +30,7 @@ from onefold.offline.dead_letters import DeadLetters
 from onefold.online.redis_store import RedisStore
 from onefold.streaming.joined import JoinedFeed
 from onefold.streaming.kafka_client import KafkaSettings
-from onefold.streaming.kafka_feeds import KafkaGroup
+from onefold.streaming.kafka_group import KafkaGroup
 from onefold.streaming.running import tuned
 from onefold.streaming.worker import Worker
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from onefold.registry import Registry
     from onefold.streaming.kafka_client import KafkaSettings
     from onefold.streaming.kafka_dead_letters import SentLetter
-    from onefold.streaming.kafka_feeds import KafkaGroup
+    from onefold.streaming.kafka_group import KafkaGroup
     from onefold.streaming.schema_registry import SchemaRegistry
 
 
@@ -111,7 +111,7 @@ class Workspace:
 
     def topics(self) -> KafkaGroup:
         """The feeds that the consumer group gives this process; it must be closed."""
-        from onefold.streaming.kafka_feeds import KafkaGroup
+        from onefold.streaming.kafka_group import KafkaGroup
 
         return KafkaGroup(self.project, self.kafka, known=self.archive.sequences, readers=self.readers)
 
@@ -139,7 +139,7 @@ class Workspace:
         """
         if not self.has_topics:
             return {}
-        from onefold.streaming.kafka_feeds import topic_ends
+        from onefold.streaming.kafka_offsets import topic_ends
 
         return topic_ends(self.project, replace(self.kafka, patience=min(patience, self.kafka.patience)))
 

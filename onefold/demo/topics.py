@@ -15,7 +15,7 @@ from onefold.demo.replay import TimedLines
 from onefold.examples.flights.data import SOURCES
 from onefold.features.errors import InputError, StoreError
 from onefold.streaming.kafka_client import KafkaSettings, Topics, connected, unreachable
-from onefold.streaming.kafka_feeds import feed_name
+from onefold.streaming.kafka_names import feed_name
 
 PARTITIONS = 2
 KEYS: Mapping[str, str] = {"departures": "tailnum", "arrivals": "tailnum", "weather": "origin"}

@@ -78,14 +78,8 @@ class OnlineStore(Protocol):
         the store can.
         """
 
-    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
-        """Replace a string only if its length and its head's generation are still these; whether it did.
-
-        An empty value deletes it.
-        """
-
     def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
-        """What `swap` does, for strings of different names at no one moment; whether it did each.
+        """Replace each string, of different names, only if it is unchanged; whether it did. They share no one moment.
 
         After StoreError any of them may be done.
         """

@@ -105,12 +105,8 @@ class LmdbStore:
         while chunk := list(islice(rest, _PUT_CHUNK)):
             self._run(partial(_put, items=chunk), write=True, names=_names(chunk))
 
-    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
-        """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
-        return self.swap_all([Swap(name, length, generation, value)])[0]
-
     def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
-        """The same for many, in one transaction."""
+        """Replace each string only if it is unchanged, in one transaction."""
         return self._run(lambda txn: [_swap(txn, s) for s in swaps], write=True, names=[s.name for s in swaps])
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -113,12 +113,8 @@ class RedisClusterStore:
             self._write(asked, "SET", [name for _, name in at], session=session)
             first = list(islice(rest, _PAGE))
 
-    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
-        """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
-        return self.swap_all([Swap(name, length, generation, value)], keep=keep)[0]
-
     def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
-        """The same for many, each by itself, in one request a node."""
+        """Replace each string only if it is unchanged, each by itself, in one request a node."""
         kept = None if keep is None or not self.options.expire else keep * 1000
 
         def ask(some: Sequence[Swap], *, whole: bool) -> list[Any]:

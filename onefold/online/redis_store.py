@@ -127,12 +127,8 @@ class RedisStore:
         self._put(commands.chunked(commands.sets(first, keep)), session)
         self._put(commands.chunked(commands.sets(rest, keep)), session)
 
-    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
-        """Replace a string (an empty value deletes it) only if its length and its head's generation are still these."""
-        return self.swap_all([Swap(name, length, generation, value)], keep=keep)[0]
-
     def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
-        """The same for many, each by itself, in one round trip."""
+        """Replace each string only if it is unchanged, each by itself, in one round trip."""
         with self._pool.writing() as connection:
             keep_ms = None if keep is None or not self.options.expire else keep * 1000
             return commands.swapped_on(connection, swaps, keep_ms=keep_ms)

@@ -14,10 +14,20 @@ from onefold.features.protocols import EventFeed, Reader, Records
 _BLOCK = 1 << 20
 
 
+def registered_name(source: str, name: str) -> str:
+    """What a feed of that name is registered as among the sequences of its source; `source` may be `source.branch`."""
+    branch = source.partition(".")[2]
+    return f"{branch}/{name}" if branch else name
+
+
 def sequence_name(feed: EventFeed) -> str:
     """What a feed is registered as among the sequences of its source."""
-    branch = feed.source.partition(".")[2]
-    return f"{branch}/{feed.name}" if branch else feed.name
+    return registered_name(feed.source, feed.name)
+
+
+def is_among(feeds: Iterable[EventFeed], source: str, name: str) -> bool:
+    """Whether one of these feeds is registered by that name for a source."""
+    return any(f.source.partition(".")[0] == source and sequence_name(f) == name for f in feeds)
 
 
 def begins(feed: EventFeed) -> int:
@@ -40,7 +50,7 @@ class FixedGroup:
         """They never leave."""
 
     def brings(self, source: str, name: str) -> bool:
-        return any(f.source.partition(".")[0] == source and sequence_name(f) == name for f in self._feeds)
+        return is_among(self._feeds, source, name)
 
     def is_gone(self, source: str, name: str) -> bool:
         """A later worker may have it."""
@@ -72,16 +82,8 @@ class FileFeed(_Kept):
     """
 
     def __init__(self, path: str | Path, *, source: str, name: str, complete: bool = False) -> None:
-        self._path, self._source, self._name, self._complete = Path(path), source, name, complete
+        self.source, self.name, self._path, self._complete = source, name, Path(path), complete
         self._offset = self._position = 0
-
-    @property
-    def source(self) -> str:
-        return self._source
-
-    @property
-    def name(self) -> str:
-        return self._name
 
     def seek(self, offset: int) -> None:
         """Continue at line `offset`."""
@@ -135,7 +137,7 @@ class FileFeed(_Kept):
 
     def _cut(self, offset: int) -> StoreError:
         return StoreError(
-            f"feed {self._name!r} of source {self._source!r}: {str(self._path)!r} ends before line {offset}, "
+            f"feed {self.name!r} of source {self.source!r}: {str(self._path)!r} ends before line {offset}, "
             "up to which it was read; it was cut or replaced: give what is there now a new feed name"
         )
 
@@ -152,17 +154,9 @@ class QueueFeed(_Kept):
     """Events that this process hands over, kept until it ends. `first` is the offset of the first one."""
 
     def __init__(self, source: str, *, name: str, first: int = 0) -> None:
-        self._source, self._name, self._first = source, name, first
+        self.source, self.name, self._first = source, name, first
         self._values: list[bytes] = []
         self._offset = first
-
-    @property
-    def source(self) -> str:
-        return self._source
-
-    @property
-    def name(self) -> str:
-        return self._name
 
     def push(self, *values: bytes) -> None:
         """Hand over events, as JSON texts."""
@@ -172,12 +166,12 @@ class QueueFeed(_Kept):
         self._values.extend(values)
 
     def restarted(self, first: int) -> EventFeed:
-        return QueueFeed(self._source, name=f"{self._name}+{first}", first=first)
+        return QueueFeed(self.source, name=f"{self.name}+{first}", first=first)
 
     def seek(self, offset: int) -> None:
         if offset < self._first:
             raise StoreError(
-                f"feed {self._name!r} of source {self._source!r} begins at offset {self._first}, asked is {offset}; "
+                f"feed {self.name!r} of source {self.source!r} begins at offset {self._first}, asked is {offset}; "
                 "what came before it is gone: build the state from the archive"
             )
         self._offset = offset

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -95,6 +97,35 @@ def unreachable(settings: KafkaSettings, seconds: float, error: BaseException | 
         f"Kafka at {settings.bootstrap}: no broker has answered for {seconds:.0f} s ({error or 'no answer'}); "
         "see that they run, and look at [kafka] bootstrap and options"
     )
+
+
+@contextmanager
+def answered(settings: KafkaSettings) -> Iterator[None]:
+    """StoreError where brokers do not answer what is asked of them here."""
+    try:
+        yield
+    except KafkaError as error:
+        raise unreachable(settings, settings.patience, error) from error
+
+
+class Patience:
+    """For how long no broker has answered one who asks again and again."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._since: float | None = None
+
+    def heard(self) -> None:
+        self._since = None
+
+    def silent(self, error: KafkaError) -> None:
+        """No broker has answered: StoreError once the patience is at an end, or where waiting does not cure it."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+            log.warning("Kafka at %s: %s; trying again", self._settings.bootstrap, error)
+        if now - self._since > self._settings.patience or isinstance(error, DENIED):
+            raise unreachable(self._settings, now - self._since, error) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
-from onefold.features.errors import ConfigError, DefinitionError, StoreError
+from onefold.features.errors import ConfigError, StoreError
 from onefold.features.project import Project
 from onefold.features.protocols import EventFeed, Reader, Records
-from onefold.streaming.kafka_client import KafkaSettings, Topic, Topics, connected, unreachable
-from onefold.streaming.kafka_feeds import feed_name, goes_by, newest, sources_of
+from onefold.streaming.feeds import is_among
+from onefold.streaming.kafka_client import KafkaSettings, Topic, Topics, answered, connected
+from onefold.streaming.kafka_names import Known, fed_sources, feed_name, goes_by, newest
+from onefold.streaming.kafka_offsets import bounds
 
 _NO_JAVA = frozenset((
     "api_version", "bootstrap_timeout_ms", "client_id", "max_poll_records", "metrics_num_samples", "sock_chunk_bytes",
@@ -27,16 +28,9 @@ class PartitionFeed:
     reader: Reader | None = None
 
     def __init__(self, group: TopicGroup, topic: Topic, partition: int, source: str, name: str) -> None:
-        self._group, self._source, self._name = group, source, name
+        self._group = group
         self.topic, self.partition, self.start = topic, partition, -1
-
-    @property
-    def source(self) -> str:
-        return self._source
-
-    @property
-    def name(self) -> str:
-        return self._name
+        self.source, self.name = source, name
 
     def first(self) -> int:
         """The lowest offset that Kafka still has."""
@@ -46,7 +40,7 @@ class PartitionFeed:
         """The same partition from `first` on as a sequence of its own, in this one's place in the group."""
         base = feed_name(self.topic, self.partition)
         return self._group.replace(
-            self, PartitionFeed(self._group, self.topic, self.partition, self._source, f"{base}+{first}")
+            self, PartitionFeed(self._group, self.topic, self.partition, self.source, f"{base}+{first}")
         )
 
     def seek(self, offset: int) -> None:
@@ -54,7 +48,7 @@ class PartitionFeed:
         first, end = self._group.bounds(self)
         if not first <= offset <= end:
             raise StoreError(
-                f"feed {self._name!r} of source {self._source!r}: offset {offset} is asked, and Kafka has {first} to "
+                f"feed {self.name!r} of source {self.source!r}: offset {offset} is asked, and Kafka has {first} to "
                 f"{end - 1}: what is lacking is gone, by retention or as the log was cut"
             )
         self.start = offset
@@ -77,10 +71,8 @@ class TopicGroup:
     Raises StoreError where no broker answers, DefinitionError where no source has a topic.
     """
 
-    def __init__(self, project: Project, settings: KafkaSettings, *, known: Callable[[str], Iterable[str]]) -> None:
-        self._settings, self._sources, self._known = settings, sources_of(project), known
-        if not self._sources:
-            raise DefinitionError('no source has a topic; name one, as EventSource(topic="orders", ..)')
+    def __init__(self, project: Project, settings: KafkaSettings, *, known: Known) -> None:
+        self._settings, self._sources, self._known = settings, fed_sources(project), known
         self._topics = Topics(settings)
         self._consumer: Any = connected(settings, KafkaConsumer, group_id=None, enable_auto_commit=False)
         self._feeds: dict[tuple[str, int], PartitionFeed] = {}
@@ -109,7 +101,7 @@ class TopicGroup:
 
     def brings(self, source: str, name: str) -> bool:
         """Whether a partition goes by that name now."""
-        return any(f.source.partition(".")[0] == source and _registered(f) == name for f in self._feeds.values())
+        return is_among(self._feeds.values(), source, name)
 
     def is_gone(self, source: str, name: str) -> bool:
         """Whether its topic is there, and none of its partitions goes by that name any more."""
@@ -121,12 +113,7 @@ class TopicGroup:
 
     def bounds(self, feed: PartitionFeed) -> tuple[int, int]:
         """The first offset of a feed's partition, and the one behind its last."""
-        at, timeout = TopicPartition(feed.topic.name, feed.partition), int(self._settings.patience * 1000)
-        try:
-            first = self._consumer.beginning_offsets([at], timeout_ms=timeout)[at]
-            return first, self._consumer.end_offsets([at], timeout_ms=timeout)[at]
-        except KafkaError as error:
-            raise unreachable(self._settings, self._settings.patience, error) from error
+        return bounds(self._consumer, self._settings, TopicPartition(feed.topic.name, feed.partition))
 
     def replace(self, old: PartitionFeed, new: PartitionFeed) -> PartitionFeed:
         """The new one in the old one's place."""
@@ -148,15 +135,8 @@ class TopicGroup:
         }
 
     def _find(self) -> dict[str, Topic]:
-        try:
+        with answered(self._settings):
             return self._topics.find(self._sources)
-        except KafkaError as error:
-            raise unreachable(self._settings, self._settings.patience, error) from error
-
-
-def _registered(feed: PartitionFeed) -> str:
-    branch = feed.source.partition(".")[2]
-    return f"{branch}/{feed.name}" if branch else feed.name
 
 
 def java_options(settings: KafkaSettings) -> dict[str, str]:

@@ -20,7 +20,7 @@ import onefold.cli
 import onefold.cli.logs
 import onefold.cli.stream
 import onefold.progress
-import onefold.streaming.kafka_feeds
+import onefold.streaming.kafka_group
 import onefold.streaming.materialize
 import onefold.streaming.metrics
 import onefold.streaming.running

@@ -12,9 +12,8 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from onefold.features.codec import encode_head
 from onefold.features.errors import StoreError
-from onefold.features.records import Events
+from onefold.features.protocols import Swap
 from onefold.online.lmdb_store import LmdbStore
 
 
@@ -22,10 +21,6 @@ from onefold.online.lmdb_store import LmdbStore
 def store(tmp_path: Path) -> Iterator[LmdbStore]:
     with LmdbStore(tmp_path / "online") as opened:
         yield opened
-
-
-def head(generation: bytes) -> bytes:
-    return encode_head([], Events([], [], [], []), offsets={}, floor=None, generation=generation, has_ids=False)
 
 
 def test_append_makes_and_lengthens_strings(store: LmdbStore) -> None:
@@ -57,26 +52,10 @@ def test_names_that_lmdb_cannot_hold_are_refused(store: LmdbStore, name: bytes) 
         lambda: store.get([name]),
         lambda: store.append([(name, b"1")]),
         lambda: store.put([(name, b"1")]),
-        lambda: store.swap(name, length=0, generation=b"", value=b""),
+        lambda: store.swap_all([Swap(name, 0, b"", b"")]),
     ):
         with pytest.raises(StoreError, match="1 to 511"):
             ask()
-
-
-def test_swap_needs_the_same_length_and_generation(store: LmdbStore) -> None:
-    old, new = head(b"first---"), head(b"second--")
-    store.put([(b"s", old)])
-    assert not store.swap(b"s", length=len(old) + 1, generation=b"first---", value=new)
-    assert not store.swap(b"s", length=len(old), generation=b"other---", value=new)
-    assert not store.swap(b"none", length=0, generation=b"", value=new)
-    assert store.swap(b"s", length=len(old), generation=b"first---", value=new)
-    assert store.get([b"s"]) == [new]
-
-
-def test_swap_of_a_string_without_a_head_has_no_generation(store: LmdbStore) -> None:
-    store.append([(b"s", b"Rtail")])
-    assert store.swap(b"s", length=5, generation=b"", value=head(b"first---"))
-    assert not store.swap(b"s", length=5, generation=b"", value=b"")
 
 
 def test_marks_only_rise(store: LmdbStore) -> None:
@@ -102,12 +81,6 @@ def test_lock_is_one_process_s_at_a_time(store: LmdbStore) -> None:
         assert mine and not again
     with store.lock(b"build", seconds=5) as mine:
         assert mine
-
-
-def test_swap_for_nothing_deletes(store: LmdbStore) -> None:
-    store.append([(b"s", b"Rtail")])
-    assert store.swap(b"s", length=5, generation=b"", value=b"")
-    assert store.get([b"s"]) == [None]
 
 
 def test_scan_is_in_order_and_of_one_prefix(store: LmdbStore) -> None:

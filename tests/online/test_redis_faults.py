@@ -219,7 +219,7 @@ def test_user_with_few_rights_can_do_all_that_is_needed(secured: RedisServer, us
         store.put([(b"p/a", b"1")])
         assert store.append([(b"s/a/x", b"Rtail")], session=store.session, keep=50) == [5]
         store.mark([(b"m/a", 0, 1)])
-        assert store.swap(b"s/a/x", length=5, generation=b"", value=b"H", keep=9)
+        assert store.swap_all([Swap(b"s/a/x", 5, b"", b"H")], keep=9) == [True]
         assert dict(store.scan(b"s/a/")) == {b"s/a/x": b"H"}
         assert store.memory([b"s/a/x"])[0] > 0
         with store.lock(b"sweep", seconds=5) as mine:
@@ -331,9 +331,9 @@ def test_what_is_made_expires_and_what_is_appended_to_does_not_wait_longer(redis
         assert client.pttl("s/ever") == -1
         store.put([(b"s/c", b"1")], keep=70)
         assert 0 < client.pttl("s/c") <= 70_000
-        assert store.swap(b"s/a", length=4, generation=b"", value=b"H", keep=300)
+        assert store.swap_all([Swap(b"s/a", 4, b"", b"H")], keep=300) == [True]
         assert 100_000 < client.pttl("s/a") <= 300_000
-        assert store.swap(b"s/c", length=1, generation=b"", value=b"H")
+        assert store.swap_all([Swap(b"s/c", 1, b"", b"H")]) == [True]
         assert client.pttl("s/c") == -1
 
 
@@ -342,7 +342,7 @@ def test_nothing_expires_where_that_is_turned_off(redis_server: RedisServer) -> 
         store.clear(b"")
         store.append([(b"s/a", b"R")], keep=100)
         store.put([(b"s/b", b"R")], keep=100)
-        assert store.swap(b"s/b", length=1, generation=b"", value=b"H", keep=100)
+        assert store.swap_all([Swap(b"s/b", 1, b"", b"H")], keep=100) == [True]
         assert client.pttl("s/a") == client.pttl("s/b") == -1
 
 
@@ -373,10 +373,10 @@ def test_offset_beyond_what_is_exact_is_refused(redis_store: RedisStore) -> None
 
 def test_script_that_the_server_forgot_is_sent_again(redis_server: RedisServer, redis_store: RedisStore) -> None:
     redis_store.append([(b"s/a", b"R")])
-    assert redis_store.swap(b"s/a", length=1, generation=b"", value=b"R2")
+    assert redis_store.swap_all([Swap(b"s/a", 1, b"", b"R2")]) == [True]
     with redis_server.client() as client:
         client.script_flush()
-    assert redis_store.swap(b"s/a", length=2, generation=b"", value=b"R33")
+    assert redis_store.swap_all([Swap(b"s/a", 2, b"", b"R33")]) == [True]
     redis_store.append([(b"s/b", b"R")])
     with redis_server.client() as client:
         client.script_flush()

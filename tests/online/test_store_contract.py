@@ -69,19 +69,18 @@ def test_few_are_put_at_one_moment(store: Any) -> None:
 def test_swap_needs_the_same_length_and_generation(store: Any) -> None:
     old, new = head(b"first---"), head(b"second--")
     store.put([(b"s/s", old)])
-    assert not store.swap(b"s/s", length=len(old) + 1, generation=b"first---", value=new)
-    assert not store.swap(b"s/s", length=len(old), generation=b"other---", value=new)
-    assert not store.swap(b"s/s", length=len(old), generation=b"", value=new)
-    assert not store.swap(b"s/none", length=0, generation=b"", value=new)
+    for length, generation in ((len(old) + 1, b"first---"), (len(old), b"other---"), (len(old), b"")):
+        assert store.swap_all([Swap(b"s/s", length, generation, new)]) == [False]
+    assert store.swap_all([Swap(b"s/none", 0, b"", new)]) == [False]
     assert store.get([b"s/s", b"s/none"]) == [old, None]
-    assert store.swap(b"s/s", length=len(old), generation=b"first---", value=new, keep=100)
+    assert store.swap_all([Swap(b"s/s", len(old), b"first---", new)], keep=100) == [True]
     assert store.get([b"s/s"]) == [new]
 
 
 def test_swap_of_a_string_without_a_head_has_no_generation(store: Any) -> None:
     store.append([(b"s/s", b"Rtail")])
-    assert store.swap(b"s/s", length=5, generation=b"", value=head(b"first---"))
-    assert not store.swap(b"s/s", length=5, generation=b"", value=b"")
+    assert store.swap_all([Swap(b"s/s", 5, b"", head(b"first---"))]) == [True]
+    assert store.swap_all([Swap(b"s/s", 5, b"", b"")]) == [False]
 
 
 def test_swaps_of_many_are_done_each_by_itself(store: Any) -> None:
@@ -100,13 +99,14 @@ def test_swaps_of_many_are_done_each_by_itself(store: Any) -> None:
 
 def test_swap_for_nothing_deletes(store: Any) -> None:
     store.append([(b"s/s", b"Rtail")])
-    assert store.swap(b"s/s", length=5, generation=b"", value=b"")
+    assert store.swap_all([Swap(b"s/s", 5, b"", b"")]) == [True]
     assert store.get([b"s/s"]) == [None]
 
 
 def test_generation_may_be_any_bytes(store: Any) -> None:
     store.put([(b"s/s", head(b"\0\r\n$\xff'\"H"))])
-    assert store.swap(b"s/s", length=len(head(b"12345678")), generation=b"\0\r\n$\xff'\"H", value=head(b"second--"))
+    swap = Swap(b"s/s", len(head(b"12345678")), b"\0\r\n$\xff'\"H", head(b"second--"))
+    assert store.swap_all([swap]) == [True]
 
 
 def test_marks_only_rise(store: Any) -> None:

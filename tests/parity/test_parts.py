@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onefold.features.aggregates import AGGREGATES, AggregateSpec
 from onefold.features.codec import generation_of
 from onefold.features.layout import Layout
+from onefold.features.protocols import Swap
 from onefold.features.state import StateCodec
 from onefold.features.types import BIGINT, BOOLEAN, DOUBLE, VARCHAR, DataType
 from onefold.online.lmdb_store import LmdbStore
@@ -166,4 +167,4 @@ def _write(store: LmdbStore, layout: Layout, events: Events, data: st.DataObject
                 generation = struct.pack("<Q", data.draw(st.integers(1, 2**32)))
                 at = data.draw(st.sampled_from([None, *times]))
                 packed = codec.compact(state, generation=generation, **_cuts(layout, at))
-                assert store.swap(name, length=len(state), generation=generation_of(state), value=packed)
+                assert store.swap_all([Swap(name, len(state), generation_of(state), packed)]) == [True]

@@ -186,24 +186,24 @@ class SimStore:
                 self._gate("put", "within")
         self._gate("put", "after")
 
-    def swap(self, name: bytes, *, length: int, generation: bytes, value: bytes, keep: int | None = None) -> bool:
-        self._gate("swap", "before")
-        old = self.kept.values.get(name)
-        if old is None or len(old) != length or generation_of(old) != generation:
-            return False
-        self.kept.write(self.kept.values, name, value or None)
-        self._chaos.counts["compaction"] += 1
-        self._gate("swap", "after")
-        return True
-
     def swap_all(self, swaps: Sequence[Swap], *, keep: int | None = None) -> list[bool]:
         """One after the other, on a connection that may break in between."""
         losses, done = self.kept.losses, list[bool]()
         for s in swaps:
             if self.kept.losses != losses:
                 raise StoreError("the connection broke between two swaps")
-            done.append(self.swap(s.name, length=s.length, generation=s.generation, value=s.value, keep=keep))
+            done.append(self._swap(s))
         return done
+
+    def _swap(self, swap: Swap) -> bool:
+        self._gate("swap", "before")
+        old = self.kept.values.get(swap.name)
+        if old is None or len(old) != swap.length or generation_of(old) != swap.generation:
+            return False
+        self.kept.write(self.kept.values, swap.name, swap.value or None)
+        self._chaos.counts["compaction"] += 1
+        self._gate("swap", "after")
+        return True
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         return iter([(name, value) for name, value in self.kept.values.items() if name.startswith(prefix)])

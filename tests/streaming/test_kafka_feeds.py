@@ -18,7 +18,9 @@ from onefold.features.errors import ConfigError, DefinitionError, StoreError
 from onefold.features.project import Project
 from onefold.streaming.decode import Decoder
 from onefold.streaming.kafka_client import KafkaSettings
-from onefold.streaming.kafka_feeds import KafkaFeed, KafkaGroup, sources_of
+from onefold.streaming.kafka_feed import KafkaFeed
+from onefold.streaming.kafka_group import KafkaGroup
+from onefold.streaming.kafka_names import sources_of
 from onefold.streaming.readers import readers_of
 from tests.services.kafka import KafkaBroker
 
@@ -148,7 +150,7 @@ def test_what_the_group_has_committed_decides_nothing_and_is_what_was_said(place
         group.on_leave(lambda feeds: feeds[0].commit(3))
     with closing(place.group()) as group:
         (feed,) = wait_for(group, some(1))
-        assert group._consumer.committed(TopicPartition(place.topic, 0)) == 4
+        assert group._member._consumer.committed(TopicPartition(place.topic, 0)) == 4
         feed.seek(1)
         assert [offset for offset, _ in taken(group, 4)] == [1, 2, 3, 4]
 

@@ -74,7 +74,7 @@ def test_cut_batch_is_corrupt() -> None:
 
 
 def test_seams_of_kafka_python_are_where_they_were() -> None:
-    """What `kafka_records` and `kafka_feeds` lean on beyond its documentation; a new release may move it."""
+    """What `kafka_records` and `kafka_member` lean on beyond its documentation; a new release may move it."""
     for name in (
         "take",
         "_maybe_raise_next_inline_exception",

@@ -24,7 +24,7 @@ from onefold.offline.dead_letters import DeadLetters
 from onefold.online.lmdb_store import LmdbStore
 from onefold.online.redis_store import RedisStore
 from onefold.streaming.kafka_client import KafkaSettings
-from onefold.streaming.kafka_feeds import KafkaGroup
+from onefold.streaming.kafka_group import KafkaGroup
 from onefold.streaming.materialize import materialize
 from onefold.streaming.spark_feeds import java_options
 from onefold.streaming.spark_stream import SparkStream, stream_with_spark

@@ -16,6 +16,26 @@ Buffer *new_buffer(size_t room)
     return NULL;
 }
 
+int widen(Buffer *b, size_t room)
+{
+    uint8_t *more = PyMem_RawRealloc(b->bytes, room);
+    if (!more) return 0;
+    b->bytes = more;
+    b->room = room;
+    return 1;
+}
+
+int fit_bulks(Buffer *b, size_t count)
+{
+    size_t room = b->bulk_room;
+    while (room < count) room *= 2;
+    bulk *more = room > b->bulk_room ? PyMem_RawRealloc(b->bulks, room * sizeof(bulk)) : b->bulks;
+    if (!more) return 0;
+    b->bulks = more;
+    b->bulk_room = room;
+    return 1;
+}
+
 static void buffer_dealloc(PyObject *self)
 {
     PyMem_RawFree(((Buffer *)self)->bytes);

@@ -1,4 +1,4 @@
-/* Strings of a store's answer as they lie in the bytes that came: replies.c finds them, and states are read in place. */
+/* Strings of a store's answer as they lie in the bytes that came: resp.c finds them, and states are read in place. */
 #ifndef ONEFOLD_BULKS_H
 #define ONEFOLD_BULKS_H
 
@@ -25,6 +25,9 @@ typedef struct {
 extern PyTypeObject BUFFER, BULKS, REPLIES;
 
 Buffer *new_buffer(size_t room);
+/* Room for so many bytes, or strings, in a buffer that nobody else holds; 0 where there is no memory. */
+int widen(Buffer *b, size_t room);
+int fit_bulks(Buffer *b, size_t count);
 PyObject *bulks_of(Buffer *buffer, size_t first, Py_ssize_t count);
 
 static inline int is_bulks(const PyObject *object) { return Py_IS_TYPE(object, &BULKS); }

@@ -13,7 +13,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import NULL_TIMESTAMP_INT_VALUE
 from feast.value_type import ValueType
 
-from onefold.features.protocols import OnlineStore
+from onefold.features.codec import generation_of
+from onefold.features.protocols import OnlineStore, Swap
 from onefold.online.feast import answer, rows
 from onefold.online.feast.answer import Column
 from onefold.online.feast.entity_keys import KeyNames, name_of, prefix
@@ -92,10 +93,14 @@ def write(store: OnlineStore, items: Sequence[tuple[bytes, bytes]]) -> None:
     lengths = store.append(items)
     long = {name for (name, row), length in zip(items, lengths, strict=True) if length > _REPACK * len(row)}
     names = sorted(long)
-    for name, string in zip(names, store.get(names), strict=True):
-        if string is not None:
-            generation = string[8:16] if string[:1] == b"H" else b""
-            store.swap(name, length=len(string), generation=generation, value=rows.repacked(string))
+    found = zip(names, store.get(names), strict=True)
+    swaps = [
+        Swap(name, len(string), generation_of(string), rows.repacked(string))
+        for name, string in found
+        if string is not None
+    ]
+    if swaps:
+        store.swap_all(swaps)
 
 
 class PlainView:
