@@ -49,13 +49,14 @@ int reserve(Replies *r, size_t need)
     if (!shared && r->from > b->used - r->from) {
         size_t was = b->used;
         move(r, b);
-        if (b->room > MOST_KEPT && was < b->room / 8 && !widen(b, b->room / 2)) return PyErr_NoMemory() ? 0 : -1;
+        if (b->room > MOST_KEPT && was < b->room / 8 && !widen(b, b->room / 2)) goto full;
     }
     if (b->room - b->used >= need) return 0;
     if (shared) return leave(r, need);
     size_t room = 2 * b->room;
     while (room - b->used < need) room *= 2;
     if (widen(b, room)) return 0;
+full:
     PyErr_NoMemory();
     return -1;
 }
