@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,27 @@ if TYPE_CHECKING:
 
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 settings.load_profile("fixed")
+
+TESTS = Path(__file__).parent
+LONGEST = (
+    "simulation/test_simulation.py",
+    "benchmarks/test_smoke.py",
+    "offline/test_spark.py",
+    "parity/test_parity.py",
+    "streaming/test_spark_stream.py",
+    "faults/test_kills.py",
+    "demo/test_live_demo.py",
+    "demo/test_whole_demo.py",
+    "faults/test_stores.py",
+    "faults/test_topics.py",
+    "faults/test_workers.py",
+)
+"""Files that take half a minute and more. They come first: the last file of one worker is not to keep all waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")
