@@ -19,19 +19,23 @@ settings.load_profile("fixed")
 
 TESTS = Path(__file__).parent
 LONGEST = (
-    "simulation/test_simulation.py",
     "benchmarks/test_smoke.py",
-    "offline/test_spark.py",
+    "simulation/test_simulation.py",
     "parity/test_parity.py",
-    "streaming/test_spark_stream.py",
-    "faults/test_kills.py",
+    "parity/test_cases.py",
     "demo/test_live_demo.py",
+    "streaming/test_spark_stream.py",
+    "offline/test_spark.py",
+    "offline/feast/test_materialize.py",
+    "offline/test_plans.py",
+    "native/test_native.py",
+    "serving/test_running.py",
+    "examples/test_flights_data.py",
+    "faults/test_kills.py",
+    "features/test_catalogue.py",
     "demo/test_whole_demo.py",
-    "faults/test_stores.py",
-    "faults/test_topics.py",
-    "faults/test_workers.py",
 )
-"""Files that take half a minute and more. They come first: the last file of one worker is not to keep all waiting."""
+"""Files of half a minute and more come first, so that the last files of all workers are short."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
