@@ -64,7 +64,7 @@ format: $(READY) ## sort the imports, lay out the code
 	$(BIN)/ruff format .
 
 test: lint $(SPARK) $(SERVICES) ## lint, then every test that is not slow, some files at a time: [WORKERS=2]
-	$(BIN)/python -m pytest -m "not slow" -n $(or $(WORKERS),2) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-slow: $(SPARK) $(SERVICES) ## the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

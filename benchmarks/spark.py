@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,8 @@ HAND = {"frames": "growing frames", "blocks": "growing frames, blocks for min an
 
 
 def measure(report: Report, options: Options) -> None:
-    spark = session(SPARK)
+    conf = {**SPARK.conf, "spark.sql.shuffle.partitions": "2"} if options.quick else SPARK.conf
+    spark = session(replace(SPARK, conf=conf))
     shown = []
     for case in CASES:
         cut = Case(case.name, case.events // 2_000, max(2, case.keys // 500), case.rows // 2_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,31 @@ if TYPE_CHECKING:
 
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 settings.load_profile("fixed")
+
+TESTS = Path(__file__).parent
+LONGEST = (
+    "benchmarks/test_smoke.py",
+    "simulation/test_simulation.py",
+    "parity/test_parity.py",
+    "parity/test_cases.py",
+    "demo/test_live_demo.py",
+    "streaming/test_spark_stream.py",
+    "offline/test_spark.py",
+    "offline/feast/test_materialize.py",
+    "offline/test_plans.py",
+    "native/test_native.py",
+    "serving/test_running.py",
+    "examples/test_flights_data.py",
+    "faults/test_kills.py",
+    "features/test_catalogue.py",
+    "demo/test_whole_demo.py",
+)
+"""Files of half a minute and more come first, so that the last files of all workers are short."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ SPARK = SparkSettings(
     master="local[2]",
     conf={
         "spark.driver.memory": "2g",
+        # Compiled once and lightly, as most of what Spark runs here it runs a few times.
+        "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.sql.shuffle.partitions": "2",
         "spark.default.parallelism": "2",
         "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000",

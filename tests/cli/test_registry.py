@@ -16,6 +16,7 @@ from onefold.features.project import Project
 from onefold.registry import Record, Records, Registry
 from onefold.registry.of_project import records_of
 from onefold.registry.wire import PROJECT_NAME, SHAPES, tags
+from tests.feast_command import feast
 
 
 def entity(name: str, **keys: str) -> Record:
@@ -172,14 +173,8 @@ def test_reading_does_not_import_feast(registry: Registry) -> None:
 
 def test_feast_command_line_shows_the_views(registry: Registry) -> None:
     registry.apply(definitions())
-    feast = Path(sys.executable).with_name("feast")
-    shown = subprocess.run(
-        [str(feast), "-c", str(file_of(registry).parent), "feature-views", "list"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "spend" in shown.stdout and "by_place" in shown.stdout
+    shown = feast(file_of(registry).parent, "feature-views", "list")
+    assert "spend" in shown and "by_place" in shown
 
 
 def test_field_numbers_are_those_of_feast() -> None:

@@ -40,16 +40,14 @@ def event(order: str, amount: float = 10.0, at: str = "2025-12-31T23:59:59Z") ->
     return json.dumps({"order_id": order, "customer_id": 42, "amount": amount, "category": "toys", "ordered_at": at})
 
 
-def test_a_first_value_is_there_within_five_commands(tmp_path: Path) -> None:
-    onefold = [sys.executable, "-m", "onefold"]
-    shop = tmp_path / "shop"
-    subprocess.run([*onefold, "init", "shop"], cwd=tmp_path, check=True)
-    for command in (["apply"], ["materialize"]):
-        subprocess.run([*onefold, *command], cwd=shop, check=True)
-    got = subprocess.run(
-        [*onefold, "get", "customer_spend", "--key", "customer_id=42", "--json"],
-        cwd=shop, check=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
+def test_a_first_value_is_there_within_five_commands(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of them in a process of its own, as a newcomer runs all."""
+    monkeypatch.chdir(tmp_path)
+    assert run("init", "shop").code == 0
+    monkeypatch.chdir(tmp_path / "shop")
+    assert run("apply").code == run("materialize").code == 0
+    command = [sys.executable, "-m", "onefold", "get", "customer_spend", "--key", "customer_id=42", "--json"]
+    got = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     features = {f["name"]: f for f in json.loads(got.stdout)["features"]}
     assert features["orders_30d"]["value"] > 0 and features["orders_30d"]["status"] == "fresh"
 

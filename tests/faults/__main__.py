@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tests.faults.conftest import LASTING, PROPERTIES
+from tests.faults.conftest import LASTING
 from tests.faults.kills import killed
 from tests.services.kafka import KafkaBroker
 from tests.services.redis import RedisServer
@@ -49,7 +49,7 @@ def run(kills: int, seed: int) -> int:
     differences = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        KafkaBroker(properties=PROPERTIES) as broker,
+        KafkaBroker() as broker,
         RedisServer(options=LASTING) as redis,
         Progress(*columns, transient=True) as progress,
     ):

@@ -1,4 +1,4 @@
-"""One broker and one Redis for all faults; each scenario has a topic and a folder of its own."""
+"""One Redis for all faults, and the broker of all tests; each scenario has a topic and a folder of its own."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from tests.faults.world import World
 from tests.services.kafka import KafkaBroker
 from tests.services.redis import RedisServer
 
-PROPERTIES = {"group.min.session.timeout.ms": 500}
 LASTING = {"appendonly": "yes", "appendfsync": "always"}
 SEED = int(os.environ.get("FAULTS_SEED", "1"))
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[KafkaBroker]:
-    with KafkaBroker(properties=PROPERTIES) as found:
-        yield found
+def broker(kafka: KafkaBroker) -> KafkaBroker:
+    return kafka
 
 
 @pytest.fixture(scope="session")

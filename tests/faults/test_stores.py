@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import LASTING, PROPERTIES
+from tests.faults.conftest import LASTING
 from tests.faults.world import World
 from tests.services.kafka import KafkaBroker
 from tests.services.process import wait_until
@@ -64,7 +64,7 @@ def test_redis_that_lost_everything_is_built_again_by_the_worker_itself(
 
 
 def test_broker_that_is_killed_and_restarts_is_waited_for(redis: RedisServer, tmp_path: Path, seed: int) -> None:
-    with KafkaBroker(properties=PROPERTIES) as broker:
+    with KafkaBroker() as broker:
         world = World(tmp_path / "shop", broker, redis, seed=seed)
         try:
             workers = [world.worker() for _ in range(2)]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +14,7 @@ from onefold.features.errors import ConfigError, StoreError
 from onefold.registry import Registry
 from onefold.registry.of_project import records_of
 from onefold.registry.place import Place
+from tests.feast_command import feast
 from tests.registry.worlds import everything
 
 if TYPE_CHECKING:
@@ -140,15 +138,6 @@ def test_what_is_no_longer_defined_is_gone(registry: Registry, tmp_path: Path) -
     assert [v.name for v in found.list_all_feature_views("shop")] == ["prices"]
     assert sorted(s.name for s in found.list_data_sources("shop")) == ["orders", "orders__archive"]
     assert [s.name for s in found.list_feature_services("shop")] == ["plain"]
-
-
-def feast(folder: Path, *args: str) -> str:
-    program = Path(sys.executable).with_name("feast")
-    shown = subprocess.run(
-        [str(program), "-c", str(folder), *args], capture_output=True, text=True, check=False, env={**os.environ}
-    )
-    assert shown.returncode == 0, shown.stderr
-    return shown.stdout
 
 
 def test_feasts_own_commands_show_it(registry: Registry, tmp_path: Path) -> None:

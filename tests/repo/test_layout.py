@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 LINKS = ("features", "streaming", "offline", "online", "training", "serving", "examples")
 
 
@@ -39,3 +41,7 @@ def test_running_environment_lends_no_name_of_a_link(name: str, tmp_path: Path) 
 
 def test_tests_are_no_packages(root: Path) -> None:
     assert not list((root / "tests").rglob("__init__.py"))
+
+
+def test_files_that_come_first_are_there(root: Path) -> None:
+    assert [name for name in LONGEST if not (root / "tests" / name).is_file()] == []

@@ -34,6 +34,8 @@ _PROPERTIES: Mapping[str, object] = {
     "broker.heartbeat.interval.ms": 500,
     "broker.session.timeout.ms": 3_000,
     "group.initial.rebalance.delay.ms": 0,
+    # A worker that is killed is soon missed.
+    "group.min.session.timeout.ms": 500,
     "log.cleaner.dedupe.buffer.size": 4 * 1024**2,
     "offsets.topic.num.partitions": 4,
     "offsets.topic.replication.factor": 1,

@@ -26,7 +26,6 @@ from onefold.online.redis_store import RedisStore
 from onefold.streaming.feeds import FixedGroup, QueueFeed
 from onefold.streaming.worker import Worker
 from tests.services.kafka import KafkaBroker
-from tests.services.redis import RedisServer
 
 NOW = 2_000_000_000_000_000
 HOUR = 3_600_000_000
@@ -185,14 +184,6 @@ def place(tmp_path: Path, store: Any) -> Place:
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[KafkaBroker]:
-    """A broker that all tests share, each with topics of its own."""
-    with KafkaBroker() as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """A Redis that all tests share, which each empties first."""
-    with RedisServer() as found:
-        yield found
+def broker(kafka: KafkaBroker) -> KafkaBroker:
+    """The broker that all tests share, each with topics of its own."""
+    return kafka

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +15,10 @@ from feast.field import Field
 from feast.repo_config import RepoConfig
 from feast.types import Float64, Int64
 
+from onefold.cli import main
 from onefold.features.errors import ConfigError
 from onefold.scaffold import create
+from tests.feast_command import feast
 from tests.offline.feast.conftest import OURS, at, parquet, view
 from tests.offline.feast.functions import hundred
 
@@ -100,7 +100,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     folder = create("shop", tmp_path / "shop", now=NOW)
     monkeypatch.chdir(folder)
-    subprocess.run([sys.executable, "-m", "onefold", "apply"], check=True, capture_output=True)
+    with pytest.raises(SystemExit) as exit_:
+        main(["apply"])
+    assert not exit_.value.code
     yield folder
     close_stores()
 
@@ -112,8 +114,7 @@ def test_windows_go_online_as_states(shop: Path, engine: str) -> None:
     said = json.loads(file.read_text())
     assert said["batch_engine"]["type"] == ENGINE and said["offline_store"]["type"] == OURS
     file.write_text(json.dumps(said | {"batch_engine": said["batch_engine"] | {"engine": engine}}))
-    feast = str(Path(sys.executable).with_name("feast"))
-    subprocess.run([feast, "-c", str(file.parent), "materialize-incremental", "2026-01-01T00:00:00"], check=True)
+    feast(file.parent, "materialize-incremental", "2026-01-01T00:00:00")
     store = FeatureStore(str(file.parent))
     features = ["customer_spend:orders_30d", "customer_spend:spend_7d"]
     now = datetime.now(UTC)

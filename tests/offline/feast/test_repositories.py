@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from feast import FeatureStore
 
 import onefold
 
@@ -57,14 +58,13 @@ def test_a_folder_of_features_is_the_users_own(tmp_path: Path, package: bool) ->
     settings = {"project": "p", "registry": "registry.db", "provider": "local", "entity_key_serialization_version": 3}
     (tmp_path / "feature_store.yaml").write_text(yaml.safe_dump(settings | OURS))
     feast(tmp_path, "apply")
-    assert "named" in feast(tmp_path, "feature-views", "list")
+    assert [v.name for v in FeatureStore(str(tmp_path)).list_feature_views()] == ["named"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_quickstart_of_feast_runs_on_our_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`feast init`, its workflow step by step, with the values of its data file."""
-    from feast import FeatureStore
     from feast.data_source import PushMode
 
     from onefold.online.feast.opened import close_stores
