@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -28,14 +29,17 @@ class ScoreDocument:
 
     def json(self, served: Served, scores: Sequence[float], *, single: bool) -> bytes:
         """single: one row was asked for, and not a list of one."""
-        columns: tuple[Sequence[object], ...] = (
+        finite = isfinite(sum(scores))
+        columns: Sequence[Any] = (
             served.request_ids,
             texts_of(served.times),
-            [to_json(score, DOUBLE) for score in scores],
+            scores if finite else [to_json(score, DOUBLE) for score in scores],
             list(map(self._statuses.of, served.statuses)),
         )
-        found = zip(ONE, (column[0] for column in columns), strict=True) if single else zip(MANY, columns, strict=True)
-        return orjson.dumps(self._written | dict(found))
+        names = MANY
+        if single:
+            names, columns = ONE, [column[0] for column in columns]
+        return orjson.dumps(self._written | dict(zip(names, columns, strict=True)))
 
     def not_fresh(self, statuses: Sequence[str]) -> dict[str, str]:
         """By feature."""
