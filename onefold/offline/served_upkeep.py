@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +37,7 @@ class _Table:
 class Upkeep:
     """Told of every append. One process uses it from one thread at a time."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._tables: dict[Path, _Table] = {}
         self._pool = ThreadPoolExecutor(1, "served-log")  # has no thread before there is work
 
@@ -62,8 +60,8 @@ class Upkeep:
         try:
             found = DeltaTable(str(folder))
             found.optimize.compact(target_size=_FILE, max_concurrent_tasks=1)
-            if self._clock() - table.cleaned >= _PAUSE:
+            if time.monotonic() - table.cleaned >= _PAUSE:
                 found.vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
-                table.cleaned = self._clock()
+                table.cleaned = time.monotonic()
         except Exception as error:  # the rows are safe as they are, and the next time comes
             logger.warning("the files of the served log in %s could not be put together: %s", folder, error)
